@@ -1,0 +1,50 @@
+# Needs Python 3.11 or newer and make; everything else is set up in .venv from requirements.lock.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help demo test test-fast lint bench-mls bench-service lock clean
+
+help:  ## what this file can do
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Pourparler needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3"; exit 1; }
+	@if command -v uv >/dev/null 2>&1; then \
+	  uv venv --quiet --allow-existing --python $(PYTHON) $(VENV) && \
+	  uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock && \
+	  uv pip install --quiet --python $(BIN)/python --no-deps -e . ; \
+	else \
+	  $(PYTHON) -m venv $(VENV) && \
+	  $(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock && \
+	  $(BIN)/python -m pip install --quiet --no-deps -e . ; \
+	fi
+	@touch $@
+
+demo: $(STAMP)  ## the main job: three devices talk off the record through a blind service
+	@$(BIN)/pourparler demo $(ARGS)
+
+test: $(STAMP)  ## every test
+	$(BIN)/python -m pytest -q $(ARGS)
+
+test-fast: $(STAMP)  ## without the tests that take longer than ten seconds
+	$(BIN)/python -m pytest -q -m "not slow" $(ARGS)
+
+lint: $(STAMP)  ## ruff, mypy strict, the layers of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+bench-mls: $(STAMP)  ## MLS beside the raw primitives and beside mls-rs
+	$(BIN)/python tests/bench/bench_mls.py $(ARGS)
+
+bench-service: $(STAMP)  ## the service beside an empty FastAPI relay
+	$(BIN)/python tests/bench/bench_service.py $(ARGS)
+
+lock:  ## write requirements.lock anew (needs uv)
+	uv pip compile --universal --generate-hashes --python-version 3.11 --all-extras --no-header --no-annotate -q --upgrade pyproject.toml -o requirements.lock
+
+clean:  ## remove the environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,1 @@
+"""SDK and command line: all end-to-end work happens here."""

@@ -1,0 +1,1 @@
+"""The service: delivers sealed entries. It knows no member and reads no content."""
