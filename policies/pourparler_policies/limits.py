@@ -1,0 +1,34 @@
+"""Sizes and lifetimes that every implementation of the protocol shares. An operator may lower, never raise them.
+
+Each number has its unit in its name or beside it, and its reason.
+"""
+
+from typing import Final
+
+KIB: Final = 1024  # bytes
+
+# Sealed entries and box deposits have one of these sizes, so that a size says little. A short message is
+# about 500 bytes of MLS framing and text; a commit with Add in a PQ group of 60 about 90 KiB.
+BUCKETS: Final = (1 * KIB, 4 * KIB, 16 * KIB, 64 * KIB, 256 * KIB, 512 * KIB)  # bytes
+# A PQ Welcome for 128 devices with its tree is 334 kB; JSON and base64 add a third.
+MAX_SEALED: Final = BUCKETS[-1]  # bytes
+MAX_REQUEST_BODY: Final = 2 * (MAX_SEALED * 4 // 3) + 4 * KIB  # bytes: an append holds a commit and a Welcome
+MAX_PAGE_ENTRIES: Final = 512  # entries a page
+MAX_PAGE_BYTES: Final = 4 * 1024 * KIB  # bytes of sealed data a page; at least one entry always fits
+
+ID_BYTES: Final = 16  # channel, device, entry, box: random, so guessing one is hopeless
+TOKEN_BYTES: Final = 32  # bearer secrets
+HASH_BYTES: Final = 32  # SHA-256 of a bearer secret
+
+MINUTE: Final = 60  # seconds
+HOUR: Final = 60 * MINUTE
+DAY: Final = 24 * HOUR
+MIN_LIFE: Final = 1  # seconds an entry lives at least: long enough to be delivered to who listens
+MAX_LIFE: Final = 400 * DAY  # seconds: procedure entries live for the absence limit, which may be a year
+MAX_BOX_LIFE: Final = 14 * DAY  # seconds an invitation may wait
+BOX_SLOTS: Final = 4  # answer, terms, acceptance, welcome (the two legs of an invitation)
+
+HANDSHAKE_BURST: Final = 5  # handshakes a device may post at once ...
+HANDSHAKE_REFILL: Final = 60  # seconds until it may post one more: nobody can starve the others
+
+MAX_SEQ: Final = 2**53 - 1  # what JSON numbers carry exactly

@@ -1,0 +1,224 @@
+"""What service and clients say to each other: the one home of the wire's schemas.
+
+Three rules hold for everything here:
+
+1. Every field has a limit, and an unknown field is refused (requests) or ignored (replies of a newer service).
+2. Bytes travel as base64url in JSON. Times are whole Unix seconds, durations whole seconds.
+3. Nothing here names a person, a party or a content: the service has no field for it.
+
+The paths stand in `Route`; `docs/protocol.md` explains them. Source: DESIGN 4.1 (channel log), 4.3 (drop boxes).
+"""
+
+from enum import StrEnum
+from typing import Annotated, Final
+
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+
+from .limits import BOX_SLOTS, HASH_BYTES, ID_BYTES, MAX_LIFE, MAX_SEALED, MAX_SEQ, MIN_LIFE
+
+_B64: Final = {"ser_json_bytes": "base64", "val_json_bytes": "base64"}
+
+
+class Request(BaseModel):
+    """What a client sends."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, **_B64)  # type: ignore[typeddict-item]
+
+
+class Reply(BaseModel):
+    """What the service answers."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True, **_B64)  # type: ignore[typeddict-item]
+
+
+# pydantic's own schema gives the lengths of bytes for the string; these patterns say what base64url really is.
+_ID_JSON: Final = {
+    "type": "string",
+    "pattern": "^[A-Za-z0-9_-]{21}[AQgw]==$",
+    "description": "16 bytes, base64url",
+}
+_HASH_JSON: Final = {
+    "type": "string",
+    "pattern": "^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]=$",
+    "description": "32 bytes, base64url",
+}
+_SEALED_JSON: Final = {
+    "type": "string",
+    "pattern": "^(?:[A-Za-z0-9_-]{4})*(?:[A-Za-z0-9_-][AQgw]==|[A-Za-z0-9_-]{2}[AEIMQUYcgkosw048]=)?$",
+    "minLength": 4,
+    "maxLength": (MAX_SEALED + 2) // 3 * 4,
+    "description": "sealed bytes, base64url",
+}
+
+Id = Annotated[bytes, Field(min_length=ID_BYTES, max_length=ID_BYTES), WithJsonSchema(_ID_JSON)]
+Hash = Annotated[bytes, Field(min_length=HASH_BYTES, max_length=HASH_BYTES), WithJsonSchema(_HASH_JSON)]
+Secret = Hash  # 32 random bytes whose SHA-256 was given earlier
+Sealed = Annotated[bytes, Field(min_length=1, max_length=MAX_SEALED), WithJsonSchema(_SEALED_JSON)]
+Seq = Annotated[int, Field(ge=0, le=MAX_SEQ)]
+Life = Annotated[int, Field(ge=MIN_LIFE, le=MAX_LIFE)]
+Time = Annotated[int, Field(ge=0, le=MAX_SEQ)]
+
+
+class Route(StrEnum):
+    """Paths, below the service's root. Ids stand in paths as base64url without padding."""
+
+    SERVICE = "/v1/service"
+    CHANNELS = "/v1/channels"
+    CHANNEL = "/v1/channels/{channel}"
+    ENTRIES = "/v1/channels/{channel}/entries"
+    DELETION = "/v1/channels/{channel}/entries/{entry}/deletion"
+    STREAM = "/v1/channels/{channel}/stream"
+    OWN_DEVICE = "/v1/channels/{channel}/device"
+    REVOCATION = "/v1/channels/{channel}/devices/{device}/revocation"
+    BOXES = "/v1/channels/{channel}/boxes"
+    BOX = "/v1/boxes/{box}"
+    BOX_SLOT = "/v1/boxes/{box}/{slot}"
+
+
+class Caps(Reply):
+    """The operator's limits; they bind the charter's."""
+
+    largest_entry: int  # bytes
+    longest_life: int  # seconds
+    longest_absence: int  # seconds
+    devices_a_channel: int
+    longest_box_life: int  # seconds
+
+
+class Service(Reply):
+    """Answer to GET `Route.SERVICE`."""
+
+    software: str
+    incarnation: Id  # changes when the service was restored from a backup
+    caps: Caps
+
+
+class CreateChannel(Request):
+    """POST `Route.CHANNELS` with the operator's grant as bearer. Repeating it with the same bytes is harmless."""
+
+    channel: Id
+    device: Id
+    token_hash: Hash  # SHA-256 of the founding device's bearer token
+    absence_limit: Life  # seconds without any request after which a device's token ends
+
+
+class Channel(Reply):
+    """A channel as one device sees it: answer to CreateChannel and to GET `Route.CHANNEL`."""
+
+    incarnation: Id
+    head: Seq  # seq of the newest entry, 0 when there is none
+    handshake_head: Seq  # seq of the newest handshake entry, 0 when there is none
+    first_seq: Seq  # where this device's view begins: entries with seq >= first_seq
+    count: Seq  # how many entries the service has accepted from this device
+    absence_limit: int  # seconds
+
+
+class Admit(Request):
+    """Lets a new device in with the same append that carries its Add, and leaves its Welcome in a box."""
+
+    device: Id
+    token_hash: Hash
+    box: Id
+    welcome: Sealed
+
+
+class Append(Request):
+    """POST `Route.ENTRIES`. Checked in this order: token, form, entry id (a retry), count, head, budget, caps."""
+
+    entry: Id
+    handshake: bool
+    sealed: Sealed  # its length is one of limits.BUCKETS
+    life: Life
+    delete_hash: Hash  # SHA-256 of a secret that only the author keeps
+    handshake_head: Seq  # the newest handshake entry that the author has processed
+    count: Annotated[int, Field(ge=1, le=MAX_SEQ)]  # the last accepted count of this device, plus one
+    admit: Admit | None = None  # with a handshake only
+
+
+class Receipt(Reply):
+    """The entry is durable. A retry of the same append gets the same receipt."""
+
+    seq: Seq
+    received_at: Time  # never falls within a channel
+    expires_at: Time
+
+
+class Entry(Reply):
+    """One sealed entry, in a page or as the data of a stream's event `entry`."""
+
+    seq: Annotated[int, Field(ge=1, le=MAX_SEQ)]
+    entry: Id
+    handshake: bool
+    sealed: Sealed
+    received_at: Time
+    expires_at: Time
+
+
+class Page(Reply):
+    """Answer to GET `Route.ENTRIES`?after=SEQ&limit=N: rising seq, gaps where entries expired or were deleted."""
+
+    incarnation: Id
+    head: Seq
+    entries: list[Entry]
+
+
+class Deletion(Request):
+    """POST `Route.DELETION`: the author ends an entry before its time."""
+
+    secret: Secret
+
+
+class CreateBox(Request):
+    """POST `Route.BOXES`: a one-time drop box, opened by a device of the channel."""
+
+    box: Id
+    token_hash: Hash  # SHA-256 of the bearer secret that the invitation carries
+    life: Life
+
+
+class Deposit(Request):
+    """PUT `Route.BOX_SLOT`: each slot is written once. The same bytes again are harmless."""
+
+    sealed: Sealed
+
+
+class Deposited(Reply):
+    """Answer to GET `Route.BOX_SLOT`."""
+
+    sealed: Sealed
+    expires_at: Time
+
+
+Slot = Annotated[int, Field(ge=0, lt=BOX_SLOTS)]
+
+
+class Problem(StrEnum):
+    """The closed list of refusals: the last part of a problem document's `type` (RFC 9457)."""
+
+    MALFORMED = "malformed"  # 422: not of the schema, or a size that is no bucket
+    TOO_LARGE = "too-large"  # 413
+    UNAUTHORIZED = "unauthorized"  # 401: no such channel, device, box or grant, or the token is wrong or ended
+    NOT_FOUND = "not-found"  # 404: no such path, slot still empty, entry gone
+    METHOD = "method-not-allowed"  # 405
+    STALE = "stale"  # 409: a newer handshake entry exists; member `handshake_head`
+    WRONG_COUNT = "wrong-count"  # 409: this device is an old copy; member `count`, the last accepted
+    ID_REUSED = "id-reused"  # 409: the id exists with other content
+    OVER_CAP = "over-cap"  # 403: the operator does not allow it
+    BUDGET = "budget"  # 429: too many handshakes or requests; header Retry-After
+    GRANT_USED = "grant-used"  # 403
+    CLOSED = "closed"  # 410: the channel was closed
+    UNAVAILABLE = "unavailable"  # 503: try again; nothing was stored
+
+
+PROBLEM_URN: Final = "urn:pourparler:problem:"
+
+
+class ProblemDocument(Reply):
+    """RFC 9457, media type application/problem+json."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    handshake_head: Seq | None = None
+    count: Seq | None = None
