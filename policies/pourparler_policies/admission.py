@@ -1,0 +1,94 @@
+"""Which change of a channel's membership counts: one table of MLS proposals, all else void.
+
+What judges here is the log alone, so that every member judges alike. Consent of every party and attestation are
+not asked yet: a member of the channel may seat a card, and who said "leaving" may be removed by anyone.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from .errors import Void
+from .payload import Event, Seated, check_name
+
+CREDENTIAL_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One device as the channel's log presents it."""
+
+    credential: bytes
+    device: bytes
+    name: str
+    fingerprint: bytes
+    leaving: bool = False
+
+
+Roster = Mapping[bytes, Member]  # by credential
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What an MLS commit would do: credentials of the devices concerned, and proposals by their RFC 9420 name."""
+
+    committer: bytes
+    proposals: tuple[str, ...]
+    added: tuple[bytes, ...] = ()
+    removed: tuple[bytes, ...] = ()
+    updated: tuple[bytes, ...] = ()
+    events: Sequence[Event] = field(default=())
+
+
+def _judge_add(commit: Commit, roster: Roster) -> None:
+    seated = {event.credential: event for event in commit.events if isinstance(event, Seated)}
+    if len(commit.added) != 1:
+        raise Void("one device is seated at a time")
+    (credential,) = commit.added
+    if len(credential) != CREDENTIAL_BYTES or credential in roster:
+        raise Void("a new device has a new credential of 16 bytes")
+    if set(seated) != {credential}:
+        raise Void("who is added must be named, and nobody else")
+    event = seated[credential]
+    if check_name(event.name) != event.name:
+        raise Void("the new device's name is not in its canonical form")
+    if any(event.device == member.device for member in roster.values()):
+        raise Void("a new device has a new number")
+
+
+def _judge_remove(commit: Commit, roster: Roster) -> None:
+    for credential in commit.removed:
+        if not roster[credential].leaving:
+            raise Void("somebody would be put out who has not asked to leave")
+
+
+def _judge_update(commit: Commit, roster: Roster) -> None:
+    for credential in commit.updated:
+        if credential not in roster:
+            raise Void("a device's credential may not change")
+
+
+# RFC 9420, 12.1: proposal -> what makes it valid. A proposal type that is not here is void.
+TABLE: Mapping[str, Callable[[Commit, Roster], None]] = {
+    "add": _judge_add,
+    "remove": _judge_remove,
+    "update": _judge_update,
+}
+
+
+def judge(commit: Commit, roster: Roster) -> dict[bytes, Member]:
+    """The roster after the commit. Raises Void with the reason when the rules do not have it."""
+    for proposal in commit.proposals:
+        if proposal not in TABLE:
+            raise Void(f"the rules of this channel have no {proposal} proposal")
+    if any(not isinstance(event, Seated) for event in commit.events):
+        raise Void("a commit explains only whom it seats")
+    if not commit.added and commit.events:
+        raise Void("somebody is named who is not added")
+    for proposal, rule in TABLE.items():
+        if proposal in commit.proposals or proposal == "update":
+            rule(commit, roster)
+    after = {credential: member for credential, member in roster.items() if credential not in commit.removed}
+    for event in commit.events:
+        if isinstance(event, Seated):
+            after[event.credential] = Member(event.credential, event.device, event.name, event.fingerprint)
+    return after
