@@ -7,7 +7,7 @@ not asked yet: a member of the channel may seat a card, and who said "leaving" m
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from .errors import Void
+from .errors import Misuse, Void
 from .payload import Event, Seated, check_name
 
 CREDENTIAL_BYTES = 16
@@ -49,7 +49,11 @@ def _judge_add(commit: Commit, roster: Roster) -> None:
     if set(seated) != {credential}:
         raise Void("who is added must be named, and nobody else")
     event = seated[credential]
-    if check_name(event.name) != event.name:
+    try:
+        canonical = check_name(event.name)
+    except Misuse as error:
+        raise Void(str(error)) from None
+    if canonical != event.name:
         raise Void("the new device's name is not in its canonical form")
     if any(event.device == member.device for member in roster.values()):
         raise Void("a new device has a new number")
@@ -57,7 +61,7 @@ def _judge_add(commit: Commit, roster: Roster) -> None:
 
 def _judge_remove(commit: Commit, roster: Roster) -> None:
     for credential in commit.removed:
-        if not roster[credential].leaving:
+        if credential not in roster or not roster[credential].leaving:
             raise Void("somebody would be put out who has not asked to leave")
 
 

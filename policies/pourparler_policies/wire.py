@@ -196,6 +196,7 @@ class Problem(StrEnum):
     """The closed list of refusals: the last part of a problem document's `type` (RFC 9457)."""
 
     MALFORMED = "malformed"  # 422: not of the schema, or a size that is no bucket
+    MEDIA_TYPE = "media-type"  # 415: a body that is not application/json
     TOO_LARGE = "too-large"  # 413
     UNAUTHORIZED = "unauthorized"  # 401: no such channel, device, box or grant, or the token is wrong or ended
     NOT_FOUND = "not-found"  # 404: no such path, slot still empty, entry gone

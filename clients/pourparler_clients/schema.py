@@ -1,0 +1,93 @@
+"""The vault's tables. A migration is never edited once released; a change is a new one at the end."""
+
+MIGRATIONS: list[list[str]] = [
+    [
+        "CREATE TABLE card (one INTEGER PRIMARY KEY CHECK (one = 1), name TEXT NOT NULL, secret BLOB NOT NULL)",
+        # The highest time this vault has seen: a clock set back makes nothing live again.
+        "CREATE TABLE clock (one INTEGER PRIMARY KEY CHECK (one = 1), high INTEGER NOT NULL)",
+        "INSERT INTO clock VALUES (1, 0)",
+        """CREATE TABLE channel (
+            id BLOB PRIMARY KEY,
+            url TEXT NOT NULL,
+            state TEXT NOT NULL,                -- open, halted, removed, closed
+            trouble TEXT NOT NULL DEFAULT '',   -- why it is halted: one sentence for the person
+            terms BLOB NOT NULL,
+            token BLOB NOT NULL,                -- bearer secret at the service, 32 bytes
+            device BLOB NOT NULL,
+            credential BLOB NOT NULL,
+            incarnation BLOB NOT NULL,
+            cursor INTEGER NOT NULL,            -- newest seq folded
+            received_at INTEGER NOT NULL,       -- of that entry; never falls
+            handshake_head INTEGER NOT NULL,
+            count INTEGER NOT NULL,             -- last count used for an append
+            updated_at INTEGER NOT NULL,        -- this device's last own key update
+            missed INTEGER NOT NULL DEFAULT 0   -- entries that ended before this device saw them
+        ) WITHOUT ROWID""",
+        """CREATE TABLE chain (
+            channel BLOB NOT NULL REFERENCES channel ON DELETE CASCADE,
+            seq INTEGER NOT NULL,
+            hash BLOB NOT NULL,
+            PRIMARY KEY (channel, seq)
+        ) WITHOUT ROWID""",
+        # MLS state as flat records; pending: of the epoch that an own commit, not yet accepted, would start.
+        """CREATE TABLE record (
+            channel BLOB NOT NULL REFERENCES channel ON DELETE CASCADE,
+            pending INTEGER NOT NULL,
+            key TEXT NOT NULL,
+            value BLOB NOT NULL,
+            PRIMARY KEY (channel, pending, key)
+        ) WITHOUT ROWID""",
+        # What the person wants said: it stays here, in order, until the log holds it.
+        """CREATE TABLE draft (
+            number INTEGER PRIMARY KEY AUTOINCREMENT,
+            channel BLOB NOT NULL REFERENCES channel ON DELETE CASCADE,
+            event BLOB NOT NULL,
+            life INTEGER NOT NULL,
+            expires_at INTEGER NOT NULL         -- a text that could not be sent in its own lifetime is erased
+        )""",
+        # The one entry under way: saved before it is sent, resent byte for byte.
+        """CREATE TABLE outbox (
+            channel BLOB PRIMARY KEY REFERENCES channel ON DELETE CASCADE,
+            entry BLOB NOT NULL,
+            append BLOB NOT NULL,               -- the request as it is sent
+            handshake INTEGER NOT NULL,
+            envelope BLOB NOT NULL,
+            draft INTEGER,
+            delete_secret BLOB NOT NULL
+        ) WITHOUT ROWID""",
+        """CREATE TABLE message (
+            channel BLOB NOT NULL REFERENCES channel ON DELETE CASCADE,
+            seq INTEGER NOT NULL,
+            sender BLOB NOT NULL,
+            id BLOB NOT NULL,
+            text TEXT NOT NULL,
+            received_at INTEGER NOT NULL,
+            expires_at INTEGER NOT NULL,
+            own INTEGER NOT NULL,
+            entry BLOB NOT NULL,
+            delete_secret BLOB,                 -- own messages only
+            PRIMARY KEY (channel, seq)
+        ) WITHOUT ROWID""",
+        "CREATE INDEX message_expiry ON message (expires_at)",
+        "CREATE UNIQUE INDEX message_once ON message (channel, sender, id)",
+        """CREATE TABLE member (
+            channel BLOB NOT NULL REFERENCES channel ON DELETE CASCADE,
+            credential BLOB NOT NULL,
+            device BLOB NOT NULL,
+            name TEXT NOT NULL,
+            fingerprint BLOB NOT NULL,
+            leaving INTEGER NOT NULL,
+            PRIMARY KEY (channel, credential)
+        ) WITHOUT ROWID""",
+        # Both sides of invitations under way; erased when they end.
+        """CREATE TABLE invitation (
+            box BLOB PRIMARY KEY,
+            channel BLOB,                       -- inviter's side only
+            step TEXT NOT NULL,
+            state BLOB NOT NULL,
+            expires_at INTEGER NOT NULL
+        ) WITHOUT ROWID""",
+        # Channels that have ended stay refused, without a trace of what they were.
+        "CREATE TABLE ended (digest BLOB PRIMARY KEY) WITHOUT ROWID",
+    ],
+]

@@ -1,0 +1,225 @@
+"""A vault: one SQLCipher file and its header, in a directory that only one process may open.
+
+1. Nothing readable touches the disk through us: pages, journal and temporary data are encrypted or in memory.
+2. The header holds two key slots of fixed size, always both: passphrase -> Argon2id -> slot key -> file key. A
+   slot that nobody uses is random and looks like one that somebody uses.
+3. What is deleted is overwritten in the file (secure_delete), and the journal is emptied after every purge.
+
+Header: magic (4 bytes), Argon2id passes (4, big endian), memory in KiB (4, big endian), two slots. Slot:
+salt (16), nonce (24), XChaCha20-Poly1305 of the file key (48). DESIGN 4.6.
+"""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import nacl.bindings as sodium
+import nacl.exceptions
+import nacl.pwhash.argon2id
+from sqlcipher3 import dbapi2
+
+from .errors import UserError
+from .schema import MIGRATIONS
+
+_MAGIC: Final = b"PPV1"
+_SALT, _NONCE, _KEY, _TAG = 16, 24, 32, 16  # bytes
+_SLOT: Final = _SALT + _NONCE + _KEY + _TAG
+_HEADER: Final = len(_MAGIC) + 8 + 2 * _SLOT
+_HEADER_NAME: Final = "vault.keys"
+_DATABASE_NAME: Final = "vault.db"
+MIN_PASSPHRASE: Final = 8  # characters; Argon2id makes each guess dear, not a bad passphrase good
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Argon2id: passes and memory (KiB). The header carries it, so that it can rise."""
+
+    passes: int = 3
+    memory: int = 256 * 1024  # libsodium's "moderate": about a second on a laptop
+
+    def __post_init__(self) -> None:
+        # A tampered header must not make us allocate without bound, nor weaken the next passphrase silently.
+        if not (1 <= self.passes <= 64 and 8 * 1024 <= self.memory <= 4 * 1024 * 1024):
+            raise UserError("the vault's header is damaged: restore it from a copy of the vault's directory")
+
+
+class Vault:
+    """An opened vault. Use `create` or `open`; close it when done."""
+
+    def __init__(self, directory: Path, lock: int, file_key: bytes) -> None:
+        self.directory = directory
+        self._lock = lock
+        self._db = dbapi2.connect(str(directory / _DATABASE_NAME), isolation_level=None)
+        self._db.execute(f"PRAGMA key = \"x'{file_key.hex()}'\"")
+        self._in_transaction = False
+        self._prepare()
+
+    @classmethod
+    def create(cls, directory: Path, passphrase: str, cost: Cost | None = None) -> "Vault":
+        """Makes a new vault. Raises UserError when there is one already or the passphrase is too short."""
+        cost = cost or Cost()
+        if directory.exists() and any(directory.iterdir()):
+            raise UserError(f"{directory} is not empty: choose another place for the new vault")
+        if len(passphrase) < MIN_PASSPHRASE:
+            raise UserError(f"a passphrase has at least {MIN_PASSPHRASE} characters; several words are best")
+        file_key = os.urandom(_KEY)
+        header = _MAGIC + cost.passes.to_bytes(4, "big") + cost.memory.to_bytes(4, "big")
+        header += _fill_slot(passphrase, cost, file_key) + os.urandom(_SLOT)
+        # Built aside and renamed: a crash leaves a whole vault or none.
+        building = directory.with_name(directory.name + ".new")
+        shutil.rmtree(building, ignore_errors=True)
+        building.mkdir(mode=0o700, parents=True)
+        _write_private(building / _HEADER_NAME, header)
+        cls(building, _lock(building), file_key).close()
+        if directory.exists():
+            directory.rmdir()
+        building.rename(directory)
+        _sync_directory(directory.parent)
+        return cls(directory, _lock(directory), file_key)
+
+    @classmethod
+    def open(cls, directory: Path, passphrase: str) -> "Vault":
+        """Opens a vault. Raises UserError: no vault here, wrong passphrase, or in use by another process."""
+        if not (directory / _HEADER_NAME).is_file():
+            raise UserError(f"there is no vault in {directory}: make one with `pourparler card new`")
+        lock = _lock(directory)
+        try:
+            return cls(directory, lock, _unlock(directory / _HEADER_NAME, passphrase))
+        except BaseException:
+            os.close(lock)
+            raise
+
+    def close(self) -> None:
+        """Empties the journal and lets another process in."""
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._db.close()
+        os.close(self._lock)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing, durable when it returns."""
+        if self._in_transaction:
+            raise RuntimeError("transactions do not nest")
+        self._db.execute("BEGIN IMMEDIATE")
+        self._in_transaction = True
+        try:
+            yield
+            self._commit()
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        finally:
+            self._in_transaction = False
+
+    def _commit(self) -> None:
+        self._db.execute("COMMIT")
+
+    def execute(self, sql: str, *values: Any) -> int:
+        """Runs one statement inside a transaction; returns the number of rows changed."""
+        if not self._in_transaction:
+            raise RuntimeError("a change needs a transaction")
+        count: int = self._db.execute(sql, values).rowcount
+        return count
+
+    def many(self, sql: str, rows: list[tuple[Any, ...]]) -> None:
+        """Runs one statement for many rows inside a transaction."""
+        if not self._in_transaction:
+            raise RuntimeError("a change needs a transaction")
+        self._db.executemany(sql, rows)
+
+    def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        """All rows of a query."""
+        found: list[tuple[Any, ...]] = self._db.execute(sql, values).fetchall()
+        return found
+
+    def row(self, sql: str, *values: Any) -> tuple[Any, ...] | None:
+        """The first row of a query, if any."""
+        found: tuple[Any, ...] | None = self._db.execute(sql, values).fetchone()
+        return found
+
+    def empty_journal(self) -> None:
+        """After a purge: what was deleted must not stay in the journal."""
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _prepare(self) -> None:
+        for pragma in (
+            "locking_mode = EXCLUSIVE",  # the index of the journal stays in memory
+            "journal_mode = WAL",
+            "synchronous = FULL",
+            "secure_delete = ON",
+            "temp_store = MEMORY",
+            "foreign_keys = ON",
+        ):
+            self._db.execute(f"PRAGMA {pragma}")
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        if version > len(MIGRATIONS):
+            raise UserError("this vault was used with a newer Pourparler: update this one")
+        for number in range(version, len(MIGRATIONS)):
+            with self.transaction():
+                for statement in MIGRATIONS[number]:
+                    self._db.execute(statement)
+                self._db.execute(f"PRAGMA user_version = {number + 1}")
+
+
+def _fill_slot(passphrase: str, cost: Cost, file_key: bytes) -> bytes:
+    salt, nonce = os.urandom(_SALT), os.urandom(_NONCE)
+    key = _slot_key(passphrase, salt, cost)
+    sealed: bytes = sodium.crypto_aead_xchacha20poly1305_ietf_encrypt(file_key, _MAGIC, nonce, key)
+    return salt + nonce + sealed
+
+
+def _slot_key(passphrase: str, salt: bytes, cost: Cost) -> bytes:
+    return nacl.pwhash.argon2id.kdf(
+        _KEY, passphrase.encode(), salt, opslimit=cost.passes, memlimit=cost.memory * 1024
+    )
+
+
+def _unlock(header: Path, passphrase: str) -> bytes:
+    data = header.read_bytes()
+    if len(data) != _HEADER or not data.startswith(_MAGIC):
+        raise UserError("the vault's header is damaged: restore it from a copy of the vault's directory")
+    cost = Cost(int.from_bytes(data[4:8], "big"), int.from_bytes(data[8:12], "big"))
+    found = None
+    for start in (12, 12 + _SLOT):  # always both: how long it takes does not tell which slot opened
+        slot = data[start : start + _SLOT]
+        salt, nonce, sealed = slot[:_SALT], slot[_SALT : _SALT + _NONCE], slot[_SALT + _NONCE :]
+        key = _slot_key(passphrase, salt, cost)
+        try:
+            found = sodium.crypto_aead_xchacha20poly1305_ietf_decrypt(sealed, _MAGIC, nonce, key)
+        except nacl.exceptions.CryptoError:
+            continue
+    if found is None:
+        raise UserError("this passphrase does not open the vault")
+    return found
+
+
+def _write_private(path: Path, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode=0o600)
+    try:
+        os.write(descriptor, data)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _lock(directory: Path) -> int:
+    descriptor = os.open(directory / _HEADER_NAME, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise UserError("another process has this vault open: close it first") from None
+    return descriptor
