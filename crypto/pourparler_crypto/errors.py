@@ -16,7 +16,6 @@
 A failed check raises; nothing here returns False. No message of an error holds a secret.
 """
 
-# ruff: noqa: N818 -- the names say what happened to the message; "Error" after each would add a word and no meaning
 from collections.abc import Mapping
 
 
