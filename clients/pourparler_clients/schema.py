@@ -9,7 +9,7 @@ MIGRATIONS: list[list[str]] = [
         """CREATE TABLE channel (
             id BLOB PRIMARY KEY,
             url TEXT NOT NULL,
-            state TEXT NOT NULL,                -- open, halted, removed, closed
+            state TEXT NOT NULL,                -- store.State
             trouble TEXT NOT NULL DEFAULT '',   -- why it is halted: one sentence for the person
             terms BLOB NOT NULL,
             token BLOB NOT NULL,                -- bearer secret at the service, 32 bytes
@@ -87,7 +87,5 @@ MIGRATIONS: list[list[str]] = [
             state BLOB NOT NULL,
             expires_at INTEGER NOT NULL
         ) WITHOUT ROWID""",
-        # Channels that have ended stay refused, without a trace of what they were.
-        "CREATE TABLE ended (digest BLOB PRIMARY KEY) WITHOUT ROWID",
     ],
 ]

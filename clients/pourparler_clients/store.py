@@ -16,7 +16,9 @@ from .vault import Vault
 class State(StrEnum):
     """What this device may do in a channel."""
 
+    FOUNDING = "founding"  # not yet known to be at the service
     OPEN = "open"
+    ALARM = "alarm"  # the log may have been forked: reading goes on, nothing is sent
     HALTED = "halted"  # nothing is sent or folded until a person has decided
     REMOVED = "removed"  # this device is no longer a member
     CLOSED = "closed"
@@ -109,7 +111,7 @@ class ChannelStore:
         """A new channel."""
         self.vault.execute(
             "INSERT INTO channel VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            *(getattr(row, name) for name in Row.__slots__),  # type: ignore[attr-defined]
+            *(getattr(row, name) for name in Row.__slots__),
         )
 
     def save(self, row: Row) -> None:
@@ -134,12 +136,17 @@ class ChannelStore:
         self.vault.execute("DELETE FROM invitation WHERE channel = ?", self.channel)
         self.vault.execute("DELETE FROM channel WHERE id = ?", self.channel)
 
+    def erase_contents(self) -> None:
+        """Texts, drafts and names; the channel's row stays."""
+        for table in ("outbox", "draft", "message", "member", "chain", "invitation"):
+            self.vault.execute(f"DELETE FROM {table} WHERE channel = ?", self.channel)  # noqa: S608 -- constants
+
     # MLS records
 
     def records(self, *, pending: bool = False) -> dict[str, bytes]:
         """The group's records; `pending`: of the epoch that an own commit would start."""
         return dict(
-            self.vault.rows(  # type: ignore[arg-type]
+            self.vault.rows(
                 "SELECT key, value FROM record WHERE channel = ? AND pending = ?", self.channel, int(pending)
             )
         )
@@ -226,6 +233,10 @@ class ChannelStore:
             self.channel,
         )
         return Draft(*row) if row else None
+
+    def drop_draft(self, number: int) -> None:
+        """A draft is erased unsent."""
+        self.vault.execute("DELETE FROM draft WHERE number = ?", number)
 
     def waiting(self) -> int:
         """How many drafts wait."""

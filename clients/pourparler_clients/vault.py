@@ -30,8 +30,8 @@ _MAGIC: Final = b"PPV1"
 _SALT, _NONCE, _KEY, _TAG = 16, 24, 32, 16  # bytes
 _SLOT: Final = _SALT + _NONCE + _KEY + _TAG
 _HEADER: Final = len(_MAGIC) + 8 + 2 * _SLOT
-_HEADER_NAME: Final = "vault.keys"
-_DATABASE_NAME: Final = "vault.db"
+HEADER_NAME: Final = "vault.keys"
+DATABASE_NAME: Final = "vault.db"
 MIN_PASSPHRASE: Final = 8  # characters; Argon2id makes each guess dear, not a bad passphrase good
 
 
@@ -54,7 +54,7 @@ class Vault:
     def __init__(self, directory: Path, lock: int, file_key: bytes) -> None:
         self.directory = directory
         self._lock = lock
-        self._db = dbapi2.connect(str(directory / _DATABASE_NAME), isolation_level=None)
+        self._db = dbapi2.connect(str(directory / DATABASE_NAME), isolation_level=None)
         self._db.execute(f"PRAGMA key = \"x'{file_key.hex()}'\"")
         self._in_transaction = False
         self._prepare()
@@ -74,7 +74,7 @@ class Vault:
         building = directory.with_name(directory.name + ".new")
         shutil.rmtree(building, ignore_errors=True)
         building.mkdir(mode=0o700, parents=True)
-        _write_private(building / _HEADER_NAME, header)
+        _write_private(building / HEADER_NAME, header)
         cls(building, _lock(building), file_key).close()
         if directory.exists():
             directory.rmdir()
@@ -85,11 +85,11 @@ class Vault:
     @classmethod
     def open(cls, directory: Path, passphrase: str) -> "Vault":
         """Opens a vault. Raises UserError: no vault here, wrong passphrase, or in use by another process."""
-        if not (directory / _HEADER_NAME).is_file():
+        if not (directory / HEADER_NAME).is_file():
             raise UserError(f"there is no vault in {directory}: make one with `pourparler card new`")
         lock = _lock(directory)
         try:
-            return cls(directory, lock, _unlock(directory / _HEADER_NAME, passphrase))
+            return cls(directory, lock, unlock(directory / HEADER_NAME, passphrase))
         except BaseException:
             os.close(lock)
             raise
@@ -179,7 +179,8 @@ def _slot_key(passphrase: str, salt: bytes, cost: Cost) -> bytes:
     )
 
 
-def _unlock(header: Path, passphrase: str) -> bytes:
+def unlock(header: Path, passphrase: str) -> bytes:
+    """The file key (32 bytes) behind a header's slots. Raises UserError when the passphrase opens neither."""
     data = header.read_bytes()
     if len(data) != _HEADER or not data.startswith(_MAGIC):
         raise UserError("the vault's header is damaged: restore it from a copy of the vault's directory")
@@ -216,7 +217,7 @@ def _sync_directory(directory: Path) -> None:
 
 
 def _lock(directory: Path) -> int:
-    descriptor = os.open(directory / _HEADER_NAME, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.open(directory / HEADER_NAME, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

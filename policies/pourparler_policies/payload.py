@@ -89,6 +89,7 @@ class Envelope(BaseModel):
 
 
 _ADAPTER: Final[TypeAdapter[Envelope]] = TypeAdapter(Envelope)
+_EVENT: Final[TypeAdapter[Event]] = TypeAdapter(Annotated[Event, Field(discriminator="type")])
 
 
 def encode(envelope: Envelope) -> bytes:
@@ -110,6 +111,22 @@ def decode(data: bytes) -> Envelope:
         if any(_is_news(problem) for problem in error.errors(include_url=False, include_context=False)):
             raise Unknown("an entry of a kind that this version of Pourparler does not know") from None
         raise Void("an entry is not an envelope") from None
+
+
+def decode_application(data: bytes) -> Envelope:
+    """An envelope with exactly one event that may stand in an application entry. Raises as `decode`."""
+    envelope = decode(data)
+    if len(envelope.events) != 1 or isinstance(envelope.events[0], Seated):
+        raise Void("an application entry holds one event of its own kind")
+    return envelope
+
+
+def decode_event(data: bytes) -> Event:
+    """One event as `model_dump_json` wrote it. Raises Void when it is none."""
+    try:
+        return _EVENT.validate_json(data)
+    except ValidationError:
+        raise Void("this is not an event") from None
 
 
 def _is_news(problem: Any) -> bool:

@@ -1,0 +1,311 @@
+"""A channel as a program uses it: fold to the head, say, watch, leave, close.
+
+The client folds to the head before it shows or sends anything. A line that breaks loses nothing: what was to be
+said waits in the vault, in order, until the log holds it.
+"""
+
+import asyncio
+import hashlib
+import os
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from typing import Final
+
+from pourparler_policies import wire
+from pourparler_policies.limits import DAY
+from pourparler_policies.payload import Closed, Event, Leaving, Said, Seated, check_text
+from pourparler_policies.wire import Problem
+
+from .api import Api
+from .errors import Halted, Refused, Stale, Unreachable, UserError, WrongCount
+from .log import OLD_COPY, SET_BACK, Clock, Happening, Log
+from .store import Outgoing, State
+
+Connect = Callable[[str, bytes | None], Api]
+
+MAX_TRIES: Final = 12  # times a handshake is sealed anew before the person is told that the channel is too busy
+# Refusals that sending again would not change: the text is given up, and the person is told.
+_NEVER: Final = (Problem.OVER_CAP, Problem.TOO_LARGE, Problem.MALFORMED, Problem.ID_REUSED)
+RECONNECT: Final = (0.2, 30.0)  # seconds: first and longest pause before a broken stream is opened again
+
+
+class Channel:
+    """One channel on this device. Methods may be called from several tasks; they take turns."""
+
+    def __init__(self, log: Log, connect: Connect, clock: Clock) -> None:
+        self.log = log
+        self.clock = clock
+        self._api = connect(log.row.url, log.row.token)
+        self._turn = asyncio.Lock()
+        self._checked = False
+        self._news: asyncio.Queue[Happening] = asyncio.Queue()
+
+    @property
+    def id(self) -> bytes:
+        """The channel's random id, 16 bytes."""
+        return self.log.row.id
+
+    async def aclose(self) -> None:
+        """Closes the connections."""
+        await self._api.close()
+
+    async def sync(self) -> list[Happening]:
+        """Folds the log to its head, then sends what waits. Returns what is new."""
+        async with self._turn:
+            if self.log.row.state in (State.REMOVED, State.CLOSED):
+                await self._finish()
+                return []
+            return await self._sync()
+
+    async def say(self, text: str, life: int | None = None) -> None:
+        """Says a text, off the record, for `life` seconds (at most the terms' life).
+
+        Once this returns, the text is in the log or (Unreachable) waits in the vault and will be sent.
+        Raises UserError for a text that cannot be sent, Halted when this device must not send.
+        """
+        check_text(text)
+        longest = self.log.terms.life
+        if life is not None and not 1 <= life <= longest:
+            raise UserError(f"a message in this channel lives 1 to {longest} seconds")
+        self.log.check_may_send()
+        self._draft(Said(id=os.urandom(16), text=text, life=life or longest), life or longest)
+        async with self._turn:
+            self._tell(await self._sync())
+
+    async def leave(self) -> None:
+        """Leaves: the others remove this device; everything of the channel on it is erased."""
+        await self._farewell(Leaving())
+
+    async def close_for_all(self) -> None:
+        """Ends the channel for everyone: every device erases it."""
+        await self._farewell(Closed())
+
+    async def _farewell(self, event: Event) -> None:
+        self.log.check_may_send()
+        async with self._turn:
+            self._tell(await self._sync())
+            if self.log.row.state is State.OPEN:
+                self._draft(event, self.log.terms.absence)
+            self._tell(await self._sync())
+            await self._finish()
+
+    async def refresh_keys(self) -> None:
+        """Updates this device's keys now: a thief of an earlier state reads nothing after it."""
+        async with self._turn:
+            self._tell(await self._sync(update=False))
+            await self.commit(self.log.seal_commit)
+
+    async def seat(
+        self, key_package: bytes, seated: Seated, admit: Callable[[bytes, bytes | None], wire.Admit]
+    ) -> None:
+        """Adds a device; its Welcome goes with the same append. Returns when the log holds the Add."""
+        async with self._turn:
+            self._tell(await self._sync(update=False))
+            if seated.credential not in self.log.members:
+                await self.commit(lambda: self.log.seal_commit(add=key_package, seated=seated, admit=admit))
+
+    async def create_box(self, box: bytes, token: bytes, life: int) -> None:
+        """Opens a drop box for an invitation; `token` of 32 bytes gives access, for `life` seconds."""
+        token_hash = hashlib.sha256(token).digest()
+        await self._api.create_box(self.id, wire.CreateBox(box=box, token_hash=token_hash, life=life))
+
+    async def watch(self) -> AsyncIterator[Happening]:
+        """What happens, as it happens; reconnects by itself. Ends when the channel does."""
+        pause = RECONNECT[0]
+        pump = asyncio.create_task(self._pump())
+        try:
+            while True:
+                get = asyncio.create_task(self._news.get())
+                done, _ = await asyncio.wait({get, pump}, return_when=asyncio.FIRST_COMPLETED)
+                if get in done:
+                    pause = RECONNECT[0]
+                    yield get.result()
+                else:
+                    get.cancel()
+                    while not self._news.empty():
+                        yield self._news.get_nowait()
+                    error = pump.exception()
+                    if error is not None and not isinstance(error, Unreachable):
+                        raise error
+                    if self.log.row.state not in (State.OPEN, State.ALARM):
+                        return
+                    await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 -- jitter, not a secret
+                    pause = min(pause * 2, RECONNECT[1])
+                    pump = asyncio.create_task(self._pump())
+        finally:
+            pump.cancel()
+            with suppress(asyncio.CancelledError, Unreachable, Refused):
+                await pump
+
+    async def _pump(self) -> None:
+        async with self._turn:
+            self._tell(await self._sync())
+        async for entry in self._api.stream(self.id, self.log.row.cursor):
+            async with self._turn:
+                self._tell(self.log.fold([entry]))
+                if self.log.row.state not in (State.OPEN, State.ALARM):
+                    await self._finish()
+                    return
+
+    def _tell(self, happened: list[Happening]) -> None:
+        for happening in happened:
+            self._news.put_nowait(happening)
+
+    def _draft(self, event: Event, life: int) -> None:
+        with self.log.step():
+            self.log.store.add_draft(event.model_dump_json().encode(), life, self.clock() + life)
+
+    # Under the turn
+
+    async def _sync(self, *, update: bool = True) -> list[Happening]:
+        happened = await self._pull()
+        if self.log.row.state is State.OPEN:
+            happened += await self._remove_leaving()
+            if update and self.log.store.waiting() and self._update_due():
+                await self._update()
+            happened += await self._flush()
+        return happened
+
+    async def _pull(self) -> list[Happening]:
+        row = self.log.row
+        if row.state not in (State.OPEN, State.ALARM):
+            return []
+        if not self._checked:
+            happened = await self._check_service()
+            if happened:
+                return happened
+        happened = []
+        while True:
+            page = await self._api.entries(self.id, row.cursor)
+            if page.incarnation != row.incarnation:
+                self._checked = False
+                return happened + await self._pull()
+            if page.head < row.cursor:
+                return happened + self._stop(SET_BACK)
+            happened += self.log.fold(page.entries)
+            row = self.log.row  # a failed step would have read it anew
+            if row.state not in (State.OPEN, State.ALARM):
+                await self._finish()
+                return happened
+            if not page.entries:
+                # Entries at the end may have ended before this device saw them.
+                self.log.skip_to(page.head)
+                return happened
+
+    async def _check_service(self) -> list[Happening]:
+        """Once a connection: is this vault the newest copy, and has the service kept what it accepted?"""
+        seen = await self._api.channel(self.id)
+        row = self.log.row
+        used = {row.count - 1, row.count} if self.log.store.outgoing() else {row.count}
+        if seen.count not in used:
+            return self._stop(OLD_COPY if seen.count > row.count else SET_BACK)
+        if seen.head < row.cursor:
+            return self._stop(SET_BACK)
+        if seen.incarnation != row.incarnation:
+            with self.log.step():
+                row.incarnation = seen.incarnation
+        self._checked = True
+        return []
+
+    def _stop(self, why: str) -> list[Happening]:
+        with self.log.step():
+            return self.log.halt(why)
+
+    async def _flush(self) -> list[Happening]:
+        """Sends the entry under way, then draft after draft, each until the log holds it."""
+        happened: list[Happening] = []
+        while self.log.row.state is State.OPEN:
+            outgoing = self.log.store.outgoing() or self.log.seal_next(self.clock())
+            if outgoing is None:
+                break
+            try:
+                happened += await self._send(outgoing)
+            except Stale:
+                happened += await self._pull()
+        return happened
+
+    async def _send(self, outgoing: Outgoing) -> list[Happening]:
+        """Sends one saved entry and folds up to it. Raises Stale after dropping it for a definite refusal."""
+        try:
+            receipt = await self._api.append(self.id, outgoing.append)
+        except Stale:
+            self.log.drop_refused()
+            raise
+        except WrongCount as refusal:
+            return self._stop(OLD_COPY if refusal.count >= self.log.row.count else SET_BACK)
+        except Refused as refusal:
+            if refusal.problem in _NEVER:
+                self.log.drop_refused(with_draft=True)
+            elif outgoing.handshake:
+                self.log.drop_refused()
+            raise
+        if receipt.seq == self.log.row.cursor + 1:
+            # Nothing lies between: this is the next entry of the log, and the vault knows its bytes.
+            append = wire.Append.model_validate_json(outgoing.append)
+            entry = wire.Entry(
+                seq=receipt.seq,
+                entry=append.entry,
+                handshake=append.handshake,
+                sealed=append.sealed,
+                received_at=receipt.received_at,
+                expires_at=receipt.expires_at,
+            )
+            return self.log.fold([entry])
+        happened = await self._pull()
+        if self.log.store.outgoing() == outgoing and self.log.row.cursor >= receipt.seq:
+            self.log.resolve_ended()
+        return happened
+
+    async def commit(self, seal: Callable[[], Outgoing]) -> None:
+        """Seals and sends a commit, anew on the new head while others are faster."""
+        for attempt in range(MAX_TRIES):
+            self._tell(await self._flush())
+            self.log.check_may_send()
+            try:
+                self._tell(await self._send(seal()))
+            except Stale:
+                await asyncio.sleep(random.uniform(0, 0.05 * 2 ** min(attempt, 6)))  # noqa: S311 -- jitter
+                self._tell(await self._pull())
+            else:
+                self.log.check_may_send()
+                return
+        raise Refused("the others change the channel faster than this line allows: try again in a minute")
+
+    async def _remove_leaving(self) -> list[Happening]:
+        """Whoever sends next commits the removal of those who leave (DESIGN 4.3)."""
+        leaving = tuple(c for c, m in self.log.members.items() if m.leaving)
+        if not leaving or not self.log.store.waiting():
+            return []
+        devices = [self.log.members[c].device for c in leaving]
+        with suppress(UserError):
+            await self.commit(lambda: self.log.seal_commit(remove=leaving))
+            for device in devices:
+                with suppress(Refused):
+                    await self._api.ask_revocation(self.id, device)
+        return []
+
+    async def _update(self) -> None:
+        try:
+            await self.commit(self.log.seal_commit)
+        except Refused as refusal:
+            if refusal.problem is not Problem.BUDGET:  # a full budget delays the update, not the message
+                raise
+
+    def _update_due(self) -> bool:
+        elapsed = self.clock() - self.log.row.updated_at
+        return elapsed > min(self.log.terms.update, DAY)
+
+    async def _finish(self) -> None:
+        """After an ending: the service forgets this device's token, the vault the channel."""
+        with suppress(Refused):  # the service may have forgotten it first
+            await self._api.end_device(self.id)
+        with self.log.vault.transaction():
+            self.log.store.delete()
+        self.log.vault.empty_journal()
+
+    def require_open(self) -> None:
+        """Raises Halted unless this device may send here."""
+        self.log.check_may_send()
+        if self.log.row.state is not State.OPEN:
+            raise Halted(self.log.row.trouble)

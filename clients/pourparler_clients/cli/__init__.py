@@ -1,0 +1,76 @@
+"""`pourparler`: the command line. One clear sentence for a person when something cannot be done, and status 2."""
+
+import argparse
+import asyncio
+import importlib.metadata
+import inspect
+import sys
+from collections.abc import Sequence
+
+from pourparler_crypto.errors import CryptoError
+from pourparler_policies.errors import PolicyError
+
+from ..errors import PourparlerError
+from . import cards, channels, demo, talk
+from .common import GlobalOptions
+
+_EPILOG = """\
+first steps:
+  pourparler card new --name NAME      make a vault with a card on this device
+  pourparler card show                 the card to give to who may invite you, and its check digits
+  pourparler open --service URL --title TITLE
+                                       open a channel, with a grant of the service's operator
+  pourparler invite CARD               an invitation, sealed to a card
+  pourparler join INVITATION           answer an invitation, read its terms, join
+  pourparler talk                      talk, and see what the others say
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line; `docs/commands.md` and the README are compared with it."""
+    parser = argparse.ArgumentParser(
+        prog="pourparler",
+        description="Confidential talks for unofficial diplomacy: off the record, between equals.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--version", action="version", version="pourparler " + importlib.metadata.version("pourparler")
+    )
+    parser.set_defaults(func=None)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    options = GlobalOptions()
+    cards.add_commands(commands, options)
+    channels.add_commands(commands, options)
+    talk.add_commands(commands, options)
+    demo.add_commands(commands)
+    for entry in sorted(importlib.metadata.entry_points(group="pourparler.commands"), key=lambda e: e.name):
+        try:
+            entry.load()(commands)
+        except ModuleNotFoundError:
+            continue  # the plain install is what a client needs: no service here
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command. Status: 0 done, 1 not everything held, 2 it could not be done, 130 interrupted."""
+    parser = build_parser()
+    arguments = parser.parse_args(argv)
+    if arguments.func is None:
+        parser.print_help()
+        return 2
+    try:
+        result = arguments.func(arguments)
+        return int(asyncio.run(result) if inspect.iscoroutine(result) else result)
+    except (PourparlerError, CryptoError, PolicyError) as error:
+        print(f"pourparler: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def run() -> None:
+    """The console script."""
+    sys.exit(main())

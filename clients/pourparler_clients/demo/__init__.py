@@ -1,0 +1,1 @@
+"""The main job, shown with real processes: talk through a blind service, expire, and look for what is left."""

@@ -1,0 +1,228 @@
+"""The story of the demonstration, told in plain words while it happens."""
+
+import json
+import secrets
+import shutil
+import sqlite3
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from pourparler_policies.errors import Misuse
+from pourparler_policies.payload import check_text
+
+from ..errors import UserError
+from ..examine import files_below, found, traces, vault_pages
+from .processes import Process, run, serve
+
+NAMES: Final = ("Cedar", "Heron", "Lantern")
+MAX_FILE: Final = 8 * 1024 * 1024  # bytes
+_PACE: Final = 0.25  # seconds a paragraph may take on a slow machine: sets how long messages live
+_SHORTEST: Final = 10  # seconds
+_FRAGMENT: Final = 32  # bytes of a sealed entry by which it is recognised
+
+Say = Callable[[str], None]
+
+
+def paragraphs(text: bytes, name: str) -> list[str]:
+    """The messages of a text: its paragraphs. Raises UserError with one clear sentence."""
+    if len(text) > MAX_FILE:
+        raise UserError(f"{name} is larger than {MAX_FILE // 1024 // 1024} MiB")
+    try:
+        decoded = text.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise UserError(f"{name} is not UTF-8 text") from None
+    blocks: list[list[str]] = [[]]
+    for line in decoded.splitlines():
+        if line.strip():
+            blocks[-1].append(line)
+        elif blocks[-1]:
+            blocks.append([])
+    found_blocks = ["\n".join(block) for block in blocks if block]
+    if not found_blocks:
+        raise UserError(f"{name} has no text in it")
+    for number, block in enumerate(found_blocks, 1):
+        try:
+            check_text(block)
+        except Misuse as error:
+            raise UserError(f"paragraph {number} of {name}: {error}") from None
+    return found_blocks
+
+
+@dataclass
+class _Demo:
+    root: Path
+    say: Say
+    stack: ExitStack
+    passphrases: dict[str, str] = field(default_factory=dict)
+    talks: dict[str, Process] = field(default_factory=dict)
+
+    def vault(self, name: str) -> Path:
+        return self.root / f"vault-{name.lower()}"
+
+
+def tell(messages: list[str], keep: Path | None, say: Say) -> int:
+    """Runs the whole story. 0 when everything held, 1 when something was left that should not be."""
+    with ExitStack() as stack:
+        root = keep if keep is not None else Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        root.mkdir(parents=True, exist_ok=True)
+        if any(root.iterdir()):
+            raise UserError(f"{root} is not empty: choose another directory to keep things in")
+        demo = _Demo(root, say, stack)
+        life = max(_SHORTEST, round(_PACE * len(messages)) + _SHORTEST)
+        _set_up(demo, life)
+        last = _exchange(demo, messages)
+        sealed = _look_before(demo, messages)
+        _let_expire(demo, last, life)
+        clean = _look_after(demo, messages, sealed)
+        if keep is not None:
+            _keep(demo)
+    say("" if keep is not None else "Everything was cleaned up.")
+    return 0 if clean else 1
+
+
+def _set_up(demo: _Demo, life: int) -> None:
+    say = demo.say
+    data = demo.root / "server"
+    server, url = serve(data)
+    demo.stack.callback(server.stop)
+    say(f"1. A service runs as a process of its own (number {server.pid}) at {url}. It will read nothing.")
+    grant = run(["grant", "--data", str(data)]).strip().splitlines()[-1]
+    say("2. Three people, three devices, each with its own vault and card:")
+    for name in NAMES:
+        demo.passphrases[name] = secrets.token_urlsafe(18)
+        arguments = ["card", "new", "--vault", str(demo.vault(name)), "--name", name, "--json"]
+        card = json.loads(run(arguments, demo.passphrases[name]))
+        (demo.root / f"{name}.card").write_text(card["card"] + "\n")
+        say(f"     {name:<8} check digits {card['check_digits']}")
+    first, *others = NAMES
+    opening = ["open", "--vault", str(demo.vault(first)), "--service", url, "--title", "Two wells"]
+    run([*opening, "--life", f"{life}s"], demo.passphrases[first], grant + "\n")
+    say(f"3. {first} opens a channel in which a message lives {life} seconds, and invites the others:")
+    for name in others:
+        _seat(demo, first, name)
+        say(f"     {name} opened the invitation, accepted the terms and has a seat.")
+
+
+def _seat(demo: _Demo, inviter: str, name: str) -> None:
+    invitation = demo.root / f"{name}.invitation"
+    invite = ["invite", str(demo.root / f"{name}.card"), "--vault", str(demo.vault(inviter)), "--json"]
+    waiting = Process([*invite, "--out", str(invitation), "--wait", "2m"], demo.passphrases[inviter])
+    demo.stack.callback(waiting.stop)
+    waiting.event(name=name)
+    run(["join", str(invitation), "--vault", str(demo.vault(name)), "--accept"], demo.passphrases[name])
+    waiting.event(step="seated")
+    waiting.end_of_input()
+
+
+def _exchange(demo: _Demo, messages: list[str]) -> float:
+    """Says every paragraph, in turn; returns the time (Unix seconds) of the last."""
+    say = demo.say
+    for name in NAMES:
+        process = Process(["talk", "--vault", str(demo.vault(name)), "--json"], demo.passphrases[name])
+        demo.stack.callback(process.stop)
+        demo.talks[name] = process
+    for process in demo.talks.values():
+        process.event(event="ready")
+    say(f"4. They talk: {len(messages)} messages, each by one and to the two others, through the service.")
+    received: dict[str, int] = dict.fromkeys(NAMES, 0)
+    delays: list[float] = []
+    begun = time.perf_counter()
+    for number, text in enumerate(messages):
+        author = NAMES[number % len(NAMES)]
+        sent = time.perf_counter()
+        demo.talks[author].write(json.dumps({"say": text}))
+        for name in NAMES:
+            when, record = demo.talks[name].event(event="said", text=text, name=author)
+            if name != author:
+                received[name] += 1
+                delays.append(when - sent)
+            elif not record["own"]:
+                raise UserError("a device did not know its own message")
+        if len(messages) > 50 and (number + 1) % 50 == 0:
+            say(f"     {number + 1} of {len(messages)} …")
+    took = time.perf_counter() - begun
+    for name in NAMES:
+        others = sum(1 for number in range(len(messages)) if NAMES[number % len(NAMES)] != name)
+        say(f"     {name:<8} received {received[name]} of {others} messages of the others, word for word.")
+    ordered = sorted(delays)
+    say(
+        f"     From saying to reading: median {statistics.median(ordered) * 1000:.0f} ms, "
+        f"19 of 20 within {ordered[round(0.95 * (len(ordered) - 1))] * 1000:.0f} ms; "
+        f"{len(messages) / took:.0f} messages a second, one after the other."
+    )
+    return time.time()
+
+
+def _image(demo: _Demo, name: str, target: Path) -> Path:
+    """A copy of a vault as somebody would take it from a running device."""
+    return Path(shutil.copytree(demo.vault(name), target / name))
+
+
+def _look_before(demo: _Demo, messages: list[str]) -> list[bytes]:
+    """Shows that the search works: while they live, texts are in the vaults, and only sealed at the service."""
+    say = demo.say
+    say("5. While the messages live, this is where they are:")
+    needles = {trace for text in messages for trace in traces(text)}
+    with tempfile.TemporaryDirectory() as directory:
+        for name in NAMES:
+            pages = vault_pages(_image(demo, name, Path(directory)), demo.passphrases[name])
+            count = _count(messages, found(needles, pages))
+            say(f"     vault of {name:<8} opened with its key: {count} of {len(messages)} texts")
+        image = Path(shutil.copytree(demo.root / "server", Path(directory) / "server"))
+        readable = _count(messages, found(needles, files_below(image)))
+        sealed = _sealed_entries(image)
+        say(f"     files of the service: {readable} texts readable, {len(sealed)} sealed entries")
+    return sealed
+
+
+def _sealed_entries(image: Path) -> list[bytes]:
+    """The middle of every sealed message that a copy of the service's database holds."""
+    with closing(sqlite3.connect(next(image.rglob("*.sqlite")))) as database:
+        rows = database.execute("SELECT sealed FROM entry WHERE NOT handshake").fetchall()
+    return [row[0][len(row[0]) // 2 :][:_FRAGMENT] for row in rows]
+
+
+def _count(messages: list[str], seen: set[bytes]) -> int:
+    return sum(1 for text in messages if any(trace in seen for trace in traces(text)))
+
+
+def _let_expire(demo: _Demo, last: float, life: int) -> None:
+    left = max(0.0, last + life + 2.5 - time.time())
+    demo.say(f"6. Nobody deletes anything. We wait {left:.0f} seconds, until the last message's life is over.")
+    time.sleep(left)
+
+
+def _look_after(demo: _Demo, messages: list[str], sealed: list[bytes]) -> bool:
+    say = demo.say
+    say("7. Afterwards, everything is searched again: every byte of the service's files, and every page of the")
+    say("   vaults (free pages and journals too), with their keys:")
+    needles = {trace for text in messages for trace in traces(text)}
+    clean = True
+    with tempfile.TemporaryDirectory() as directory:
+        for name in NAMES:
+            image = _image(demo, name, Path(directory))
+            count = _count(messages, found(needles, vault_pages(image, demo.passphrases[name])))
+            say(f"     vault of {name:<8} opened with its key: {count} of {len(messages)} texts")
+            clean = clean and count == 0
+        image = Path(shutil.copytree(demo.root / "server", Path(directory) / "server"))
+        readable = _count(messages, found(needles, files_below(image)))
+        left = len(found(sealed, files_below(image)))
+        say(f"     files of the service: {readable} texts readable, {left} of {len(sealed)} sealed entries")
+        clean = clean and readable == 0 and left == 0
+    for process in demo.talks.values():
+        process.end_of_input()
+    say("Nothing of what was said is left." if clean else "SOMETHING IS LEFT: this is a defect, please report it.")
+    return clean
+
+
+def _keep(demo: _Demo) -> None:
+    passphrases = "".join(f"{name}: {demo.passphrases[name]}\n" for name in NAMES)
+    (demo.root / "passphrases.txt").write_text(passphrases)
+    demo.say(f"Kept in {demo.root}: the service's files (server), the vaults, cards, invitations and passphrases.")
+    demo.say("Nothing was published: the joint release does not exist yet.")

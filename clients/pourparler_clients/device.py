@@ -1,0 +1,198 @@
+"""A device: a vault, the card in it, and its channels.
+
+    async with Device.open(path, passphrase) as device:
+        channel = device.channels()[0]
+        await channel.say("Good morning.")
+
+A text is erased when its time is over: whenever the vault is opened, and by `purge` while it stays open.
+"""
+
+import hashlib
+import os
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from pourparler_crypto.card import Card, CardKey
+from pourparler_crypto.mls import CHARTER, Group
+from pourparler_policies import wire
+from pourparler_policies.admission import CREDENTIAL_BYTES, Member
+from pourparler_policies.chain import genesis
+from pourparler_policies.payload import check_name
+from pourparler_policies.terms import Terms
+
+from .api import Api, check_url
+from .channel import Channel, Connect
+from .errors import UserError
+from .invitations import Inviter
+from .joining import Invitee
+from .log import Clock, Log
+from .store import ChannelStore, Row, State
+from .suite import SUITE
+from .vault import Cost, Vault
+
+
+def _now() -> int:
+    return int(time.time())
+
+
+class Device:
+    """An opened vault with its channels. `connect` and `clock` may be replaced by who embeds this."""
+
+    def __init__(self, vault: Vault, connect: Connect = Api, clock: Clock = _now) -> None:
+        self.vault = vault
+        self._connect = connect
+        self._real_clock = clock
+        self._channels: dict[bytes, Channel] = {}
+        row = vault.row("SELECT name, secret FROM card")
+        if row is None:
+            raise UserError("this vault has no card: it was not made completely; make a new one")
+        self._key = CardKey(row[1])
+        self.card: Card = self._key.card(row[0])
+        self.purge()
+
+    @classmethod
+    def create(cls, directory: Path, passphrase: str, name: str, cost: Cost | None = None) -> "Device":
+        """A new vault with a new card. Raises UserError."""
+        name = check_name(name)
+        vault = Vault.create(directory, passphrase, cost)
+        with vault.transaction():
+            vault.execute("INSERT INTO card VALUES (1, ?, ?)", name, CardKey.generate().secret)
+        return cls(vault)
+
+    @classmethod
+    def open(cls, directory: Path, passphrase: str) -> "Device":
+        """Opens a vault. Raises UserError."""
+        vault = Vault.open(directory, passphrase)
+        try:
+            return cls(vault)
+        except BaseException:
+            vault.close()
+            raise
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Closes connections and vault."""
+        for channel in self._channels.values():
+            await channel.aclose()
+        self._channels.clear()
+        self.purge()
+        self.vault.close()
+
+    def clock(self) -> int:
+        """Unix seconds; never earlier than this vault has seen."""
+        row = self.vault.row("SELECT high FROM clock")
+        return max(self._real_clock(), row[0] if row else 0)
+
+    def purge(self) -> int:
+        """Erases what has ended, also from the journal; returns how many texts that were."""
+        now = self.clock()
+        with self.vault.transaction():
+            self.vault.execute("UPDATE clock SET high = ?", now)
+            erased = self.vault.execute("DELETE FROM message WHERE expires_at <= ?", now)
+            erased += self.vault.execute(
+                "DELETE FROM draft WHERE expires_at <= ?"
+                " AND number NOT IN (SELECT draft FROM outbox WHERE draft IS NOT NULL)",
+                now,
+            )
+            # Under way, perhaps accepted: its text goes, the sealed bytes stay until the service has answered.
+            self.vault.execute(
+                "UPDATE draft SET event = x'' WHERE expires_at <= ? AND number IN (SELECT draft FROM outbox)", now
+            )
+            self.vault.execute(
+                "UPDATE outbox SET envelope = x'' WHERE draft IN (SELECT number FROM draft WHERE event = x'')"
+            )
+            erased += self.vault.execute("DELETE FROM invitation WHERE expires_at <= ?", now)
+        if erased:
+            self.vault.empty_journal()
+        return erased
+
+    def next_end(self) -> int | None:
+        """When the next text ends (Unix seconds), if any is kept."""
+        row = self.vault.row("SELECT min(expires_at) FROM message")
+        return row[0] if row else None
+
+    def channels(self) -> list[Channel]:
+        """The channels of this device."""
+        for channel in ChannelStore.all(self.vault):
+            if channel not in self._channels:
+                self._channels[channel] = Channel(Log(self.vault, channel), self._connect, self.clock)
+        for ended in set(self._channels) - set(ChannelStore.all(self.vault)):
+            del self._channels[ended]
+        return [c for c in self._channels.values() if c.log.row.state is not State.FOUNDING]
+
+    async def found(self, url: str, grant: bytes, terms: Terms) -> Channel:
+        """Opens a new channel at a service, with the operator's grant (32 bytes). Raises UserError or Refused."""
+        url = check_url(url)
+        async with self._connect(url, grant) as api:
+            caps = (await api.service()).caps
+            if terms.life > caps.longest_life or terms.absence > caps.longest_absence:
+                raise UserError(
+                    f"this service keeps a message for at most {caps.longest_life} seconds and a place without "
+                    f"contact for at most {caps.longest_absence} seconds: choose less"
+                )
+            # A crash after the grant was used must not lose it: the same request is made again.
+            row = self._founding(url, terms) or self._prepare(url, terms)
+            request = wire.CreateChannel(
+                channel=row.id,
+                device=row.device,
+                token_hash=hashlib.sha256(row.token).digest(),
+                absence_limit=terms.absence,
+            )
+            made = await api.create_channel(request)
+        row.state, row.incarnation = State.OPEN, made.incarnation
+        with self.vault.transaction():
+            ChannelStore(self.vault, row.id).save(row)
+        self._channels.pop(row.id, None)
+        return next(channel for channel in self.channels() if channel.id == row.id)
+
+    def inviter(self, channel: Channel) -> Inviter:
+        """Invites cards into a channel."""
+        return Inviter(channel, self.vault, self.card, self._connect)
+
+    def invitee(self) -> Invitee:
+        """Answers invitations to this device's card."""
+        return Invitee(self.vault, self._key, self._connect, self.clock)
+
+    def _founding(self, url: str, terms: Terms) -> Row | None:
+        rows = (ChannelStore(self.vault, channel).row() for channel in ChannelStore.all(self.vault))
+        return next(
+            (r for r in rows if r and r.state is State.FOUNDING and r.url == url and r.terms == terms.encode()),
+            None,
+        )
+
+    def _prepare(self, url: str, terms: Terms) -> Row:
+        channel, credential = os.urandom(16), os.urandom(CREDENTIAL_BYTES)
+        group = Group.create(SUITE, channel, credential, extensions=[(CHARTER, terms.digest)])
+        row = Row(
+            id=channel,
+            url=url,
+            state=State.FOUNDING,
+            trouble="",
+            terms=terms.encode(),
+            token=os.urandom(32),
+            device=os.urandom(16),
+            credential=credential,
+            incarnation=bytes(16),
+            cursor=0,
+            received_at=0,
+            handshake_head=0,
+            count=0,
+            updated_at=self.clock(),
+            missed=0,
+        )
+        store = ChannelStore(self.vault, channel)
+        with self.vault.transaction():
+            store.insert(row)
+            store.replace_records(group.records())
+            store.add_point(0, genesis(channel))
+            store.save_members([Member(credential, row.device, self.card.name, self.card.fingerprint)])
+        return row

@@ -1,0 +1,222 @@
+"""The invitee's side of an invitation: answer, read the terms, decide, join. Each step survives a crash."""
+
+import hashlib
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from pourparler_crypto.card import CardKey, check_digits
+from pourparler_crypto.errors import CryptoError
+from pourparler_crypto.invitation import EphemeralKey, open_step
+from pourparler_crypto.mls import CHARTER, Group, KeyPackageBundle, make_key_package
+from pourparler_policies import invitation as steps
+from pourparler_policies.admission import CREDENTIAL_BYTES, Member
+from pourparler_policies.chain import extend
+from pourparler_policies.errors import PolicyError
+from pourparler_policies.limits import DAY, HOUR
+from pourparler_policies.terms import Terms
+
+from . import invitations
+from .api import Api, check_url
+from .channel import Connect
+from .errors import Refused, UserError
+from .invitations import INVITATION_LIFE, Joining
+from .log import Clock
+from .store import ChannelStore, Row, State
+from .suite import SUITE
+from .vault import Vault
+
+_SKEW: Final = HOUR  # seconds that the clocks of two devices may differ
+_SPOILED: Final = "this invitation has been spoiled (somebody else used its address): ask for another"
+
+
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    """What a person is shown before deciding: the terms, and who asks, with digits to compare aloud."""
+
+    terms: Terms
+    inviter: str
+    check_digits: str
+
+
+class Invitee:
+    """One invitation to this device, from the text that came to the channel that opens."""
+
+    def __init__(self, vault: Vault, key: CardKey, connect: Connect, clock: Clock) -> None:
+        self._vault = vault
+        self._key = key
+        self._connect = connect
+        self._clock = clock
+
+    def pending(self) -> list[bytes]:
+        """Boxes of the invitations under way on this device."""
+        return [
+            row[0]
+            for row in self._vault.rows(
+                "SELECT box FROM invitation WHERE channel IS NULL AND expires_at > ? ORDER BY expires_at",
+                self._clock(),
+            )
+        ]
+
+    async def answer(self, text: str) -> bytes:
+        """Answers an invitation with a one-time key; returns its box. Again with the same text: carries on."""
+        offer = invitations.open_invitation(text, self._key)
+        try:
+            address = steps.decode(steps.Address, offer.address)
+        except PolicyError:
+            raise UserError("this invitation is damaged: ask for it again") from None
+        if address.box not in self.pending():
+            key = EphemeralKey.generate()
+            state = Joining(
+                secret=offer.secret,
+                private=key.private,
+                public=key.public,
+                url=check_url(address.url),
+                token=address.token,
+                inviter=offer.inviter,
+            )
+            state.answer = invitations.seal_to_bucket("answer", offer.secret, b"", offer.inviter, key.public)
+            with self._vault.transaction():
+                expires_at = self._clock() + INVITATION_LIFE
+                invitations.insert(self._vault, address.box, None, "answering", state, expires_at)
+        _, state = self._load(address.box)
+        async with self._api(state) as api:
+            await api.deposit(address.box, steps.ANSWER, state.answer)
+        return address.box
+
+    async def offer(self, box: bytes) -> Invitation | None:
+        """The terms, once the inviter's device has sent them; None before."""
+        step, state = self._load(box)
+        if step == "answering":
+            async with self._api(state) as api:
+                sealed = await api.collect(box, steps.OFFER)
+            if sealed is None:
+                return None
+            state.offer = sealed
+            self._open_offer(box, state)
+            with self._vault.transaction():
+                invitations.save(self._vault, box, "deciding", state)
+        opened = self._open_offer(box, state)
+        return Invitation(Terms.decode(opened.terms), opened.inviter, check_digits(opened.fingerprint))
+
+    async def accept(self, box: bytes) -> None:
+        """Accepts the terms: a device of this seat asks to be added."""
+        step, state = self._load(box)
+        if step == "answering":
+            raise UserError("the terms have not come yet")
+        if step == "deciding":
+            now = self._clock()
+            state.credential = os.urandom(CREDENTIAL_BYTES)
+            lifetime = (now - _SKEW, now + INVITATION_LIFE + DAY)
+            bundle = make_key_package(SUITE, state.credential, lifetime=lifetime)
+            state.bundle = bundle.to_bytes()
+            state.device, state.device_token = os.urandom(16), os.urandom(32)
+            acceptance = steps.Acceptance(
+                key_package=bundle.key_package,
+                device=state.device,
+                token_hash=hashlib.sha256(state.device_token).digest(),
+            ).encode()
+            state.acceptance = invitations.seal_to_bucket(
+                "acceptance", state.secret, state.offer, state.inviter, acceptance
+            )
+            with self._vault.transaction():
+                invitations.save(self._vault, box, "accepting", state)
+        async with self._api(state) as api:
+            await api.deposit(box, steps.ACCEPTANCE, state.acceptance)
+
+    async def decline(self, box: bytes) -> None:
+        """Declines: nothing of the invitation stays here; the inviter sees only that nobody came."""
+        invitations.erase(self._vault, box)
+
+    async def join(self, box: bytes) -> bytes | None:
+        """Joins once the Welcome is there and returns the channel's id; None before."""
+        _, state = self._load(box)
+        async with self._api(state) as api:
+            sealed = await api.collect(box, steps.WELCOME)
+        if sealed is None:
+            return None
+        try:
+            opened = open_step("welcome", state.secret, state.acceptance, state.key, sealed)
+            packet = steps.decode(steps.Welcome, opened)
+            bundle = KeyPackageBundle.from_bytes(state.bundle)
+            group = Group.join(bundle, packet.welcome, ratchet_tree=packet.tree)
+        except (CryptoError, PolicyError):
+            raise UserError(_SPOILED) from None
+        terms = self._open_offer(box, state).terms
+        if group.group_id != packet.channel or dict(group.extensions).get(CHARTER) != Terms.decode(terms).digest:
+            raise UserError("the channel's terms are not the ones you accepted: do not join; tell who invited you")
+        async with self._connect(state.url, state.device_token) as api:
+            await self._enter(api, box, state, packet, group)
+        async with self._api(state) as api:
+            with suppress(Refused):  # it ends by itself
+                await api.remove_box(box)
+        self._vault.empty_journal()
+        return packet.channel
+
+    async def _enter(self, api: Api, box: bytes, state: Joining, packet: steps.Welcome, group: Group) -> None:
+        seen = await api.channel(packet.channel)
+        page = await api.entries(packet.channel, seen.first_seq - 1)
+        add = next((entry for entry in page.entries if entry.seq == seen.first_seq and entry.handshake), None)
+        if add is None:
+            raise Refused("the service does not show the entry that seated this device: ask to be seated again")
+        members = [Member(m.credential, m.device, m.name, m.fingerprint, m.leaving) for m in packet.members]
+        point = extend(
+            packet.chain,
+            seq=add.seq,
+            entry=add.entry,
+            received_at=add.received_at,
+            handshake=True,
+            sealed=add.sealed,
+        )
+        card = self._key.card(self._name())
+        members.append(Member(state.credential, state.device, card.name, card.fingerprint))
+        if {m.credential for m in members} != {m.credential for m in group.members}:
+            raise UserError("the list of members that came with the welcome is wrong: tell who invited you")
+        row = Row(
+            id=packet.channel,
+            url=state.url,
+            state=State.OPEN,
+            trouble="",
+            terms=self._open_offer(box, state).terms,
+            token=state.device_token,
+            device=state.device,
+            credential=state.credential,
+            incarnation=seen.incarnation,
+            cursor=add.seq,
+            received_at=add.received_at,
+            handshake_head=add.seq,
+            count=0,
+            updated_at=self._clock(),
+            missed=0,
+        )
+        store = ChannelStore(self._vault, packet.channel)
+        with self._vault.transaction():
+            store.insert(row)
+            store.replace_records(group.records())
+            store.add_point(packet.seq, packet.chain)
+            store.add_point(add.seq, point)
+            store.save_members(members)
+            self._vault.execute("DELETE FROM invitation WHERE box = ?", box)
+
+    def _name(self) -> str:
+        row = self._vault.row("SELECT name FROM card")
+        return str(row[0]) if row else ""
+
+    def _load(self, box: bytes) -> tuple[str, Joining]:
+        step, state = invitations.load(self._vault, Joining, box)
+        if not isinstance(state, Joining):
+            raise TypeError("an invitation of the other side")
+        return step, state
+
+    def _open_offer(self, box: bytes, state: Joining) -> steps.Offer:
+        try:
+            opened = open_step("offer", state.secret, state.answer, state.key, state.offer)
+            offer = steps.decode(steps.Offer, opened)
+            Terms.decode(offer.terms)
+        except (CryptoError, PolicyError):
+            raise UserError(_SPOILED) from None
+        return offer
+
+    def _api(self, state: Joining) -> Api:
+        return self._connect(state.url, state.token)

@@ -1,0 +1,443 @@
+"""A channel's log folded into this device's state, and what this device adds to it. No network here.
+
+1. Each step is one transaction of the vault: ratchet state, outbox and cursor change together or not at all.
+2. An entry is saved before it is sent, and resent byte for byte; sealed anew only after a definite refusal.
+3. One's own entry takes effect at its place in the log, like everybody's.
+4. An entry is void only for what every member can check; what this device alone sees (a fork, an old copy, a path
+   that only it cannot process) raises an alarm or halts.
+
+DESIGN 3 (laws of the fold), 4.1.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from pourparler_crypto.card import check_digits
+from pourparler_crypto.errors import NotAcceptable, OwnMessage, ProtocolError, UnprocessablePath, WrongEpoch
+from pourparler_crypto.mls import ApplicationMessage, Group, StagedCommit
+from pourparler_crypto.stamp import EXPORT_LABEL, KEY_LENGTH, open_stamp, seal_stamp
+from pourparler_policies import admission, payload, wire
+from pourparler_policies.admission import Member
+from pourparler_policies.chain import extend
+from pourparler_policies.errors import Fork, Unknown, Void
+from pourparler_policies.limits import BUCKETS
+from pourparler_policies.payload import Envelope, Leaving, Said, Seated
+from pourparler_policies.terms import Terms
+
+from .errors import Halted, UserError
+from .store import ChannelStore, Draft, Message, Outgoing, Row, State
+from .vault import Vault
+
+Clock = Callable[[], int]  # Unix seconds
+
+OLD_COPY = (
+    "this vault is an older copy: another copy of it has been used since. Nothing more is sent from here; "
+    "use the newer copy, or clear this one and ask to be seated again"
+)
+SET_BACK = (
+    "the service has lost entries that it had accepted (restored from a backup?). Nothing more is sent from here; "
+    "ask the others what they see, and the operator what happened"
+)
+FORKED = (
+    "the service shows you another course of events than it shows others. Nothing more is sent from here; compare "
+    "the channel's digits (`pourparler who`) with the others by voice"
+)
+UNPROCESSABLE = (
+    "a change of the channel's keys cannot be opened on this device, though others may open it. "
+    "Ask to be seated again"
+)
+UNKNOWN = "the channel holds something that this version of Pourparler does not know: update it, then go on"
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """Something for the person: `kind` is said, seated, left, removed, closed, alarm or halted."""
+
+    kind: str
+    seq: int = 0
+    message: Message | None = None
+    member: Member | None = None
+    text: str = ""
+
+
+def bucket_for(size: int) -> int:
+    """The smallest bucket (bytes) that holds `size`. Raises UserError beyond the largest."""
+    for bucket in BUCKETS:
+        if size <= bucket:
+            return bucket
+    raise UserError("this is too large to be sent")
+
+
+class Log:
+    """One channel in the vault. `group` and the rest mirror the vault; a failed step reads them anew."""
+
+    def __init__(self, vault: Vault, channel: bytes) -> None:
+        self.vault = vault
+        self.store = ChannelStore(vault, channel)
+        self._reload()
+
+    def _reload(self) -> None:
+        row = self.store.row()
+        if row is None:
+            raise UserError("this channel is not in the vault")
+        self.row: Row = row
+        self.terms = Terms.decode(row.terms)
+        self.chain = self.store.chain()
+        self.members = self.store.members()
+        self._group: Group | None = None
+
+    @property
+    def group(self) -> Group:
+        """The MLS group as of `row.cursor`."""
+        if self._group is None:
+            self._group = Group.load(self.store.records())
+        return self._group
+
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        """One transaction; memory follows the vault whatever happens."""
+        try:
+            with self.vault.transaction():
+                yield
+                self.store.save(self.row)
+        except BaseException:
+            self._reload_quietly()
+            raise
+
+    def _reload_quietly(self) -> None:
+        # The channel may just have been erased by the step that failed to say so; then nothing is left to mirror.
+        if self.store.row() is not None:
+            self._reload()
+
+    # Folding
+
+    def fold(self, entries: list[wire.Entry]) -> list[Happening]:
+        """Folds entries in the log's order, in one transaction. Entries at or before the cursor are skipped."""
+        happened: list[Happening] = []
+        with self.step():
+            for entry in entries:
+                if self.row.state not in (State.OPEN, State.ALARM):
+                    break
+                if entry.seq > self.row.cursor:
+                    happened += self._fold_one(entry)
+        return happened
+
+    def _fold_one(self, entry: wire.Entry) -> list[Happening]:
+        row = self.row
+        if entry.received_at < row.received_at:
+            happened, procedure = self.alarm(FORKED), entry.handshake
+        else:
+            outgoing = self.store.outgoing()
+            if outgoing is not None and outgoing.entry == entry.entry:
+                happened, procedure = self._fold_own(entry, outgoing)
+            else:
+                happened, procedure = self._fold_other(entry)
+        if row.state is State.HALTED:
+            return happened
+        if entry.handshake or procedure:
+            value = extend(
+                self.chain.head,
+                seq=entry.seq,
+                entry=entry.entry,
+                received_at=entry.received_at,
+                handshake=entry.handshake,
+                sealed=entry.sealed,
+            )
+            self.chain.append(entry.seq, value)
+            self.store.add_point(entry.seq, value)
+        if entry.handshake:
+            row.handshake_head = entry.seq
+        row.missed += entry.seq - row.cursor - 1
+        row.cursor = entry.seq
+        row.received_at = max(row.received_at, entry.received_at)
+        return happened
+
+    def _fold_own(self, entry: wire.Entry, outgoing: Outgoing) -> tuple[list[Happening], bool]:
+        if _append(outgoing).sealed != entry.sealed or outgoing.handshake != entry.handshake:
+            return self.alarm(FORKED), False
+        if not outgoing.envelope:  # its life was over before it came here
+            self.store.drop_outgoing(with_draft=True)
+            return [], False
+        envelope = payload.decode(outgoing.envelope)
+        if outgoing.handshake:
+            self.store.replace_records(self.store.records(pending=True))
+            self.store.drop_records(pending=True)
+            self._group = None
+            self.row.updated_at = entry.received_at
+            happened = self._seat(entry.seq, envelope)
+        else:
+            happened = self._apply(entry, envelope, self.row.credential, outgoing.delete_secret)
+        self.store.drop_outgoing(with_draft=True)
+        return happened, envelope.procedure
+
+    def _fold_other(self, entry: wire.Entry) -> tuple[list[Happening], bool]:
+        try:
+            received = self.group.decrypt(entry.sealed)
+        except UnprocessablePath:
+            return self.halt(UNPROCESSABLE), False
+        except NotAcceptable as error:
+            self.store.change_records(error.changes)
+            return [], False
+        except OwnMessage:
+            return self.halt(OLD_COPY), False
+        except WrongEpoch as error:
+            # A log that lacks somebody's commit looks like this. Every member of an honest log sees the same.
+            return (self.alarm(FORKED) if error.epoch > self.group.epoch else []), False
+        except ProtocolError:
+            return [], False
+        self.store.change_records(received.changes)
+        try:
+            if isinstance(received, StagedCommit) and entry.handshake:
+                return self._fold_commit(entry, received)
+            if isinstance(received, ApplicationMessage) and not entry.handshake:
+                envelope = payload.decode_application(received.data)
+                sender = self._credential(received.sender)
+                happened = self._compare(envelope)
+                return happened + self._apply(entry, envelope, sender, None), envelope.procedure
+        except Unknown:
+            return self.halt(UNKNOWN), False
+        except (Void, ProtocolError):
+            return [], False
+        return [], False  # the flag contradicts the content
+
+    def _fold_commit(self, entry: wire.Entry, staged: StagedCommit) -> tuple[list[Happening], bool]:
+        stamp = open_stamp(self._stamp_key(), staged.authenticated_data)
+        envelope = payload.decode(stamp)
+        commit = admission.Commit(
+            committer=self._credential(staged.sender),
+            proposals=tuple(staged.proposal_types),
+            added=tuple(member.credential for member in staged.added),
+            removed=tuple(member.credential for member in staged.removed),
+            updated=tuple(member.credential for member in staged.updated),
+            events=envelope.events,
+        )
+        admission.judge(commit, self.members)
+        happened = self._compare(envelope)
+        if staged.removes_me:
+            return happened + self._end(State.REMOVED, Happening("removed", entry.seq)), True
+        self._group = staged.apply()
+        self.store.replace_records(self._group.records())
+        return happened + self._seat(entry.seq, envelope), True
+
+    def _seat(self, seq: int, envelope: Envelope) -> list[Happening]:
+        """The roster after a commit, from the group's members and the events that explain the new ones."""
+        present = {member.credential for member in self.group.members}
+        happened = [Happening("left", seq, member=m) for c, m in self.members.items() if c not in present]
+        members = {c: m for c, m in self.members.items() if c in present}
+        for event in envelope.events:
+            if isinstance(event, Seated):
+                member = Member(event.credential, event.device, event.name, event.fingerprint)
+                members[event.credential] = member
+                happened.append(Happening("seated", seq, member=member))
+        self.members = members
+        self.store.save_members(members.values())
+        return happened
+
+    def _apply(
+        self, entry: wire.Entry, envelope: Envelope, sender: bytes, delete_secret: bytes | None
+    ) -> list[Happening]:
+        """What an application entry says."""
+        event = envelope.events[0]
+        if isinstance(event, Said):
+            message = Message(
+                seq=entry.seq,
+                sender=sender,
+                id=event.id,
+                text=event.text,
+                received_at=entry.received_at,
+                # The shortest rule wins: what the author said, what the terms say, what the service said.
+                expires_at=min(entry.expires_at, entry.received_at + min(event.life, self.terms.life)),
+                own=delete_secret is not None,
+                entry=entry.entry,
+                delete_secret=delete_secret,
+            )
+            if not self.store.add_message(message):
+                return []
+            return [Happening("said", entry.seq, message, self.members.get(sender))]
+        if isinstance(event, Leaving):
+            member = replace(self.members[sender], leaving=True)
+            self.members[sender] = member
+            self.store.save_members(self.members.values())
+            if delete_secret is not None:
+                return self._end(State.REMOVED, Happening("removed", entry.seq))
+            return [Happening("leaving", entry.seq, member=member)]
+        return self._end(State.CLOSED, Happening("closed", entry.seq, member=self.members.get(sender)))
+
+    def _compare(self, envelope: Envelope) -> list[Happening]:
+        try:
+            self.chain.compare(envelope.seq, envelope.chain)
+        except Fork:
+            return self.alarm(FORKED)
+        return []
+
+    def _credential(self, leaf: int) -> bytes:
+        return next(member.credential for member in self.group.members if member.leaf == leaf)
+
+    # Endings
+
+    def alarm(self, text: str) -> list[Happening]:
+        """Stops sending; reading goes on."""
+        if self.row.state is not State.OPEN:
+            return []
+        self.row.state, self.row.trouble = State.ALARM, text
+        return [Happening("alarm", self.row.cursor, text=text)]
+
+    def halt(self, text: str) -> list[Happening]:
+        """Stops everything on this device, for this channel."""
+        self.row.state, self.row.trouble = State.HALTED, text
+        return [Happening("halted", self.row.cursor, text=text)]
+
+    def _end(self, state: State, happening: Happening) -> list[Happening]:
+        """Keys, texts and names go at once; the row stays until the service has been told."""
+        self.row.state = state
+        for pending in (False, True):
+            self.store.drop_records(pending=pending)
+        self.store.erase_contents()
+        self._group = None
+        self.members = {}
+        return [happening]
+
+    def resume(self) -> None:
+        """Ends an alarm after people have compared digits. Raises UserError when there is none."""
+        if self.row.state is not State.ALARM:
+            raise UserError("there is no alarm in this channel that could be ended here")
+        with self.step():
+            self.row.state, self.row.trouble = State.OPEN, ""
+
+    def forget_missed(self) -> None:
+        """The person has been told how many entries ended unread."""
+        with self.step():
+            self.row.missed = 0
+
+    def epoch_digits(self) -> str:
+        """30 digits of the epoch and the procedure, the same on every device that sees the same channel."""
+        if self.row.state not in (State.OPEN, State.ALARM):
+            return ""
+        return check_digits(hashlib.sha256(self.group.epoch_authenticator + self.chain.head).digest())
+
+    # Sealing
+
+    def seal_next(self, now: int) -> Outgoing | None:
+        """Seals the oldest draft and saves it for sending. None when nothing waits."""
+        self.check_may_send()
+        draft = self.store.next_draft()
+        while draft is not None and draft.expires_at <= now:
+            with self.step():
+                self.store.drop_draft(draft.number)
+            draft = self.store.next_draft()
+        if draft is None:
+            return None
+        with self.step():
+            return self._seal_draft(draft)
+
+    def _seal_draft(self, draft: Draft) -> Outgoing:
+        event = payload.decode_event(draft.event)
+        envelope = Envelope(seq=self.chain.seq, chain=self.chain.head, events=[event])
+        data = payload.encode(envelope)
+        sealed, changes = self.group.encrypt(data, pad=bucket_for)
+        self.store.change_records(changes)
+        return self._put(sealed, data, handshake=False, life=draft.life, draft=draft.number, admit=None)
+
+    def seal_commit(
+        self,
+        *,
+        add: bytes | None = None,
+        seated: Seated | None = None,
+        admit: Callable[[bytes, bytes | None], wire.Admit] | None = None,
+        remove: tuple[bytes, ...] = (),
+    ) -> Outgoing:
+        """Stages and saves a commit: an Add (with whom it seats), removals, or only this device's new keys.
+
+        `admit` gets the Welcome and says what goes to the service in the same append. The epoch that follows
+        waits in the vault until the log holds the commit.
+        """
+        self.check_may_send()
+        if self.store.outgoing() is not None:
+            raise RuntimeError("an entry is under way: send it first")
+        events: list[payload.Event] = [seated] if seated is not None else []
+        stamp = payload.encode(Envelope(seq=self.chain.seq, chain=self.chain.head, events=events))
+        leaves = [member.leaf for member in self.group.members if member.credential in remove]
+        with self.step():
+            pending = self.group.stage(
+                add=[add] if add is not None else [],
+                remove=leaves,
+                update=True,
+                new_signature_key=True,
+                authenticated_data=seal_stamp(self._stamp_key(), stamp),
+                pad=bucket_for,
+            )
+            self.store.change_records(pending.changes)
+            self.store.replace_records(pending.staged.apply().records(), pending=True)
+            return self._put(
+                pending.commit,
+                stamp,
+                handshake=True,
+                life=self.terms.absence,
+                draft=None,
+                admit=admit(pending.welcome, pending.ratchet_tree) if admit and pending.welcome else None,
+            )
+
+    def _put(
+        self,
+        sealed: bytes,
+        envelope: bytes,
+        *,
+        handshake: bool,
+        life: int,
+        draft: int | None,
+        admit: wire.Admit | None,
+    ) -> Outgoing:
+        secret = os.urandom(32)
+        append = wire.Append(
+            entry=os.urandom(16),
+            handshake=handshake,
+            sealed=sealed,
+            life=life,
+            delete_hash=hashlib.sha256(secret).digest(),
+            handshake_head=self.row.handshake_head,
+            count=self.row.count + 1,
+            admit=admit,
+        )
+        self.row.count = append.count
+        outgoing = Outgoing(append.entry, append.model_dump_json().encode(), handshake, envelope, draft, secret)
+        self.store.put_outgoing(outgoing)
+        return outgoing
+
+    def drop_refused(self, *, with_draft: bool = False) -> None:
+        """The entry under way was definitely refused. Its keys stay used up; its draft waits on, or goes too."""
+        with self.step():
+            self.store.drop_outgoing(with_draft=with_draft)
+            self.store.drop_records(pending=True)
+            self.row.count -= 1
+
+    def resolve_ended(self) -> None:
+        """The entry under way was accepted, and ended before this device could fold it."""
+        with self.step():
+            self.store.drop_outgoing(with_draft=True)
+            self.row.missed = max(0, self.row.missed - 1)
+
+    def skip_to(self, head: int) -> None:
+        """The log's newest entries have ended: the cursor moves past them."""
+        if head > self.row.cursor:
+            with self.step():
+                self.row.missed += head - self.row.cursor
+                self.row.cursor = head
+
+    def check_may_send(self) -> None:
+        """Raises Halted when this device must not send in this channel."""
+        if self.row.state in (State.ALARM, State.HALTED):
+            raise Halted(self.row.trouble)
+        if self.row.state is State.REMOVED:
+            raise Halted("this device is no longer in the channel")
+        if self.row.state is State.CLOSED:
+            raise Halted("this channel has been closed")
+
+    def _stamp_key(self) -> bytes:
+        return self.group.export(EXPORT_LABEL, b"", KEY_LENGTH)
+
+
+def _append(outgoing: Outgoing) -> wire.Append:
+    return wire.Append.model_validate_json(outgoing.append)
