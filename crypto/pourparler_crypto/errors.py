@@ -2,11 +2,13 @@
 
     CryptoError
     ├── UsageError            the caller misused us: a bug or a bad argument on this side
+    │   └── RemovedFromGroup      this device is no member any more: there is no next state to apply
     └── ProtocolError         the other side misbehaved: a peer, the service, or whoever altered the bytes
         ├── Malformed             bytes that no honest encoder produces
         ├── NotAuthentic          a signature, tag or MAC does not verify; says nothing about who sent it
         ├── WrongGroup            meant for another group
         ├── WrongEpoch            meant for an earlier or a later epoch
+        ├── OwnMessage            of this very leaf, and not sent from this state: another copy has gone on
         ├── KeyUsed               its key was used up or is past the window: a replay, or too late
         ├── TooFarAhead           it would skip more keys than the cap allows
         └── NotAcceptable         authentic, and still against the rules: costs its ratchet key and nothing else
@@ -27,6 +29,10 @@ class UsageError(CryptoError, ValueError):
     """The caller misused us: a wrong size, an unknown number, a call out of order."""
 
 
+class RemovedFromGroup(UsageError):
+    """This device was removed by the commit: there is no next state. Erase the group."""
+
+
 class ProtocolError(CryptoError):
     """The other side misbehaved. No state has changed unless the subclass carries changes."""
 
@@ -44,7 +50,15 @@ class WrongGroup(ProtocolError):
 
 
 class WrongEpoch(ProtocolError):
-    """A message for an epoch other than the current one."""
+    """A message for an epoch other than the current one; ``epoch`` is the one it names, unauthenticated."""
+
+    def __init__(self, message: str, epoch: int) -> None:
+        super().__init__(message)
+        self.epoch = epoch
+
+
+class OwnMessage(ProtocolError):
+    """Authentic, from this very leaf, and beyond what this state has sent: another copy of it has gone on."""
 
 
 class KeyUsed(ProtocolError):

@@ -1,0 +1,156 @@
+"""What the core hands back: decisions for the caller, and what each call changed in the records.
+
+Whoever gets a result saves its ``changes`` before doing anything else: the message's key is used up. A staged
+commit changes nothing but that, until it is applied.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pourparler_crypto.errors import RemovedFromGroup
+from pourparler_crypto.mls.commits import NextEpoch
+from pourparler_crypto.mls.extensions import Extension
+from pourparler_crypto.mls.keyschedule import PskId, export
+from pourparler_crypto.mls.nodes import LeafNode
+from pourparler_crypto.mls.proposals import ProposalBy
+from pourparler_crypto.mls.secrettree import Changes
+from pourparler_crypto.mls.state import EpochState
+
+if TYPE_CHECKING:
+    from pourparler_crypto.mls.group import Group
+
+
+@dataclass(slots=True, frozen=True)
+class Member:
+    """A member as its leaf shows it."""
+
+    leaf: int  # leaf index
+    credential: bytes  # the identity of its basic credential
+    signature_key: bytes
+    encryption_key: bytes
+
+    @classmethod
+    def of(cls, index: int, leaf: LeafNode) -> "Member":
+        """The member at a leaf index."""
+        return cls(index, leaf.identity, leaf.signature_key, leaf.encryption_key)
+
+
+@dataclass(slots=True)
+class ApplicationMessage:
+    """Application data from a member."""
+
+    sender: int  # leaf index
+    data: bytes
+    authenticated_data: bytes
+    changes: Changes
+
+
+@dataclass(slots=True)
+class ReceivedProposal:
+    """A proposal sent on its own, kept for a commit that refers to it."""
+
+    sender: int | None  # leaf index; None for an external sender
+    proposal: ProposalBy
+    ref: bytes  # ProposalRef, Nh bytes
+    authenticated_data: bytes
+    changes: Changes
+
+
+class StagedCommit:
+    """A commit that passed every check of RFC 9420 and waits for the caller's decision.
+
+    ``sender`` and the leaves are leaf indices; ``epoch`` is the new one; ``updated`` holds members with a new
+    leaf, the committer's own path included. To refuse it is to drop it, after saving ``changes``.
+    """
+
+    __slots__ = (
+        "_group",
+        "_next",
+        "added",
+        "authenticated_data",
+        "changes",
+        "epoch",
+        "extensions",
+        "has_path",
+        "own",
+        "proposals",
+        "psks",
+        "removed",
+        "removes_me",
+        "sender",
+        "updated",
+    )
+
+    def __init__(
+        self,
+        old: EpochState,
+        following: NextEpoch,
+        sender: int,
+        own: bool,
+        authenticated_data: bytes,
+        changes: Changes,
+    ) -> None:
+        """Made by Group.decrypt and Group.stage."""
+        change = following.change
+        proposals = change.proposals
+        self._next = following
+        self._group: Group | None = None
+        self.sender = sender
+        self.own = own
+        self.epoch = old.context.epoch + 1
+        self.authenticated_data = authenticated_data
+        self.changes = changes
+        self.proposals: tuple[ProposalBy, ...] = proposals.all
+        self.psks: tuple[PskId, ...] = tuple(proposals.psks)
+        self.has_path = change.path_leaf is not None
+        self.extensions: tuple[Extension, ...] | None = proposals.extensions
+        self.added = _members(
+            (index, package.leaf_node) for index, package in zip(change.added, proposals.adds, strict=True)
+        )
+        self.removed = _members(
+            (index, leaf) for index in proposals.removes if (leaf := old.tree.leaf(index)) is not None
+        )
+        updates = list(proposals.updates)
+        if change.path_leaf is not None:
+            updates.append((sender, change.path_leaf))
+        self.updated = _members(updates)
+        self.removes_me = following.state is None
+
+    def apply(self) -> "Group":
+        """The group of the new epoch; the old one stays as it is. Each call gives the same object.
+
+        Raises RemovedFromGroup when the commit removes this device.
+        """
+        from pourparler_crypto.mls.group import Group  # noqa: PLC0415 -- the two refer to each other
+
+        if self._next.state is None:
+            raise RemovedFromGroup("this commit removes this device from the group")
+        if self._group is None:
+            self._group = Group(self._next.state)
+        return self._group
+
+    def export_from_next(self, label: str, context: bytes, length: int) -> bytes:
+        """MLS-Exporter in the new epoch, before it is applied. Raises RemovedFromGroup."""
+        state = self._next.state
+        if state is None:
+            raise RemovedFromGroup("this commit removes this device from the group")
+        return export(state.suite, state.exporter_secret, label.encode(), context, length)
+
+
+@dataclass(slots=True)
+class PendingCommit:
+    """A commit of one's own, to be sent. ``changes`` are of the old epoch and are saved first, whatever follows.
+
+    The Welcome goes out only once the commit was accepted, together with ``ratchet_tree`` if that is not None.
+    """
+
+    commit: bytes  # MLSMessage(PrivateMessage)
+    welcome: bytes | None  # MLSMessage(Welcome)
+    ratchet_tree: bytes | None
+    staged: StagedCommit
+    changes: Changes
+
+
+def _members(leaves: Iterable[tuple[int, LeafNode]]) -> tuple[Member, ...]:
+    return tuple(Member.of(index, leaf) for index, leaf in leaves)
