@@ -14,7 +14,8 @@ from pourparler_crypto.mls.limits import MAX_LEAVES
 from pourparler_crypto.mls.nodes import OPTIONAL_NODE, LeafNode, Node, ParentNode
 from pourparler_crypto.mls.suites import CipherSuite
 
-_RATCHET_TREE = vector(OPTIONAL_NODE)
+# optional<Node> ratchet_tree<V>;
+RATCHET_TREE_CODEC = vector(OPTIONAL_NODE)
 
 # Hashes of blank subtrees depend on the hash and the node index only, so they are the same in every group.
 _BLANK_HASHES: dict[tuple[str, int], bytes] = {}
@@ -67,7 +68,7 @@ class RatchetTree:
     @classmethod
     def from_bytes(cls, suite: CipherSuite, data: bytes) -> "RatchetTree":
         """Read a ratchet_tree (RFC 9420, 12.4.3.3). Checks its form only. Raises Malformed."""
-        nodes = list(_RATCHET_TREE.decode(data, "ratchet tree"))
+        nodes = list(RATCHET_TREE_CODEC.decode(data, "ratchet tree"))
         if not nodes or nodes[-1] is None:
             raise Malformed("a ratchet tree that is empty or ends in a blank node")
         for index, node in enumerate(nodes):
@@ -86,7 +87,7 @@ class RatchetTree:
         end = len(self.nodes)
         while self.nodes[end - 1] is None:
             end -= 1
-        return _RATCHET_TREE.write(tuple(self.nodes[:end]))
+        return RATCHET_TREE_CODEC.write(tuple(self.nodes[:end]))
 
     def copy(self) -> "RatchetTree":
         """An independent tree that shares the nodes."""

@@ -225,10 +225,10 @@ def _derive_upwards(
     return keys, chain.secret
 
 
-def decrypt_path(
+def open_path_secret(
     tree: RatchetTree, merged: MergedPath, own_leaf: int, keys: PrivateKeys, context: bytes
-) -> tuple[dict[int, NodeKey], bytes]:
-    """This member's new path keys and the commit secret (RFC 9420, 7.5).
+) -> tuple[list[int], bytes]:
+    """The path secret sealed to this member, and the nodes that it and its successors belong to, lowest first.
 
     ``context`` is the encoded provisional GroupContext. Raises UnprocessablePath.
     """
@@ -245,8 +245,15 @@ def decrypt_path(
         path_secret = suite.decrypt_with_label(private, _LABEL, context, sealed.kem_output, sealed.ciphertext)
     except ProtocolError:
         raise UnprocessablePath("the path secret meant for this device does not open") from None
-    nodes = [node for node, _ in merged.filtered[level:]]
-    return _derive_upwards(suite, tree, nodes, path_secret)
+    return [node for node, _ in merged.filtered[level:]], path_secret
+
+
+def decrypt_path(
+    tree: RatchetTree, merged: MergedPath, own_leaf: int, keys: PrivateKeys, context: bytes
+) -> tuple[dict[int, NodeKey], bytes]:
+    """This member's new path keys and the commit secret (RFC 9420, 7.5). Raises UnprocessablePath."""
+    nodes, path_secret = open_path_secret(tree, merged, own_leaf, keys, context)
+    return _derive_upwards(tree.suite, tree, nodes, path_secret)
 
 
 def keys_from_path_secret(

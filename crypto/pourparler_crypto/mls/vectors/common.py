@@ -1,0 +1,29 @@
+"""What all checks of test vectors share."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pourparler_crypto.errors import CryptoError
+from pourparler_crypto.mls.suites import CipherSuite, suite_of
+
+Entry = Mapping[str, Any]
+
+
+class VectorMismatch(CryptoError):
+    """A vector and this implementation disagree."""
+
+
+def same(found: object, expected: object, what: str) -> None:
+    """Raise VectorMismatch, naming ``what``, unless both are equal."""
+    if found != expected:
+        raise VectorMismatch(f"{what} differs")
+
+
+def unhex(text: str) -> bytes:
+    """The bytes of a hexadecimal string."""
+    return bytes.fromhex(text)
+
+
+def suite_in(entry: Entry) -> CipherSuite:
+    """The suite of an entry."""
+    return suite_of(entry["cipher_suite"])
