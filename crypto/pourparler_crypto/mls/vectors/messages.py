@@ -57,6 +57,7 @@ def check_welcome(entry: Entry) -> None:
     suite = suite_in(entry)
     package = read_key_package_message(unhex(entry["key_package"]))
     welcome = read_welcome(unhex(entry["welcome"]))
+    same(welcome.cipher_suite, suite.number, "cipher suite")
     secrets = open_group_secrets(suite, welcome, package.ref(suite), unhex(entry["init_priv"]))
     info, member = open_group_info(suite, welcome, secrets.joiner_secret, suite.zero)
     leaf = package.leaf_node
