@@ -1,0 +1,101 @@
+"""Who may speak: bearer tokens, compared as SHA-256, and the pace that each may keep.
+
+A token is looked up by its hash and the hash compared in constant time; since only a hash of 32 random bytes is ever
+compared, timing tells a guesser nothing. No such channel, no such token, ended token: one and the same refusal.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import math
+from typing import NamedTuple
+
+from starlette.requests import HTTPConnection
+
+from pourparler_policies.limits import DAY, ID_BYTES, TOKEN_BYTES
+from pourparler_policies.wire import Problem
+
+from . import acts
+from .caps import Caps
+from .problems import Refusal, unauthorized
+from .settings import Settings
+from .state import ChannelState, DeviceState, Registry
+from .writer import Writer
+
+
+def unpad(text: str, size: int) -> bytes | None:
+    """`size` bytes from base64url with or without padding, in its one canonical form; None when it is none."""
+    if len(text) > size * 2:
+        return None
+    bare = text.rstrip("=")
+    try:
+        found = base64.b64decode(bare + "=" * (-len(bare) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    if len(found) != size or base64.urlsafe_b64encode(found).decode().rstrip("=") != bare:
+        return None
+    return found
+
+
+def bearer(request: HTTPConnection) -> bytes:
+    """The 32 bytes of the Authorization header. Raises Refusal."""
+    scheme, _, text = request.headers.get("authorization", "").partition(" ")
+    token = unpad(text, TOKEN_BYTES) if scheme.lower() == "bearer" else None
+    if token is None:
+        raise unauthorized()
+    return token
+
+
+def path_id(request: HTTPConnection, name: str) -> bytes | None:
+    """An id that stands in the path; None when it is not of an id's form, so cannot exist."""
+    return unpad(request.path_params[name], ID_BYTES)
+
+
+class Caller(NamedTuple):
+    """Whose request it is."""
+
+    channel: ChannelState
+    device: DeviceState
+    token: bytes
+
+
+class Gate:
+    """Lets a device's requests in."""
+
+    def __init__(self, settings: Settings, registry: Registry, writer: Writer) -> None:
+        self._settings, self._registry, self._writer = settings, registry, writer
+
+    def admit(self, request: HTTPConnection) -> Caller:
+        """Find the device that asks. Raises Refusal: unauthorized, or budget when it asks too fast."""
+        token = bearer(request)
+        channel_id = path_id(request, "channel")
+        channel = self._registry.get(channel_id) if channel_id else None
+        if channel is None:
+            raise unauthorized()
+        hashed = hashlib.sha256(token).digest()
+        device = channel.by_token.get(hashed)
+        if device is None or not hmac.compare_digest(device.token_hash, hashed):
+            raise unauthorized()
+        now = self._settings.clock()
+        if device.idle_since_too_long(now, channel.absence_limit):
+            raise unauthorized()
+        _pace(device, now, self._settings.caps)
+        self.used(device, now)
+        return Caller(channel, device, token)
+
+    def used(self, device: DeviceState, now: float) -> None:
+        """Note the day of use, when it is a new one."""
+        day = int(now) // DAY
+        if day > device.last_day and not device.ended:
+            device.last_day = day
+            self._writer.submit(acts.touch(device, day)).add_done_callback(lambda done: done.exception())
+
+
+def _pace(device: DeviceState, now: float, caps: Caps) -> None:
+    """Spend one of the device's requests; they come back at `requests_rate` a second."""
+    spent = max(0.0, device.requests - max(0.0, now - device.requests_at) * caps.requests_rate) + 1
+    if spent > caps.requests_burst:
+        wait = max(1, math.ceil((spent - caps.requests_burst) / caps.requests_rate))
+        raise Refusal(Problem.BUDGET, "This device asks too often.", headers={"Retry-After": str(wait)})
+    device.requests, device.requests_at = spent, now

@@ -1,0 +1,273 @@
+"""Everything else that changes the database: channels, tokens, deletions, boxes, grants.
+
+Each function is one act of the writer: `act(batch)` checks, then writes, all inside the batch's transaction.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Callable
+from typing import Final
+
+from sqlalchemy import delete, func, insert, select, update
+
+from pourparler_policies import limits, wire
+from pourparler_policies.wire import Problem
+
+from .caps import Caps
+from .problems import Refusal, unauthorized
+from .state import ChannelState, DeviceState, Registry
+from .tables import BOX, CHANNEL, DEVICE, ENTRY, GRANT, SLOT, UNUSED, VOTE, new_key
+from .writer import Batch
+
+PURGE_ROWS: Final = 1000  # rows deleted in one batch, so that nobody waits long behind a purge
+
+
+def sha256(data: bytes) -> bytes:
+    """SHA-256, 32 bytes."""
+    return hashlib.sha256(data).digest()
+
+
+def create_channel(grant: bytes, request: wire.CreateChannel, caps: Caps) -> Callable[[Batch], None]:
+    """Use a grant once; the identical request again is harmless."""
+    mark = sha256(
+        grant + request.channel + request.device + request.token_hash + request.absence_limit.to_bytes(8, "big")
+    )
+
+    def act(batch: Batch) -> None:
+        connection = batch.connection
+        row = connection.execute(select(GRANT).where(GRANT.c.grant_hash == sha256(grant))).one_or_none()
+        if row is None:
+            raise unauthorized()
+        if row.used_mark is not None:
+            exists = connection.execute(select(CHANNEL.c.key).where(CHANNEL.c.channel == request.channel)).first()
+            if not hmac.compare_digest(row.used_mark, mark) or exists is None:
+                raise Refusal(Problem.GRANT_USED)
+            return
+        if row.expires_at is not None and row.expires_at <= batch.now:
+            raise unauthorized()
+        if request.absence_limit > caps.longest_absence:
+            raise Refusal(Problem.OVER_CAP, f"The absence limit is at most {caps.longest_absence} seconds here.")
+        if connection.execute(select(CHANNEL.c.key).where(CHANNEL.c.channel == request.channel)).first():
+            raise Refusal(Problem.ID_REUSED)
+        connection = batch.changed()
+        connection.execute(update(GRANT).where(GRANT.c.grant_hash == row.grant_hash).values(used_mark=mark))
+        inserted = connection.execute(
+            insert(CHANNEL).values(
+                channel=request.channel,
+                absence_limit=request.absence_limit,
+                head=0,
+                handshake_head=0,
+                received_at=0,
+            )
+        )
+        connection.execute(
+            insert(DEVICE).values(
+                channel_key=new_key(inserted),
+                device=request.device,
+                token_hash=request.token_hash,
+                first_seq=1,
+                last_day=int(batch.now) // limits.DAY,
+                **UNUSED,
+            )
+        )
+
+    return act
+
+
+def touch(device: DeviceState, day: int) -> Callable[[Batch], None]:
+    """Remember the day of a device's last use."""
+
+    def act(batch: Batch) -> None:
+        connection = batch.changed()
+        connection.execute(update(DEVICE).where(DEVICE.c.key == device.key).values(last_day=day))
+
+    return act
+
+
+def end_device(registry: Registry, channel: ChannelState, device: DeviceState) -> Callable[[Batch], None]:
+    """End a token at its own wish. The last one to go takes the channel with it."""
+
+    def act(batch: Batch) -> None:
+        batch.require_living(channel, device)
+        _end(batch, registry, channel.key, [device.key])
+
+    return act
+
+
+def revoke(
+    registry: Registry, channel: ChannelState, voter: DeviceState, target_id: bytes
+) -> Callable[[Batch], bool]:
+    """Record that `voter` wants a token ended. True when it ended: at least half of the others have asked (#27)."""
+
+    def act(batch: Batch) -> bool:
+        batch.require_living(channel, voter)
+        connection = batch.connection
+        living = {
+            row.device: row.key
+            for row in connection.execute(
+                select(DEVICE.c.key, DEVICE.c.device).where(DEVICE.c.channel_key == channel.key)
+            )
+        }
+        target = living.get(target_id)
+        if target is None:
+            raise Refusal(Problem.NOT_FOUND)
+        if target == voter.key:
+            raise Refusal(Problem.MALFORMED, "A device ends its own token at its own place, not by a vote.")
+        voted = set(connection.execute(select(VOTE.c.voter_key).where(VOTE.c.target_key == target)).scalars())
+        if voter.key not in voted:
+            batch.changed().execute(insert(VOTE).values(target_key=target, voter_key=voter.key))
+        others = len(living) - 1
+        if 2 * len(voted | {voter.key}) < others:
+            return False
+        _end(batch, registry, channel.key, [target])
+        return True
+
+    return act
+
+
+def _end(batch: Batch, registry: Registry, channel_key: int, device_keys: list[int]) -> None:
+    """Delete tokens; a channel that nobody can reach any more is erased."""
+    connection = batch.changed(scrub=True)
+    batch.ended.update(device_keys)
+    connection.execute(delete(DEVICE).where(DEVICE.c.key.in_(device_keys)))
+    left = connection.execute(select(func.count()).where(DEVICE.c.channel_key == channel_key)).scalar_one()
+    if not left:
+        connection.execute(delete(ENTRY).where(ENTRY.c.channel_key == channel_key))
+        connection.execute(delete(CHANNEL).where(CHANNEL.c.key == channel_key))
+
+    def publish() -> None:
+        state = registry.peek(channel_key)
+        if state is None:
+            return
+        if not left:
+            registry.forget(state)
+            return
+        for device in [one for one in state.by_id.values() if one.key in device_keys]:
+            state.end_device(device)
+
+    batch.effects.append(publish)
+
+
+def delete_entry(channel: ChannelState, entry: bytes, secret: bytes) -> Callable[[Batch], None]:
+    """End an entry before its time. Only the delete secret counts, not who brings it (#14)."""
+
+    def act(batch: Batch) -> None:
+        batch.flush()
+        row = batch.connection.execute(
+            select(ENTRY.c.key, ENTRY.c.seq, ENTRY.c.delete_hash).where(
+                ENTRY.c.entry == entry, ENTRY.c.channel_key == channel.key
+            )
+        ).one_or_none()
+        if row is None or not hmac.compare_digest(row.delete_hash, sha256(secret)):
+            raise Refusal(Problem.NOT_FOUND, "There is no entry of this id that this secret deletes.")
+        batch.changed(scrub=True).execute(delete(ENTRY).where(ENTRY.c.key == row.key))
+        batch.effects.append(lambda: channel.drop(row.seq))
+
+    return act
+
+
+def create_box(
+    channel: ChannelState, device: DeviceState, request: wire.CreateBox, caps: Caps
+) -> Callable[[Batch], None]:
+    """Open a drop box. The identical request again is harmless."""
+
+    def act(batch: Batch) -> None:
+        batch.require_living(channel, device)
+        connection = batch.connection
+        row = connection.execute(select(BOX).where(BOX.c.box == request.box)).one_or_none()
+        if row is not None:
+            same = (row.channel_key, row.token_hash, row.life) == (channel.key, request.token_hash, request.life)
+            if not same:
+                raise Refusal(Problem.ID_REUSED)
+            return
+        if request.life > caps.longest_box_life:
+            raise Refusal(Problem.OVER_CAP, f"Boxes live at most {caps.longest_box_life} seconds here.")
+        mine = select(func.count()).where(BOX.c.device_key == device.key, BOX.c.expires_at > batch.now)
+        if connection.execute(mine).scalar_one() >= caps.boxes_a_device:
+            raise Refusal(Problem.OVER_CAP, f"A device has at most {caps.boxes_a_device} boxes open here.")
+        batch.changed().execute(
+            insert(BOX).values(
+                box=request.box,
+                channel_key=channel.key,
+                device_key=device.key,
+                token_hash=request.token_hash,
+                life=request.life,
+                expires_at=int(batch.now) + request.life,
+            )
+        )
+
+    return act
+
+
+def _open_box(batch: Batch, box: bytes, token: bytes) -> int:
+    row = batch.connection.execute(
+        select(BOX.c.key, BOX.c.token_hash).where(BOX.c.box == box, BOX.c.expires_at > batch.now)
+    ).one_or_none()
+    if row is None or not hmac.compare_digest(row.token_hash, sha256(token)):
+        raise unauthorized()
+    return int(row.key)
+
+
+def deposit(box: bytes, token: bytes, slot: int, sealed: bytes) -> Callable[[Batch], None]:
+    """Write a slot once; the same bytes again are harmless."""
+
+    def act(batch: Batch) -> None:
+        key = _open_box(batch, box, token)
+        found = select(SLOT.c.sealed).where(SLOT.c.box_key == key, SLOT.c.slot == slot)
+        lies = batch.connection.execute(found).scalar()
+        if lies is None:
+            batch.changed().execute(insert(SLOT).values(box_key=key, slot=slot, sealed=sealed))
+        elif lies != sealed:
+            raise Refusal(Problem.ID_REUSED, "The slot was written.")
+
+    return act
+
+
+def delete_box(box: bytes, token: bytes) -> Callable[[Batch], None]:
+    """Erase a box and what lies in it."""
+
+    def act(batch: Batch) -> None:
+        key = _open_box(batch, box, token)
+        batch.changed(scrub=True).execute(delete(BOX).where(BOX.c.key == key))
+
+    return act
+
+
+def purge() -> Callable[[Batch], bool]:
+    """Delete entries and boxes whose time has come, `PURGE_ROWS` at most. True when there may be more."""
+
+    def act(batch: Batch) -> bool:
+        batch.flush()
+        more = False
+        for table in (ENTRY, BOX):
+            due = select(table.c.key).where(table.c.expires_at <= batch.now).limit(PURGE_ROWS)
+            if batch.connection.execute(due.limit(1)).first() is None:
+                continue
+            gone = batch.changed(scrub=True).execute(delete(table).where(table.c.key.in_(due))).rowcount
+            more = more or gone == PURGE_ROWS
+        return more
+
+    return act
+
+
+def sweep(registry: Registry) -> Callable[[Batch], int]:
+    """End every token that idled past its channel's limit, and forget expired grants. Returns how many tokens."""
+
+    def act(batch: Batch) -> int:
+        batch.flush()
+        idle = batch.connection.execute(
+            select(DEVICE.c.key, DEVICE.c.channel_key)
+            .join_from(DEVICE, CHANNEL, DEVICE.c.channel_key == CHANNEL.c.key)
+            .where((DEVICE.c.last_day + 1) * limits.DAY + CHANNEL.c.absence_limit < batch.now)
+        ).all()
+        by_channel: dict[int, list[int]] = {}
+        for row in idle:
+            by_channel.setdefault(row.channel_key, []).append(row.key)
+        for channel_key, device_keys in by_channel.items():
+            _end(batch, registry, channel_key, device_keys)
+        old = GRANT.c.expires_at <= batch.now
+        if batch.connection.execute(select(func.count()).where(old)).scalar_one():
+            batch.changed(scrub=True).execute(delete(GRANT).where(old))
+        return len(idle)
+
+    return act

@@ -1,0 +1,275 @@
+"""The routes: each takes a request apart, hands an act to the writer, and says what came of it."""
+
+import base64
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from pourparler_policies import limits, wire
+from pourparler_policies.wire import Problem, Route
+
+from . import acts
+from .access import Gate, bearer, path_id
+from .append import Append, check_size
+from .bodies import read
+from .problems import Refusal, unauthorized
+from .schema import document
+from .settings import SOFTWARE, Settings
+from .state import ChannelState, DeviceState, Registry
+from .streams import Hub, Stream
+from .writer import Writer
+
+JSON = "application/json"
+Cursor = Annotated[int, Query(ge=0, le=limits.MAX_SEQ, description="the last seq that the client has")]
+Limit = Annotated[int, Query(ge=1, le=limits.MAX_PAGE_ENTRIES)]
+
+
+def _answer(reply: wire.Reply, status: int = 200) -> Response:
+    return Response(reply.model_dump_json(exclude_none=True), status, media_type=JSON)
+
+
+class Api:
+    """The service's routes over its parts."""
+
+    def __init__(
+        self, settings: Settings, registry: Registry, writer: Writer, hub: Hub, incarnation: bytes
+    ) -> None:
+        self._settings, self._registry, self._writer, self._hub = settings, registry, writer, hub
+        self._caps, self._incarnation = settings.caps, incarnation
+        self._gate = Gate(settings, registry, writer)
+
+    async def service(self) -> Response:
+        """What this service is, and the operator's caps."""
+        return _answer(
+            wire.Service(software=SOFTWARE, incarnation=self._incarnation, caps=self._caps.on_the_wire())
+        )
+
+    async def create_channel(self, request: Request) -> Response:
+        """Create a channel with the operator's grant as bearer."""
+        grant = bearer(request)
+        asked = await read(request, wire.CreateChannel)
+        await self._writer.submit(acts.create_channel(grant, asked, self._caps))
+        channel = self._registry.get(asked.channel)
+        device = channel.by_id.get(asked.device) if channel else None
+        if channel is None or device is None:
+            raise unauthorized()
+        return _answer(self._view(channel, device), 201)
+
+    async def channel(self, request: Request) -> Response:
+        """The channel as the asking device sees it."""
+        channel, device, _ = self._gate.admit(request)
+        return _answer(self._view(channel, device))
+
+    def _view(self, channel: ChannelState, device: DeviceState) -> wire.Channel:
+        return wire.Channel(
+            incarnation=self._incarnation,
+            head=channel.head,
+            handshake_head=channel.handshake_head,
+            first_seq=device.first_seq,
+            count=device.count,
+            absence_limit=channel.absence_limit,
+        )
+
+    async def append(self, request: Request) -> Response:
+        """Append a sealed entry; with a handshake it may let a device in."""
+        channel, device, token = self._gate.admit(request)
+        asked = await read(request, wire.Append)
+        check_size(asked.sealed)
+        if asked.admit is not None:
+            check_size(asked.admit.welcome)
+            if not asked.handshake:
+                raise Refusal(Problem.MALFORMED, "Only a handshake lets a device in.")
+        channel.pins += 1
+        try:
+            receipt = await self._writer.submit(Append(channel, device, token, asked, self._caps))
+        finally:
+            channel.pins -= 1
+        return Response(b'{"seq":%d,"received_at":%d,"expires_at":%d}' % receipt, 201, media_type=JSON)
+
+    async def page(self, request: Request, after: Cursor = 0, limit: Limit = limits.MAX_PAGE_ENTRIES) -> Response:
+        """Entries after a cursor."""
+        channel, device, _ = self._gate.admit(request)
+        after = max(after, device.first_seq - 1)
+        channel.pins += 1
+        try:
+            frames, head = await self._hub.pages.read(channel, after, self._settings.clock(), limit)
+        finally:
+            channel.pins -= 1
+        return Response(
+            b'{"incarnation":"%b","head":%d,"entries":[%b]}'
+            % (self._hub.incarnation.encode(), head, b",".join([frame.json for frame in frames])),
+            media_type=JSON,
+        )
+
+    async def delete_entry(self, request: Request) -> Response:
+        """End an entry before its time, with the author's delete secret."""
+        channel, _, _ = self._gate.admit(request)
+        asked = await read(request, wire.Deletion)
+        entry = path_id(request, "entry")
+        if entry is None:
+            raise Refusal(Problem.NOT_FOUND)
+        await self._in(channel, acts.delete_entry(channel, entry, asked.secret))
+        return Response(status_code=204)
+
+    async def stream(self, request: Request, after: Cursor = 0) -> Stream:
+        """Entries as server-sent events, from a cursor on."""
+        channel, device, _ = self._gate.admit(request)
+        last = request.headers.get("last-event-id", "")
+        if last:
+            if not last.isascii() or not last.isdecimal() or len(last) > 16 or int(last) > limits.MAX_SEQ:
+                raise Refusal(Problem.MALFORMED, "Last-Event-ID is no seq.")
+            after = max(after, int(last))
+        return Stream(self._hub, channel, device, after, lambda: self._gate.used(device, self._settings.clock()))
+
+    async def end_device(self, request: Request) -> Response:
+        """End one's own token. The last device to go takes the channel with it."""
+        channel, device, _ = self._gate.admit(request)
+        await self._in(channel, acts.end_device(self._registry, channel, device))
+        return Response(status_code=204)
+
+    async def revoke(self, request: Request) -> Response:
+        """Ask that another device's token end. It does when half of the others have asked."""
+        channel, device, _ = self._gate.admit(request)
+        target = path_id(request, "device")
+        if target is None:
+            raise Refusal(Problem.NOT_FOUND)
+        ended = await self._in(channel, acts.revoke(self._registry, channel, device, target))
+        return Response(status_code=204 if ended else 202)
+
+    async def create_box(self, request: Request) -> Response:
+        """Open a one-time drop box for an invitation."""
+        channel, device, _ = self._gate.admit(request)
+        asked = await read(request, wire.CreateBox)
+        await self._in(channel, acts.create_box(channel, device, asked, self._caps))
+        return Response(status_code=204)
+
+    async def delete_box(self, request: Request) -> Response:
+        """Erase a box."""
+        token, box = bearer(request), path_id(request, "box")
+        if box is None:
+            raise unauthorized()
+        await self._writer.submit(acts.delete_box(box, token), after_scrub=True)
+        return Response(status_code=204)
+
+    async def deposit(self, request: Request) -> Response:
+        """Write a slot of a box, once."""
+        token, box, slot = self._slot(request)
+        asked = await read(request, wire.Deposit)
+        check_size(asked.sealed)
+        if len(asked.sealed) > self._caps.largest_entry:
+            raise Refusal(Problem.OVER_CAP, f"Sealed bytes are at most {self._caps.largest_entry} here.")
+        await self._writer.submit(acts.deposit(box, token, slot, asked.sealed))
+        return Response(status_code=204)
+
+    async def deposited(self, request: Request) -> Response:
+        """Read a slot of a box."""
+        token, box, slot = self._slot(request)
+        sealed, expires_at = await self._hub.pages.slot(box, token, slot, self._settings.clock())
+        return _answer(wire.Deposited(sealed=sealed, expires_at=expires_at))
+
+    def _slot(self, request: Request) -> tuple[bytes, bytes, int]:
+        token, box, slot = bearer(request), path_id(request, "box"), request.path_params["slot"]
+        if box is None:
+            raise unauthorized()
+        if slot not in _SLOTS:
+            raise Refusal(Problem.NOT_FOUND)
+        return token, box, int(slot)
+
+    async def _in(self, channel: ChannelState, act: Any) -> Any:
+        """Run an act on a channel, which stays in memory until it is done; what it deletes is then in no file."""
+        channel.pins += 1
+        try:
+            return await self._writer.submit(act, after_scrub=True)
+        finally:
+            channel.pins -= 1
+
+    def router(self) -> APIRouter:
+        """All routes, with their documentation."""
+        router = APIRouter(redirect_slashes=False)
+        for method, path, endpoint, described in (
+            ("GET", Route.SERVICE, self.service, document(reply=wire.Service, auth=False)),
+            (
+                "POST",
+                Route.CHANNELS,
+                self.create_channel,
+                document(
+                    wire.CreateChannel,
+                    reply=wire.Channel,
+                    status=201,
+                    refusals=[Problem.GRANT_USED, Problem.OVER_CAP, Problem.ID_REUSED],
+                ),
+            ),
+            ("GET", Route.CHANNEL, self.channel, document(reply=wire.Channel, budget=True)),
+            (
+                "POST",
+                Route.ENTRIES,
+                self.append,
+                document(
+                    wire.Append,
+                    reply=wire.Receipt,
+                    status=201,
+                    budget=True,
+                    refusals=[Problem.STALE, Problem.OVER_CAP, Problem.NOT_FOUND],
+                ),
+            ),
+            (
+                "GET",
+                Route.ENTRIES,
+                self.page,
+                document(reply=wire.Page, budget=True, refusals=[Problem.MALFORMED]),
+            ),
+            (
+                "POST",
+                Route.DELETION,
+                self.delete_entry,
+                document(wire.Deletion, status=204, budget=True, refusals=[Problem.NOT_FOUND]),
+            ),
+            ("GET", Route.STREAM, self.stream, document(stream=True, budget=True, refusals=[Problem.MALFORMED])),
+            ("DELETE", Route.OWN_DEVICE, self.end_device, document(status=204, budget=True)),
+            (
+                "POST",
+                Route.REVOCATION,
+                self.revoke,
+                document(
+                    status=204,
+                    budget=True,
+                    also={202: "The vote is recorded; the token lives on for now"},
+                    refusals=[Problem.NOT_FOUND, Problem.MALFORMED],
+                ),
+            ),
+            (
+                "POST",
+                Route.BOXES,
+                self.create_box,
+                document(wire.CreateBox, status=204, budget=True, refusals=[Problem.OVER_CAP, Problem.ID_REUSED]),
+            ),
+            ("DELETE", Route.BOX, self.delete_box, document(status=204)),
+            (
+                "PUT",
+                Route.BOX_SLOT,
+                self.deposit,
+                document(
+                    wire.Deposit, status=204, refusals=[Problem.OVER_CAP, Problem.ID_REUSED, Problem.NOT_FOUND]
+                ),
+            ),
+            ("GET", Route.BOX_SLOT, self.deposited, document(reply=wire.Deposited, refusals=[Problem.NOT_FOUND])),
+        ):
+            router.add_api_route(
+                path.value,
+                endpoint,
+                methods=[method],
+                response_model=None,
+                operation_id=endpoint.__name__,
+                **described,
+            )
+        return router
+
+
+_SLOTS = frozenset(map(str, range(limits.BOX_SLOTS)))
+
+
+def text(incarnation: bytes) -> str:
+    """As it stands in JSON."""
+    return base64.urlsafe_b64encode(incarnation).decode()

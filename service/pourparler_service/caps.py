@@ -1,0 +1,95 @@
+"""The operator's limits. They bind every charter, and none may be looser than the protocol's own limits.
+
+Each number has its unit and its reason beside it. `pourparler serve` sets them by option (`--largest-entry`) or by
+environment (`POURPARLER_LARGEST_ENTRY`); the option wins.
+"""
+
+import argparse
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
+
+from pourparler_policies import limits, wire
+
+
+def _cap(default: int, low: int, high: int, unit: str, reason: str) -> int:
+    return field(default=default, metadata={"low": low, "high": high, "unit": unit, "reason": reason})
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """What this operator allows. Raises ValueError on a number outside the protocol's limits."""
+
+    largest_entry: int = _cap(
+        limits.MAX_SEALED, limits.BUCKETS[0], limits.MAX_SEALED, "bytes", "a large entry costs every reader"
+    )
+    longest_life: int = _cap(
+        limits.MAX_LIFE, limits.MIN_LIFE, limits.MAX_LIFE, "seconds", "what is not here cannot be seized"
+    )
+    longest_absence: int = _cap(
+        limits.MAX_LIFE, limits.MIN_LIFE, limits.MAX_LIFE, "seconds", "a token that nobody uses should end"
+    )
+    longest_box_life: int = _cap(
+        limits.MAX_BOX_LIFE, limits.MIN_LIFE, limits.MAX_BOX_LIFE, "seconds", "an invitation left lying is a risk"
+    )
+    devices_a_channel: int = _cap(128, 1, 1024, "devices", "fan-out: each entry goes to each of them")
+    boxes_a_device: int = _cap(16, 1, 1024, "boxes", "invitations one device may have open at a time")
+    entries_a_channel: int = _cap(
+        1_000_000, 16, limits.MAX_SEQ, "living entries", "one channel must not fill the disk for all"
+    )
+    slow_reader: int = _cap(30, 1, 3600, "seconds", "a reader that takes nothing for so long is cut off")
+    requests_burst: int = _cap(200, 1, 10**9, "requests", "a client that folds a long absence sends many at once")
+    requests_rate: int = _cap(
+        50, 1, 10**9, "requests a second", "far above any person, below what starves the rest"
+    )
+    handshake_burst: int = _cap(
+        limits.HANDSHAKE_BURST, 1, limits.HANDSHAKE_BURST, "handshakes", "six devices can be seated at once"
+    )
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value, meta = getattr(self, item.name), item.metadata
+            if not meta["low"] <= value <= meta["high"]:
+                raise ValueError(
+                    f"{item.name} must lie between {meta['low']} and {meta['high']} {meta['unit']}, not {value}"
+                )
+
+    def on_the_wire(self) -> wire.Caps:
+        """What clients are told."""
+        return wire.Caps(
+            largest_entry=self.largest_entry,
+            longest_life=self.longest_life,
+            longest_absence=self.longest_absence,
+            devices_a_channel=self.devices_a_channel,
+            longest_box_life=self.longest_box_life,
+        )
+
+    @staticmethod
+    def add_options(parser: argparse.ArgumentParser) -> None:
+        """Give `parser` one option a cap."""
+        group = parser.add_argument_group("operator's caps")
+        for item in fields(Caps):
+            meta = item.metadata
+            group.add_argument(
+                "--" + item.name.replace("_", "-"),
+                type=int,
+                metavar="N",
+                help=f"{meta['unit']}, {item.default} unless told otherwise: {meta['reason']}",
+            )
+
+    @classmethod
+    def from_options(cls, args: argparse.Namespace, environment: Mapping[str, str] = os.environ) -> Self:
+        """Read options and environment. Raises ValueError with one clear sentence."""
+        chosen: dict[str, Any] = {}
+        for item in fields(cls):
+            name = "POURPARLER_" + item.name.upper()
+            value = getattr(args, item.name, None)
+            if value is None and name in environment:
+                try:
+                    value = int(environment[name])
+                except ValueError:
+                    raise ValueError(f"{name} must be a whole number of {item.metadata['unit']}") from None
+            if value is not None:
+                chosen[item.name] = value
+        return cls(**chosen)

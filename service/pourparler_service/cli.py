@@ -1,0 +1,168 @@
+"""The subcommands `pourparler serve` and `pourparler grant`.
+
+The service logs neither requests nor addresses, and prints one line when it is ready. A fault is logged by its kind
+alone.
+"""
+
+import argparse
+import asyncio
+import base64
+import contextlib
+import ipaddress
+import logging
+import secrets
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pourparler_policies.limits import DAY, TOKEN_BYTES
+
+from .caps import Caps
+
+_EXIT_MISUSE = 2
+
+
+def add_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Register `serve` and `grant`; each parser sets `func`, which takes the arguments and returns an exit status."""
+    serve = subparsers.add_parser("serve", help="run the service", description=__doc__.partition("\n\n")[2])
+    serve.add_argument("--data", type=Path, required=True, metavar="DIR", help="where everything is kept")
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
+    serve.add_argument("--port", type=int, default=8470, help="0 picks a free one (default: 8470)")
+    serve.add_argument(
+        "--restored", action="store_true", help="the data come from a backup: begin a new incarnation"
+    )
+    Caps.add_options(serve)
+    serve.set_defaults(func=run_serve)
+
+    grant = subparsers.add_parser("grant", help="make a one-time grant to create a channel")
+    grant.add_argument("--data", type=Path, required=True, metavar="DIR", help="the service's data directory")
+    grant.add_argument("--expires", type=float, metavar="DAYS", help="days until an unused grant lapses")
+    grant.set_defaults(func=run_grant)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)  # noqa: T201 - this is the command line
+
+
+def _fail(sentence: str) -> int:
+    print(sentence, file=sys.stderr)  # noqa: T201
+    return _EXIT_MISUSE
+
+
+def run_serve(args: argparse.Namespace) -> int:
+    """Serve until SIGTERM or SIGINT. 0 after a clean stop, 2 when it could not start."""
+    from .database import DataError  # noqa: PLC0415 - `pourparler --help` should not load a web framework
+    from .settings import Settings  # noqa: PLC0415
+
+    try:
+        settings = Settings(data=args.data, caps=Caps.from_options(args), restored=args.restored)
+        listener = _listen(args.host, args.port)
+    except ValueError as error:
+        return _fail(f"{error}.")
+    except OSError as error:
+        return _fail(f"Cannot listen on {args.host} port {args.port}: {error.strerror or error}.")
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
+    try:
+        _run(settings, listener, args.host)
+    except DataError as error:
+        return _fail(str(error))
+    return 0
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    listener = socket.socket(family, kind, proto)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(address)
+    if not ipaddress.ip_address(address[0]).is_loopback:
+        print(  # noqa: T201
+            "Warning: this address can be reached from other machines, and this server speaks no TLS: "
+            "put a proxy with TLS or an onion service before it.",
+            file=sys.stderr,
+        )
+    return listener
+
+
+def _run(settings: Any, listener: socket.socket, host: str) -> None:
+    import uvicorn  # noqa: PLC0415
+    import uvloop  # noqa: PLC0415
+
+    from .app import create_app  # noqa: PLC0415
+
+    app = create_app(settings)
+
+    class Server(uvicorn.Server):
+        """Says when it is ready, and ends the streams first when it stops."""
+
+        @contextlib.contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            # uvicorn raises the signal again when it is done; a service that was asked to stop has not failed.
+            stops = (signal.SIGTERM, signal.SIGINT)
+            before = {one: signal.signal(one, self.handle_exit) for one in stops}
+            try:
+                yield
+            finally:
+                for one, handler in before.items():
+                    signal.signal(one, handler)
+
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                shown = f"[{host}]" if ":" in host else host
+                _say(f"listening on http://{shown}:{listener.getsockname()[1]}")
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            if app.state.hub is not None:
+                app.state.hub.end_all()
+            await super().shutdown(sockets)
+
+    config = uvicorn.Config(
+        app,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        interface="asgi3",
+        access_log=False,
+        log_config=None,
+        log_level="critical",  # uvicorn's messages name addresses
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=5,  # seconds for requests under way
+        backlog=2048,
+    )
+    server = Server(config)
+    # uvicorn leaves by SystemExit when the application could not start; the reason is known here.
+    with contextlib.suppress(SystemExit), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(server.serve(sockets=[listener]))
+    if app.state.failure is not None:
+        raise app.state.failure
+
+
+def run_grant(args: argparse.Namespace) -> int:
+    """Print a new grant, once. It is stored only as a hash."""
+    from sqlalchemy import insert  # noqa: PLC0415
+
+    from .acts import sha256  # noqa: PLC0415
+    from .database import DataError, connect, migrate, open_directory, raw  # noqa: PLC0415
+    from .tables import GRANT  # noqa: PLC0415
+
+    if args.expires is not None and not 0 < args.expires <= 3650:
+        return _fail("A grant lapses after more than 0 and at most 3650 days.")
+    grant = secrets.token_bytes(TOKEN_BYTES)
+    expires_at = None if args.expires is None else int(time.time() + args.expires * DAY)
+    try:
+        connection = connect(open_directory(args.data))
+        migrate(connection)
+        raw(connection).execute("BEGIN IMMEDIATE")
+        connection.execute(insert(GRANT).values(grant_hash=sha256(grant), expires_at=expires_at, used_mark=None))
+        raw(connection).execute("COMMIT")
+        connection.close()
+    except DataError as error:
+        return _fail(str(error))
+    _say(base64.urlsafe_b64encode(grant).decode().rstrip("="))
+    return 0

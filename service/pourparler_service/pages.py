@@ -1,0 +1,88 @@
+"""Reading stored entries: pages after a cursor, in one snapshot, never past a gap and never past an entry's time."""
+
+import asyncio
+import hashlib
+import hmac
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Connection
+
+from pourparler_policies import limits, wire
+from pourparler_policies.wire import Problem
+
+from .database import connect, raw
+from .problems import Refusal, unauthorized
+from .state import ChannelState, Frame
+
+_HEAD: Final = "SELECT head FROM channel WHERE key = ?"
+_PAGE: Final = (
+    "SELECT seq, entry, handshake, received_at, expires_at, sealed FROM entry"
+    " WHERE channel_key = ? AND seq > ? AND expires_at > ? ORDER BY seq LIMIT ?"
+)
+_SLOT: Final = (
+    "SELECT box.token_hash, box.expires_at, slot.sealed"
+    " FROM box LEFT JOIN slot ON slot.box_key = box.key AND slot.slot = ?"
+    " WHERE box.box = ? AND box.expires_at > ?"
+)
+
+
+class Pages:
+    """Serves from the channel's tail where that reaches, else from the database on a thread of its own."""
+
+    def __init__(self, path: Path) -> None:
+        self._connection: Connection = connect(path, read_only=True)
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pages")
+
+    async def read(self, channel: ChannelState, after: int, now: float, limit: int) -> tuple[list[Frame], int]:
+        """Living entries with a greater seq than `after`, and the head up to which nothing else is missing."""
+        found = channel.after(after, now, limit)
+        if found is not None:
+            return found, channel.head
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._read, channel.key, after, now, limit)
+
+    def _read(self, key: int, after: int, now: float, limit: int) -> tuple[list[Frame], int]:
+        connection = raw(self._connection)
+        connection.execute("BEGIN")
+        try:
+            row = connection.execute(_HEAD, (key,)).fetchone()
+            frames: list[Frame] = []
+            size = 0
+            for seq, entry, handshake, received_at, expires_at, sealed in connection.execute(
+                _PAGE, (key, after, now, limit)
+            ):
+                size += len(sealed)
+                if frames and size > limits.MAX_PAGE_BYTES:
+                    break
+                encoded = wire.Entry(
+                    seq=seq,
+                    entry=entry,
+                    handshake=bool(handshake),
+                    sealed=sealed,
+                    received_at=received_at,
+                    expires_at=expires_at,
+                )
+                frames.append(Frame(seq, expires_at, encoded.model_dump_json().encode()))
+            return frames, row[0] if row else after
+        finally:
+            connection.execute("COMMIT")
+
+    async def slot(self, box: bytes, token: bytes, slot: int, now: float) -> tuple[bytes, int]:
+        """What lies in a slot, and when its box expires. Raises Refusal."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._slot, box, token, slot, now)
+
+    def _slot(self, box: bytes, token: bytes, slot: int, now: float) -> tuple[bytes, int]:
+        row = raw(self._connection).execute(_SLOT, (slot, box, now)).fetchone()
+        if row is None or not hmac.compare_digest(row[0], hashlib.sha256(token).digest()):
+            raise unauthorized()
+        if row[2] is None:
+            raise Refusal(Problem.NOT_FOUND, "Nothing lies in this slot yet.")
+        return row[2], row[1]
+
+    def close(self) -> None:
+        """Let the reader finish, and close its connection."""
+        self._thread.shutdown()
+        self._connection.close()

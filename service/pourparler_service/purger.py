@@ -1,0 +1,50 @@
+"""Deletes what expired, on time: it sleeps until the next expiry and is at most a second late.
+
+What expired is never served even when this is late: every reader checks the time itself. After deleting, the
+write-ahead log is emptied, so that the bytes are in no file.
+"""
+
+import asyncio
+import logging
+from typing import Final
+
+from pourparler_policies.limits import HOUR
+
+from . import acts
+from .problems import Refusal
+from .settings import Settings
+from .state import Registry
+from .writer import Writer
+
+TICK: Final = 1.0  # seconds: the grain of an entry's expiry, and how late a deletion may be
+SWEEP: Final = HOUR  # seconds between looks for idle tokens: their limit has a grain of a day
+
+_log = logging.getLogger("pourparler.service")
+
+
+class Purger:
+    """A task beside the service."""
+
+    def __init__(self, settings: Settings, registry: Registry, writer: Writer) -> None:
+        self._clock, self._registry, self._writer = settings.clock, registry, writer
+        self._swept = float("-inf")
+
+    async def once(self) -> None:
+        """Delete what is due now, and wait until it is in no file. Raises Refusal when the disk refuses."""
+        now = self._clock()
+        if abs(now - self._swept) >= SWEEP:
+            await self._writer.submit(acts.sweep(self._registry), after_scrub=True)
+            self._swept = now
+        for channel in self._registry:
+            channel.drop_expired(now)
+        while await self._writer.submit(acts.purge(), after_scrub=True):
+            pass
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            try:
+                await self.once()
+            except Refusal:
+                _log.error("purging failed; it is tried again")
+            await asyncio.sleep(TICK - self._clock() % TICK)

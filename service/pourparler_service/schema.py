@@ -1,0 +1,119 @@
+"""The OpenAPI document: every route with its body, its answers and each refusal it can give."""
+
+from typing import Any, Final
+
+from fastapi import FastAPI
+from pydantic.json_schema import models_json_schema
+
+from pourparler_policies import limits, wire
+from pourparler_policies.wire import Problem
+
+from .problems import KINDS, MEDIA_TYPE
+from .settings import SOFTWARE
+
+_REF: Final = "#/components/schemas/"
+_PROBLEM: Final = {MEDIA_TYPE: {"schema": {"$ref": _REF + "ProblemDocument"}}}
+_ID: Final = {
+    "type": "string",
+    "pattern": "^[A-Za-z0-9_-]{21}[AQgw]$",
+    "description": "16 bytes, base64url, no padding",
+}
+_PATH_SCHEMAS: Final[dict[str, dict[str, Any]]] = {
+    "slot": {"type": "integer", "minimum": 0, "maximum": limits.BOX_SLOTS - 1},
+}
+_MODELS: Final = (
+    wire.Service, wire.CreateChannel, wire.Channel, wire.Append, wire.Receipt, wire.Page,
+    wire.Deletion, wire.CreateBox, wire.Deposit, wire.Deposited, wire.ProblemDocument,
+)  # fmt: skip
+
+
+def document(
+    body: type[wire.Request] | None = None,
+    *,
+    reply: type[wire.Reply] | None = None,
+    status: int = 200,
+    stream: bool = False,
+    auth: bool = True,
+    budget: bool = False,
+    also: dict[int, str] | None = None,
+    refusals: list[Problem] | None = None,
+) -> dict[str, Any]:
+    """Arguments of `add_api_route` that describe one route."""
+    problems = set(refusals or ())
+    if auth:
+        problems.add(Problem.UNAUTHORIZED)
+    if budget:
+        problems.add(Problem.BUDGET)
+    if body is not None:
+        problems |= {Problem.MALFORMED, Problem.MEDIA_TYPE, Problem.TOO_LARGE}
+    problems.add(Problem.UNAVAILABLE)
+
+    good: dict[str, Any] = {"description": "Done"}
+    if reply is not None:
+        good["content"] = {"application/json": {"schema": {"$ref": _REF + reply.__name__}}}
+    if stream:
+        good["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
+        good["description"] = (
+            "Events `entry` (data: an Entry), and `head` once when all that was stored has been sent"
+        )
+    responses: dict[int, Any] = {status: good}
+    for code, description in (also or {}).items():
+        responses[code] = {"description": description}
+    for problem in sorted(problems, key=lambda one: KINDS[one].status):
+        code = KINDS[problem].status
+        titles = [KINDS[one].title for one in problems if KINDS[one].status == code]
+        responses[code] = {"description": "; ".join(sorted(titles)), "content": _PROBLEM}
+        if problem is Problem.BUDGET:
+            responses[code]["headers"] = {
+                "Retry-After": {"schema": {"type": "integer"}, "required": True, "description": "seconds"}
+            }
+        if problem is Problem.UNAUTHORIZED:
+            responses[code]["headers"] = {"WWW-Authenticate": {"schema": {"type": "string"}, "required": True}}
+    extra: dict[str, Any] = {"responses": {str(code): found for code, found in responses.items()}}
+    if auth:
+        extra["security"] = [{"bearer": []}]
+    if body is not None:
+        extra["requestBody"] = {
+            "required": True,
+            "content": {"application/json": {"schema": {"$ref": _REF + body.__name__}}},
+        }
+    return {"status_code": status, "openapi_extra": extra}
+
+
+def describe(app: FastAPI) -> dict[str, Any]:
+    """The whole document."""
+    if app.openapi_schema:
+        return app.openapi_schema
+    from fastapi.openapi.utils import get_openapi  # noqa: PLC0415 - only who asks for the document pays for it
+
+    found = get_openapi(
+        title="Pourparler service",
+        version=SOFTWARE.rpartition("/")[2],
+        description="Delivers sealed entries. It knows no member and reads no content.",
+        routes=app.routes,
+    )
+    _, definitions = models_json_schema(
+        [(model, _mode(model)) for model in _MODELS], ref_template=_REF + "{model}"
+    )
+    components = found.setdefault("components", {})
+    components["schemas"] = definitions["$defs"]
+    components["securitySchemes"] = {
+        "bearer": {"type": "http", "scheme": "bearer", "description": "base64url of 32 random bytes"}
+    }
+    for path, item in found["paths"].items():
+        names = [part[1:-1] for part in path.split("/") if part.startswith("{")]
+        for operation in item.values():
+            # FastAPI's own schemas of a refusal are not ours.
+            codes = operation["responses"]
+            for code in [one for one, told in codes.items() if "HTTPValidationError" in str(told)]:
+                del codes[code]
+            operation["parameters"] = [
+                {"name": name, "in": "path", "required": True, "schema": _PATH_SCHEMAS.get(name, _ID)}
+                for name in names
+            ] + [one for one in operation.get("parameters", []) if one["in"] != "path"]
+    app.openapi_schema = found
+    return found
+
+
+def _mode(model: type) -> Any:
+    return "validation" if issubclass(model, wire.Request) else "serialization"

@@ -1,0 +1,125 @@
+"""What the service stores, and so what a thief of its disk gets: the whole of it stands here.
+
+No name, no address, no time of a person's act beyond an entry's own `received_at`; no column joins an entry to the
+device that sent it. Tokens, grants and delete secrets are here only as SHA-256 of 32 random bytes.
+
+Integer keys are internal: they never leave the process.
+"""
+
+from typing import Any, Final
+
+from sqlalchemy import BigInteger, CursorResult, Index, Table
+from sqlmodel import Field, SQLModel
+
+
+class Instance(SQLModel, table=True):
+    """One row: which life of the service this is."""
+
+    key: int = Field(primary_key=True)
+    incarnation: bytes  # 16 random bytes, new after a restore
+    generation: int = Field(sa_type=BigInteger)  # counts commits, here and in a file that backups leave out
+
+
+class Grant(SQLModel, table=True):
+    """The operator's leave to create one channel."""
+
+    grant_hash: bytes = Field(primary_key=True)  # SHA-256 of the grant
+    expires_at: int | None = Field(sa_type=BigInteger)  # Unix seconds
+    used_mark: bytes | None  # SHA-256(grant, request): knows its own repetition, joins nothing without the grant
+
+
+class Channel(SQLModel, table=True):
+    """One append-only log. `head` never falls, whatever expires."""
+
+    key: int | None = Field(default=None, primary_key=True)
+    channel: bytes = Field(unique=True)  # 16 bytes
+    absence_limit: int = Field(sa_type=BigInteger)  # seconds
+    head: int = Field(sa_type=BigInteger)  # seq of the newest entry
+    handshake_head: int = Field(sa_type=BigInteger)  # seq of the newest handshake entry
+    received_at: int = Field(sa_type=BigInteger)  # of the newest entry, Unix seconds
+
+
+class Device(SQLModel, table=True):
+    """A living token. An ended one has no row."""
+
+    key: int | None = Field(default=None, primary_key=True)
+    channel_key: int = Field(foreign_key="channel.key", ondelete="CASCADE", index=True)
+    device: bytes  # 16 bytes
+    token_hash: bytes  # SHA-256 of the bearer token
+    first_seq: int = Field(sa_type=BigInteger)
+    accepted: int = Field(sa_type=BigInteger)  # how many entries: the count that the device gave last
+    last_day: int  # day of the last use since 1970, not its time
+    # The last accepted append, so that its retry is known after the entry is gone: SHA-256(token, request), receipt.
+    last_mark: bytes | None
+    last_seq: int = Field(sa_type=BigInteger)
+    last_received_at: int = Field(sa_type=BigInteger)
+    last_expires_at: int = Field(sa_type=BigInteger)
+
+
+class Vote(SQLModel, table=True):
+    """`voter` asked that `target`'s token end."""
+
+    target_key: int = Field(primary_key=True, foreign_key="device.key", ondelete="CASCADE")
+    voter_key: int = Field(primary_key=True, foreign_key="device.key", ondelete="CASCADE", index=True)
+
+
+class Entry(SQLModel, table=True):
+    """One sealed entry. There is no device column, on purpose."""
+
+    __table_args__ = (
+        Index("entry_place", "channel_key", "seq", unique=True),
+        Index("entry_id", "entry", "channel_key", unique=True),
+        Index("entry_expiry", "expires_at"),
+    )
+    key: int | None = Field(default=None, primary_key=True)
+    channel_key: int = Field(foreign_key="channel.key", ondelete="CASCADE")
+    seq: int = Field(sa_type=BigInteger)
+    entry: bytes  # 16 bytes
+    handshake: bool
+    received_at: int = Field(sa_type=BigInteger)  # Unix seconds
+    expires_at: int = Field(sa_type=BigInteger)  # Unix seconds
+    delete_hash: bytes  # SHA-256 of the author's delete secret
+    digest: bytes  # SHA-256 of the request, to tell a retry from a reuse of the id
+    sealed: bytes
+
+
+class Box(SQLModel, table=True):
+    """A one-time drop box."""
+
+    key: int | None = Field(default=None, primary_key=True)
+    box: bytes = Field(unique=True)  # 16 bytes
+    channel_key: int = Field(foreign_key="channel.key", ondelete="CASCADE", index=True)
+    device_key: int | None = Field(foreign_key="device.key", ondelete="SET NULL", index=True)  # for its quota
+    token_hash: bytes  # SHA-256 of the box secret
+    life: int = Field(sa_type=BigInteger)  # seconds, as asked: to know a repetition
+    expires_at: int = Field(sa_type=BigInteger, index=True)  # Unix seconds
+
+
+class Slot(SQLModel, table=True):
+    """What lies in a box. Written once."""
+
+    box_key: int = Field(primary_key=True, foreign_key="box.key", ondelete="CASCADE")
+    slot: int = Field(primary_key=True)
+    sealed: bytes
+
+
+_tables: Final = SQLModel.metadata.tables
+INSTANCE: Final[Table] = _tables["instance"]
+GRANT: Final[Table] = _tables["grant"]
+CHANNEL: Final[Table] = _tables["channel"]
+DEVICE: Final[Table] = _tables["device"]
+VOTE: Final[Table] = _tables["vote"]
+ENTRY: Final[Table] = _tables["entry"]
+BOX: Final[Table] = _tables["box"]
+SLOT: Final[Table] = _tables["slot"]
+
+# A device that has appended nothing yet.
+UNUSED: Final = {"accepted": 0, "last_mark": None, "last_seq": 0, "last_received_at": 0, "last_expires_at": 0}
+
+
+def new_key(inserted: CursorResult[Any]) -> int:
+    """The integer key of the one row that was inserted."""
+    key = inserted.inserted_primary_key
+    if key is None:
+        raise RuntimeError("the insert returned no key")
+    return int(key[0])

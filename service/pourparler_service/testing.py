@@ -1,0 +1,201 @@
+"""For tests and benchmarks: a real server process on loopback, grants, and a bare client of the wire.
+
+Nothing here is a stand-in: the process is the one that `pourparler serve` runs.
+"""
+
+import contextlib
+import os
+import secrets
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+
+from pourparler_policies import limits, wire
+from pourparler_policies.wire import Route
+
+from .access import unpad
+
+_RUN: Final = (
+    "import argparse, sys; from pourparler_service.cli import add_commands; p = argparse.ArgumentParser();"
+    " add_commands(p.add_subparsers(required=True)); a = p.parse_args(); sys.exit(a.func(a))"
+)
+READY: Final = "listening on "
+
+
+def command(*arguments: str) -> list[str]:
+    """The command line of a subcommand of the service."""
+    return [sys.executable, "-c", _RUN, *arguments]
+
+
+def make_grant(data: Path, *options: str) -> bytes:
+    """A new grant, made by the real command."""
+    told = subprocess.run(  # noqa: S603 - our own command
+        command("grant", "--data", str(data), *options), check=True, capture_output=True, text=True, timeout=60
+    )
+    grant = unpad(told.stdout.strip(), limits.TOKEN_BYTES)
+    if grant is None:
+        raise RuntimeError("the grant command printed no grant")
+    return grant
+
+
+class ServerProcess:
+    """`pourparler serve` over `data`, ready when this returns."""
+
+    def __init__(self, data: Path, *options: str, environment: dict[str, str] | None = None) -> None:
+        self.data = data
+        self.process = subprocess.Popen(  # noqa: S603 - our own command
+            command("serve", "--data", str(data), "--port", "0", *options),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **(environment or {})},
+        )
+        line = self.process.stdout.readline() if self.process.stdout else ""
+        if not line.startswith(READY):
+            _, errors = self.process.communicate(timeout=30)
+            raise RuntimeError(f"the server did not start: {errors.strip()}")
+        self.url = line.removeprefix(READY).strip()
+
+    def kill(self) -> None:
+        """Kill it as a power cut would: no handler runs."""
+        self.process.kill()
+        self._reap()
+
+    def stop(self) -> tuple[int, str]:
+        """Ask it to stop. Returns its exit status and what it wrote to stderr."""
+        self.process.send_signal(signal.SIGTERM)
+        return self._reap()
+
+    def _reap(self) -> tuple[int, str]:
+        _, errors = self.process.communicate(timeout=30)
+        return self.process.returncode, errors
+
+
+@contextlib.contextmanager
+def running(data: Path, *options: str) -> Iterator[ServerProcess]:
+    """A server process that is gone afterwards."""
+    server = ServerProcess(data, *options)
+    try:
+        yield server
+    finally:
+        if server.process.poll() is None:
+            server.stop()
+
+
+def b64(data: bytes) -> str:
+    """As ids stand in paths and tokens in headers: base64url without padding."""
+    return wire_text(data).rstrip("=")
+
+
+def wire_text(data: bytes) -> str:
+    """As bytes stand in JSON."""
+    import base64  # noqa: PLC0415
+
+    return base64.urlsafe_b64encode(data).decode()
+
+
+def bearer(token: bytes) -> dict[str, str]:
+    """The header of a token."""
+    return {"Authorization": "Bearer " + b64(token)}
+
+
+@dataclass(slots=True)
+class TestDevice:
+    """A device of the wire, without any MLS: what it sends is random bytes of a bucket's size."""
+
+    __test__ = False
+
+    channel: bytes
+    device: bytes = field(default_factory=lambda: secrets.token_bytes(limits.ID_BYTES))
+    token: bytes = field(default_factory=lambda: secrets.token_bytes(limits.TOKEN_BYTES))
+    count: int = 0
+    handshake_head: int = 0
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The bearer header, and the type of its bodies."""
+        return {**bearer(self.token), "Content-Type": "application/json"}
+
+    def path(self, route: Route, **ids: bytes) -> str:
+        """A route of this device's channel."""
+        return route.format(channel=b64(self.channel), **{name: b64(one) for name, one in ids.items()})
+
+    def create(self, absence_limit: int = limits.DAY) -> bytes:
+        """The body that creates the channel with this device as its founder."""
+        return (
+            wire.CreateChannel(
+                channel=self.channel,
+                device=self.device,
+                token_hash=sha256(self.token).digest(),
+                absence_limit=absence_limit,
+            )
+            .model_dump_json()
+            .encode()
+        )
+
+    def append(self, **changes: Any) -> wire.Append:
+        """The next append. `changes` replace fields."""
+        fields: dict[str, Any] = {
+            "entry": secrets.token_bytes(limits.ID_BYTES),
+            "handshake": False,
+            "sealed": secrets.token_bytes(limits.BUCKETS[0]),
+            "life": limits.HOUR,
+            "delete_hash": sha256(b"delete").digest(),
+            "handshake_head": self.handshake_head,
+            "count": self.count + 1,
+        }
+        return wire.Append(**{**fields, **changes})
+
+    def admit(self, newcomer: "TestDevice", box: bytes, **changes: Any) -> wire.Append:
+        """The append that lets `newcomer` in."""
+        admit = wire.Admit(
+            device=newcomer.device,
+            token_hash=sha256(newcomer.token).digest(),
+            box=box,
+            welcome=secrets.token_bytes(limits.BUCKETS[0]),
+        )
+        return self.append(handshake=True, admit=admit, **changes)
+
+
+def found_channel(
+    client: httpx.Client, data: Path, devices: int = 1, absence_limit: int = limits.DAY
+) -> list[TestDevice]:
+    """A channel of `devices` devices, through the real grant, boxes and admissions."""
+    founder = TestDevice(secrets.token_bytes(limits.ID_BYTES))
+    created = client.post(
+        Route.CHANNELS,
+        content=founder.create(absence_limit),
+        headers={**founder.headers, **bearer(make_grant(data))},
+    )
+    created.raise_for_status()
+    return [founder, *seat(client, founder, devices - 1)]
+
+
+def seat(client: httpx.Client, founder: TestDevice, newcomers: int) -> Sequence[TestDevice]:
+    """Let `newcomers` more devices in."""
+    seated = []
+    for _ in range(newcomers):
+        newcomer, box = TestDevice(founder.channel), secrets.token_bytes(limits.ID_BYTES)
+        opened = wire.CreateBox(box=box, token_hash=sha256(newcomer.token).digest(), life=limits.HOUR)
+        client.post(
+            founder.path(Route.BOXES), content=opened.model_dump_json(), headers=founder.headers
+        ).raise_for_status()
+        told = client.post(
+            founder.path(Route.ENTRIES),
+            content=founder.admit(newcomer, box).model_dump_json(exclude_none=True),
+            headers=founder.headers,
+        )
+        told.raise_for_status()
+        founder.count += 1
+        founder.handshake_head = wire.Receipt.model_validate_json(told.content).seq
+        seated.append(newcomer)
+    for one in seated:
+        one.handshake_head = founder.handshake_head
+    return seated
