@@ -7,6 +7,7 @@ whatever decodes encodes to the same bytes. Structs that are hashed or signed ke
 import struct as _struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
 from pourparler_crypto.errors import Malformed, UsageError
@@ -91,19 +92,28 @@ def read_length(data: bytes, at: int) -> tuple[int, int]:
     return length, end
 
 
+_SHORT = tuple(bytes((length,)) for length in range(0x40))
+
+
 def vl(data: bytes) -> bytes:
     """``opaque data<V>``: the length header, then the bytes."""
     length = len(data)
     if length < 0x40:
-        return length.to_bytes(1) + data
+        return _SHORT[length] + data
+    if length < 0x4000:
+        return (length | 0x4000).to_bytes(2) + data
     return write_length(length) + data
 
 
 def read_opaque(data: bytes, at: int) -> tuple[bytes, int]:
     """Read ``opaque data<V>``."""
-    length, start = read_length(data, at)
+    size = len(data)
+    if at < size and (length := data[at]) < 0x40:  # most are short
+        start = at + 1
+    else:
+        length, start = read_length(data, at)
     end = start + length
-    if end > len(data):
+    if end > size:
         raise _cut()
     return data[start:end], end
 
@@ -177,7 +187,13 @@ def optional(codec: Codec[T]) -> Codec[T | None]:
 def struct(build: Callable[..., T], **fields: Codec[Any]) -> Codec[T]:
     """A struct: ``build`` is called with the fields' values in the order given here."""
     reads = tuple(field.read for field in fields.values())
-    writes = tuple((name, field.write) for name, field in fields.items())
+    writes = tuple(field.write for field in fields.values())
+    values_of: Callable[[T], Any] = attrgetter(*fields)
+    if len(fields) == 1:
+        (name,) = fields
+
+        def values_of(value: T) -> tuple[Any, ...]:
+            return (getattr(value, name),)
 
     def read(data: bytes, at: int) -> tuple[T, int]:
         values = []
@@ -187,7 +203,7 @@ def struct(build: Callable[..., T], **fields: Codec[Any]) -> Codec[T]:
         return build(*values), at
 
     def write(value: T) -> bytes:
-        return b"".join([write_field(getattr(value, name)) for name, write_field in writes])
+        return b"".join([write_field(part) for write_field, part in zip(writes, values_of(value), strict=True)])
 
     return Codec(read, write)
 

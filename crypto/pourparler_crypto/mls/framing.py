@@ -43,6 +43,7 @@ GROUP_INFO = 4
 KEY_PACKAGE = 5
 
 VERSION = b"\x00\x01"  # mls10
+_PRIVATE_HEADER = VERSION + PRIVATE_MESSAGE.to_bytes(2)
 _TBS_LABEL = b"FramedContentTBS"
 _PROPOSAL_REF_LABEL = b"MLS 1.0 Proposal Reference"
 _TAG = 16  # bytes, AEAD tag
@@ -223,6 +224,20 @@ def sign_content(
     return signed
 
 
+def signed_head(wire_format: int, group_id_and_epoch: bytes, leaf: int) -> bytes:
+    """FramedContentTBS of a member up to authenticated_data: the same for all its messages of an epoch."""
+    return b"".join((VERSION, wire_format.to_bytes(2), group_id_and_epoch, SENDER.write((MEMBER, leaf))))
+
+
+def sign_application(
+    signer: Signer, context: bytes, head: bytes, authenticated_data: bytes, data: bytes
+) -> tuple[bytes, bytes]:
+    """(signature, encoded content) of application data; ``head`` is signed_head for a PrivateMessage."""
+    encoded = vl(data)
+    tbs = b"".join((head, vl(authenticated_data), b"\x01", encoded, context))
+    return signer.sign(labeled(_TBS_LABEL, tbs)), encoded
+
+
 def signature_input(content: AuthenticatedContent, context: bytes) -> bytes:
     """What the signature of this content covers, label included."""
     return labeled(_TBS_LABEL, content.tbs(context))
@@ -394,8 +409,7 @@ class SenderDataKeys:
 
 def _guarded(nonce: bytes, reuse_guard: bytes) -> bytes:
     """The nonce with its first four bytes XORed with the reuse guard."""
-    mixed = int.from_bytes(nonce[:4]) ^ int.from_bytes(reuse_guard)
-    return mixed.to_bytes(4) + nonce[4:]
+    return (int.from_bytes(nonce) ^ (int.from_bytes(reuse_guard) << 64)).to_bytes(12)
 
 
 def seal_private(
@@ -407,7 +421,7 @@ def seal_private(
     authenticated_data: bytes,
     plaintext: bytes,
 ) -> bytes:
-    """Encrypt PrivateMessageContent with the key of a step; returns the PrivateMessage.
+    """Encrypt PrivateMessageContent with the key of a step; returns the MLSMessage.
 
     ``group_id_and_epoch`` is both, encoded; ``plaintext`` is content, auth data and padding.
     """
@@ -418,8 +432,8 @@ def seal_private(
     key, nonce = keys.of(ciphertext)
     sender_data = step.leaf.to_bytes(4) + step.generation.to_bytes(4) + reuse_guard
     sealed = suite.seal(key, nonce, sender_data, sender_data_aad)
-    message = aad + vl(sealed) + vl(ciphertext)
-    if len(message) + 4 > MAX_MESSAGE:
+    message = b"".join((_PRIVATE_HEADER, aad, vl(sealed), vl(ciphertext)))
+    if len(message) > MAX_MESSAGE:
         raise UsageError(f"a message has at most {MAX_MESSAGE} bytes")
     return message
 

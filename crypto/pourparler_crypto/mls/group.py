@@ -19,7 +19,7 @@ from pourparler_crypto.errors import (
     WrongEpoch,
     WrongGroup,
 )
-from pourparler_crypto.mls.codec import vl
+from pourparler_crypto.mls.codec import vl, write_length
 from pourparler_crypto.mls.commits import CommitPlan, create_commit, process_commit
 from pourparler_crypto.mls.extensions import RATCHET_TREE, Extension, check_extension_list
 from pourparler_crypto.mls.framing import (
@@ -30,7 +30,6 @@ from pourparler_crypto.mls.framing import (
     REUSE_GUARD_LENGTH,
     AuthenticatedContent,
     membership_input,
-    mls_message,
     open_private,
     open_sender_data,
     ratchet_kind,
@@ -38,8 +37,10 @@ from pourparler_crypto.mls.framing import (
     read_private,
     read_public,
     seal_private,
+    sign_application,
     sign_content,
     signature_input,
+    signed_head,
 )
 from pourparler_crypto.mls.joining import create_state, join_state
 from pourparler_crypto.mls.keypackages import KeyPackageBundle, check_key_package, read_key_package_message
@@ -82,12 +83,13 @@ NO_PSKS: Mapping[bytes, bytes] = {}
 class Group:
     """One epoch of a group. Not safe for use by two threads at once."""
 
-    __slots__ = ("_head", "_state")
+    __slots__ = ("_head", "_signed_head", "_state")
 
     def __init__(self, state: EpochState) -> None:
         """Use create, join or load."""
         self._state = state
         self._head = vl(state.context.group_id) + state.context.epoch.to_bytes(8)
+        self._signed_head = signed_head(PRIVATE_MESSAGE, self._head, state.own_leaf)
 
     # beginnings
 
@@ -207,48 +209,45 @@ class Group:
         A message shorter than ``pad_to`` bytes (or than what ``pad_to`` makes of its length) is padded to exactly
         that (to one or two more where no length header fits). Raises UsageError.
         """
-        state = self._state
-        content = sign_content(
-            state.signer,
-            state.context.raw,
-            PRIVATE_MESSAGE,
-            state.context.group_id,
-            state.context.epoch,
-            state.own_leaf,
-            data,
-            authenticated_data,
+        signature, encoded = sign_application(
+            self._state.signer, self._state.context.raw, self._signed_head, authenticated_data, data
         )
-        return self._seal(content, vl(data), pad_to, random)
+        plaintext = encoded + vl(signature)
+        return self._seal(APPLICATION, authenticated_data, plaintext, pad_to, random)
 
     def _seal(
-        self, content: AuthenticatedContent, encoded: bytes, pad_to: int | Padding, random: Random
+        self,
+        content_type: int,
+        authenticated_data: bytes,
+        plaintext: bytes,
+        pad_to: int | Padding,
+        random: Random,
     ) -> tuple[bytes, Changes]:
         """Encrypt signed content with the next key of one's own ratchet, which is thereby used up."""
         state = self._state
-        plaintext = encoded + content.auth
-        if callable(pad_to):
-            body = len(plaintext) + 16
-            header = 1 if body < 0x40 else 2 if body < 0x4000 else 4
-            pad_to = pad_to(34 + len(self._head) + len(vl(content.authenticated_data)) + header + body)
         if pad_to:
-            plaintext = plaintext.ljust(self._room(pad_to, content.authenticated_data), b"\x00")
-        step = state.secret_tree.find(state.own_leaf, ratchet_kind(content.content_type))
+            plaintext = plaintext.ljust(self._padded(len(plaintext), authenticated_data, pad_to), b"\x00")
+        step = state.secret_tree.find(state.own_leaf, ratchet_kind(content_type))
         message = seal_private(
             state.sender_data,
             step,
             random(REUSE_GUARD_LENGTH),
             self._head,
-            content.content_type,
-            content.authenticated_data,
+            content_type,
+            authenticated_data,
             plaintext,
         )
-        return mls_message(PRIVATE_MESSAGE, message), state.secret_tree.take(step)
+        return message, state.secret_tree.take(step)
 
-    def _room(self, pad_to: int, authenticated_data: bytes) -> int:
-        """Bytes of plaintext that make a message of ``pad_to`` bytes."""
+    def _padded(self, length: int, authenticated_data: bytes, pad_to: int | Padding) -> int:
+        """Bytes of plaintext that make a message as long as ``pad_to`` says."""
         # 4 MLSMessage header, 1 content type, 29 sealed sender data with its length
-        room = pad_to - 34 - len(self._head) - len(vl(authenticated_data))
-        # the ciphertext with its length header of 2 or 4 bytes; 16 of it are the tag
+        before = 34 + len(self._head) + len(vl(authenticated_data))
+        ciphertext = length + 16
+        if callable(pad_to):
+            pad_to = pad_to(before + len(write_length(ciphertext)) + ciphertext)
+        # the ciphertext with its length header of 2 bytes, or of 4 from 0x4000 on
+        room = pad_to - before
         return (room - 2 if room - 2 < 0x4000 else max(room - 4, 0x4000)) - 16
 
     # receiving
@@ -419,7 +418,8 @@ class Group:
     def _send(self, content: AuthenticatedContent, pad_to: int | Padding, random: Random) -> tuple[bytes, Changes]:
         # FramedContent ends with the encoded content, which is all that the wrapping needs of it.
         head = len(self._head) + 5 + len(vl(content.authenticated_data)) + 1
-        return self._seal(content, content.framed[head:], pad_to, random)
+        plaintext = content.framed[head:] + content.auth
+        return self._seal(content.content_type, content.authenticated_data, plaintext, pad_to, random)
 
     # proposing
 

@@ -7,6 +7,7 @@ message has proved authentic. Going forward is capped, and so are the keys kept 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from pourparler_crypto.errors import KeyUsed, TooFarAhead, UsageError
 from pourparler_crypto.mls import treemath
@@ -66,7 +67,7 @@ def ratchet_record(leaf: int, kind: str) -> str:
 class SecretTree:
     """All message keys of one epoch."""
 
-    __slots__ = ("_info", "_leaves", "_nodes", "_ratchets", "_suite")
+    __slots__ = ("_info", "_leaves", "_nodes", "_ratchets", "_suite", "_turn_info")
 
     def __init__(self, suite: CipherSuite, leaves: int, nodes: dict[int, bytes]) -> None:
         """A tree over so many leaves (a power of two) with the secrets of some nodes (by node index)."""
@@ -74,14 +75,7 @@ class SecretTree:
         self._leaves = leaves
         self._nodes = nodes
         self._ratchets: dict[tuple[int, str], Ratchet] = {}
-        size = suite.hash_length
-        self._info = {
-            label: kdf_label(label.encode(), context, size)
-            for label, context in ((HANDSHAKE, b""), (APPLICATION, b""))
-        } | {
-            "left": kdf_label(b"tree", b"left", size),
-            "right": kdf_label(b"tree", b"right", size),
-        }
+        self._info, self._turn_info = _infos(suite.hash_length, suite.key_length)
 
     @classmethod
     def start(cls, suite: CipherSuite, leaves: int, encryption_secret: bytes) -> "SecretTree":
@@ -114,13 +108,13 @@ class SecretTree:
 
     def _turn(self, secret: bytes, generation: int) -> tuple[bytes, bytes, bytes]:
         """(key, nonce, next ratchet secret) of a generation (RFC 9420, 9.1)."""
-        suite = self._suite
-        expand = Expander(suite, secret).expand
+        key_info, nonce_info, secret_info = self._turn_info
         tail = b"\x04" + generation.to_bytes(4) + b"\x01"
+        expand = Expander(self._suite, secret).expand
         return (
-            expand(_KEY_INFO[suite.key_length] + tail)[: suite.key_length],
-            expand(_NONCE_INFO + tail)[:NONCE_LENGTH],
-            expand(_SECRET_INFO[suite.hash_length] + tail),
+            expand(key_info + tail)[: self._suite.key_length],
+            expand(nonce_info + tail)[:NONCE_LENGTH],
+            expand(secret_info + tail),
         )
 
     def find(self, leaf: int, kind: str, generation: int | None = None) -> Step:
@@ -205,10 +199,21 @@ class SecretTree:
         return tree
 
 
-# KDFLabel up to its context: uint16 length, label. The context of the ratchet is uint32 generation.
-_KEY_INFO = {size: kdf_label(b"key", b"", size)[:-2] for size in (16, 32)}
-_NONCE_INFO = kdf_label(b"nonce", b"", NONCE_LENGTH)[:-2]
-_SECRET_INFO = {size: kdf_label(b"secret", b"", size)[:-2] for size in (32, 48)}
+@lru_cache
+def _infos(hash_length: int, key_length: int) -> tuple[dict[str, bytes], tuple[bytes, bytes, bytes]]:
+    """The constant KDFLabels of the tree, and those of a ratchet up to their context (uint32 generation)."""
+    tree = {
+        HANDSHAKE: kdf_label(b"handshake", b"", hash_length),
+        APPLICATION: kdf_label(b"application", b"", hash_length),
+        "left": kdf_label(b"tree", b"left", hash_length),
+        "right": kdf_label(b"tree", b"right", hash_length),
+    }
+    turn = (
+        kdf_label(b"key", b"", key_length)[:-2],
+        kdf_label(b"nonce", b"", NONCE_LENGTH)[:-2],
+        kdf_label(b"secret", b"", hash_length)[:-2],
+    )
+    return tree, turn
 
 
 def _write_ratchet(ratchet: Ratchet) -> bytes:

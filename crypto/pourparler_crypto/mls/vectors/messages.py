@@ -145,7 +145,7 @@ def check_message_protection(entry: Entry) -> None:
         head = ours.framed[: len(frame(group_id, entry["epoch"], (3, None), b"", 0, b"")) - 3]
         plaintext = encode_content(content)[1] + ours.auth + bytes(5)
         sealed = seal_private(keys, step, os.urandom(4), head, ours.content_type, b"", plaintext)
-        check(unprotect_private(mls_message(PRIVATE_MESSAGE, sealed)), raw, name)
+        check(unprotect_private(sealed), raw, name)
 
 
 def _forget_raw(value: Any) -> Any:
