@@ -34,7 +34,7 @@ from pourparler_crypto.mls.nodes import (
     UPDATE,
     LeafNode,
     check_leaf,
-    leaf_signature_check,
+    verify_leaf_signature,
 )
 from pourparler_crypto.mls.proposals import (
     BY_REFERENCE,
@@ -114,8 +114,7 @@ def _check_update(
         raise NotAcceptable("a new leaf with the old encryption key (RFC 9420, 7.3)")
     same = _same_support(old, leaf)
     check_leaf(leaf, state.suite, requirements, source=source)
-    verify, message, signature = leaf_signature_check(leaf, state.suite, state.context.group_id, index)
-    verify(message, signature)
+    verify_leaf_signature(leaf, state.suite, state.context.group_id, index)
     return same
 
 

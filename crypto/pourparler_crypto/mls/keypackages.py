@@ -24,9 +24,9 @@ from pourparler_crypto.mls.nodes import (
     LEAF_NODE,
     LeafNode,
     check_leaf,
-    leaf_signature_check,
     new_leaf,
     sign_leaf,
+    verify_leaf_signature,
 )
 from pourparler_crypto.mls.suites import CipherSuite, is_supported, labeled, suite_of
 
@@ -95,10 +95,9 @@ def check_key_package(
     if package.init_key == leaf.encryption_key:
         raise NotAcceptable("a KeyPackage whose init key is its encryption key")
     suite.kem.load_public(package.init_key)
-    verify, message, signature = leaf_signature_check(leaf, suite, b"", 0)
-    verify(message, signature)
+    verify_leaf_signature(leaf, suite, b"", 0)
     signed = package.raw[: len(package.raw) - len(vl(package.signature))]
-    verify(labeled(_TBS, signed), package.signature)
+    leaf.verify(suite)(labeled(_TBS, signed), package.signature)
 
 
 def read_key_package_message(message: bytes) -> KeyPackage:

@@ -200,12 +200,10 @@ def sign_leaf(
     return leaf
 
 
-def leaf_signature_check(
-    leaf: LeafNode, suite: CipherSuite, group_id: bytes, leaf_index: int
-) -> tuple[Verify, bytes, bytes]:
-    """The signature check of a leaf, to be run now or together with others."""
+def verify_leaf_signature(leaf: LeafNode, suite: CipherSuite, group_id: bytes, leaf_index: int) -> None:
+    """Check a leaf's signature; group and place count unless it comes from a KeyPackage. Raises NotAuthentic."""
     message = labeled(_LEAF_NODE_TBS, leaf.signed_part(group_id, leaf_index))
-    return leaf.verify(suite), message, leaf.signature
+    leaf.verify(suite)(message, leaf.signature)
 
 
 def check_leaf(

@@ -10,8 +10,7 @@ Labels are whole here: what is signed, expanded or sealed carries "MLS 1.0 " and
 import hashlib
 import hmac
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -42,9 +41,6 @@ NONCE_LENGTH = 12  # bytes, AEAD.Nn of every suite
 _PREFIX = b"MLS 1.0 "
 _IPAD = bytes(byte ^ 0x36 for byte in range(256))
 _OPAD = bytes(byte ^ 0x5C for byte in range(256))
-
-# Below this many signatures threads cost more than they save.
-_THREADS_FROM = 16
 
 Verify = Callable[[bytes, bytes], None]  # (message, signature); raises NotAuthentic
 Aead = AESGCM | ChaCha20Poly1305
@@ -261,24 +257,6 @@ class CipherSuite:
             # Through the KEM's derivation, which picks a scalar without bias from any seed.
             return self._signer(hpke.P256.derive(random(self.signature_seed_length))[0])
         return self._signer(random(self.signature_seed_length))
-
-    def verify_all(self, checks: Iterable[tuple[Verify, bytes, bytes]]) -> None:
-        """Run many ``(verify, message, signature)``, on two threads where that is faster.
-
-        Raises NotAuthentic if any of them fails.
-        """
-        todo = list(checks)
-
-        def run(part: list[tuple[Verify, bytes, bytes]]) -> None:
-            for verify, message, signature in part:
-                verify(message, signature)
-
-        if len(todo) < _THREADS_FROM:
-            run(todo)
-            return
-        with ThreadPoolExecutor(2) as pool:
-            for result in [pool.submit(run, todo[0::2]), pool.submit(run, todo[1::2])]:
-                result.result()
 
     # public-key encryption
 

@@ -11,7 +11,7 @@ from pourparler_crypto.mls.framing import (
 from pourparler_crypto.mls.keyschedule import (
     group_context,
 )
-from pourparler_crypto.mls.nodes import check_leaf, leaf_signature_check
+from pourparler_crypto.mls.nodes import check_leaf, verify_leaf_signature
 from pourparler_crypto.mls.proposals import ADD, PROPOSAL, REMOVE, UPDATE
 from pourparler_crypto.mls.tree import RatchetTree
 from pourparler_crypto.mls.treekem import (
@@ -62,9 +62,9 @@ def check_tree_validation(entry: Entry) -> None:
     tree.check_unmerged_leaves()
     tree.check_parent_hashes()
     group_id = unhex(entry["group_id"])
-    for _, leaf in tree.members():
+    for index, leaf in tree.members():
         check_leaf(leaf, suite, requirements_of(()))
-    suite.verify_all(leaf_signature_check(leaf, suite, group_id, index) for index, leaf in tree.members())
+        verify_leaf_signature(leaf, suite, group_id, index)
 
 
 def check_treekem(entry: Entry) -> None:
@@ -97,8 +97,7 @@ def check_treekem(entry: Entry) -> None:
         sender = case["sender"]
         path = UPDATE_PATH.decode(unhex(case["update_path"]), "UpdatePath")
         same(UPDATE_PATH.write(path).hex(), case["update_path"], "re-encoded UpdatePath")
-        verify, message, signature = leaf_signature_check(path.leaf_node, suite, group_id, sender)
-        verify(message, signature)
+        verify_leaf_signature(path.leaf_node, suite, group_id, sender)
         after = tree.copy()
         merged = merge_path(after, sender, path)
         same(after.tree_hash().hex(), case["tree_hash_after"], "tree hash after")
