@@ -5,6 +5,7 @@ PrivateMessage is taken apart by hand and not by the codec, because every messag
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from pourparler_crypto.errors import Malformed, UsageError
@@ -387,6 +388,12 @@ def ratchet_kind(content_type: int) -> str:
     return APPLICATION_RATCHET if content_type == APPLICATION else HANDSHAKE
 
 
+@lru_cache
+def _sender_data_infos(key_length: int) -> tuple[bytes, bytes]:
+    """The KDFLabels of key and nonce up to their context, which is the sample."""
+    return kdf_label(b"key", b"", key_length)[:-2], kdf_label(b"nonce", b"", NONCE_LENGTH)[:-2]
+
+
 class SenderDataKeys:
     """Derives the key of each message's sender data from the epoch's sender_data_secret (RFC 9420, 6.3.2)."""
 
@@ -395,9 +402,7 @@ class SenderDataKeys:
     def __init__(self, suite: CipherSuite, sender_data_secret: bytes) -> None:
         self.suite = suite
         self._expander = Expander(suite, sender_data_secret)
-        # KDFLabel up to its context, which is the sample.
-        self._key_info = kdf_label(b"key", b"", suite.key_length)[:-2]
-        self._nonce_info = kdf_label(b"nonce", b"", NONCE_LENGTH)[:-2]
+        self._key_info, self._nonce_info = _sender_data_infos(suite.key_length)
 
     def of(self, ciphertext: bytes) -> tuple[bytes, bytes]:
         """(key, nonce) for the sender data beside this ciphertext; the sample is its first Nh bytes."""

@@ -37,7 +37,16 @@ class GroupContext:
     raw: bytes = field(default=b"", compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "raw", _write_context(self))
+        parts = (
+            self.version.to_bytes(2),
+            self.cipher_suite.to_bytes(2),
+            vl(self.group_id),
+            UINT64.write(self.epoch),
+            vl(self.tree_hash),
+            vl(self.confirmed_transcript_hash),
+            EXTENSIONS.write(self.extensions),
+        )
+        object.__setattr__(self, "raw", b"".join(parts))
 
 
 GROUP_CONTEXT = struct(
@@ -50,7 +59,6 @@ GROUP_CONTEXT = struct(
     confirmed_transcript_hash=OPAQUE,
     extensions=EXTENSIONS,
 )
-_write_context = GROUP_CONTEXT.write
 
 
 def group_context(

@@ -132,18 +132,18 @@ class Expander:
     the time of a fresh HMAC. They are as secret as the key: drop the object where the key is dropped.
     """
 
-    __slots__ = ("_inner", "_outer")
+    __slots__ = ("_copy_inner", "_copy_outer")
 
     def __init__(self, suite: "CipherSuite", secret: bytes) -> None:
         key = secret.ljust(suite.block_length, b"\x00")
-        self._inner = suite.new_hash(key.translate(_IPAD))
-        self._outer = suite.new_hash(key.translate(_OPAD))
+        self._copy_inner = suite.new_hash(key.translate(_IPAD)).copy
+        self._copy_outer = suite.new_hash(key.translate(_OPAD)).copy
 
     def expand(self, info: bytes) -> bytes:
         """One block (Nh bytes) of HKDF-Expand; ``info`` comes from kdf_label."""
-        inner = self._inner.copy()
+        inner = self._copy_inner()
         inner.update(info)
-        outer = self._outer.copy()
+        outer = self._copy_outer()
         outer.update(inner.digest())
         digest: bytes = outer.digest()
         return digest
