@@ -3,6 +3,8 @@
 import copy
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -108,3 +110,46 @@ def test_the_hybrid_kem_derives_the_key_pairs_of_draft_ietf_hpke_pq() -> None:
         assert private.hex() == entry["skRm"]
         assert public.hex() == entry["pkRm"]
     assert found == 2
+
+
+def test_the_recorded_vectors_of_the_hybrid_suite_still_pass() -> None:
+    path = Path(__file__).parent / "vectors" / "pq_suite.json"
+    entries = json.loads(path.read_text(encoding="utf-8"))
+    assert {family_of(entry) for entry in entries} == {
+        "crypto-basics",
+        "key-schedule",
+        "secret-tree",
+        "psk_secret",
+        "passive-client",
+    }
+    report = check_entries(entries)
+    assert report.failures == []
+    assert report.passed == len(entries)
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    runner = str(Path(__file__).parent / "run_mls_vectors.py")
+    return subprocess.run([sys.executable, runner, *arguments], capture_output=True, text=True, check=False)
+
+
+def test_the_runner_counts_each_file_and_exits_with_1_on_any_failure(tmp_path: Path) -> None:
+    good = [{"vlbytes_header": "25", "length": 37}]
+    (tmp_path / "good under another name.json").write_text(json.dumps(good))
+    done = run(str(tmp_path))
+    assert done.stdout == ("good under another name.json: 1 passed, 0 failed, 0 unsupported\n1 passed, 0 failed\n")
+    assert done.returncode == 0
+    (tmp_path / "wrong.json").write_text(json.dumps([{"vlbytes_header": "25", "length": 38}, *good]))
+    done = run(str(tmp_path))
+    assert "wrong.json: 1 passed, 1 failed, 0 unsupported\n2 passed, 1 failed\n" in done.stdout
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize("content", ["not JSON", "[1]", '[{"unknown": 1}]'])
+def test_the_runner_takes_what_it_does_not_know_for_a_failure(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "some.json"
+    path.write_text(content)
+    assert run(str(path)).returncode == 1
+
+
+def test_the_runner_without_files_exits_with_2(tmp_path: Path) -> None:
+    assert run().returncode == run(str(tmp_path)).returncode == run(str(tmp_path / "none")).returncode == 2
