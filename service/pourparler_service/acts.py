@@ -8,7 +8,7 @@ import hmac
 from collections.abc import Callable
 from typing import Final
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import ColumnElement, delete, func, insert, select, update
 
 from pourparler_policies import limits, wire
 from pourparler_policies.wire import Problem
@@ -16,7 +16,7 @@ from pourparler_policies.wire import Problem
 from .caps import Caps
 from .problems import Refusal, unauthorized
 from .state import ChannelState, DeviceState, Registry
-from .tables import BOX, CHANNEL, DEVICE, ENTRY, GRANT, SLOT, UNUSED, VOTE, new_key
+from .tables import BODY, BOX, CHANNEL, DEVICE, ENTRY, GRANT, SLOT, UNUSED, VOTE, new_key
 from .writer import Batch
 
 PURGE_ROWS: Final = 1000  # rows deleted in one batch, so that nobody waits long behind a purge
@@ -132,7 +132,8 @@ def _end(batch: Batch, registry: Registry, channel_key: int, device_keys: list[i
     connection.execute(delete(DEVICE).where(DEVICE.c.key.in_(device_keys)))
     left = connection.execute(select(func.count()).where(DEVICE.c.channel_key == channel_key)).scalar_one()
     if not left:
-        connection.execute(delete(ENTRY).where(ENTRY.c.channel_key == channel_key))
+        _erase_entries(batch, ENTRY.c.channel_key == channel_key)
+        _erase_boxes(batch, BOX.c.channel_key == channel_key)
         connection.execute(delete(CHANNEL).where(CHANNEL.c.key == channel_key))
 
     def publish() -> None:
@@ -160,7 +161,7 @@ def delete_entry(channel: ChannelState, entry: bytes, secret: bytes) -> Callable
         ).one_or_none()
         if row is None or not hmac.compare_digest(row.delete_hash, sha256(secret)):
             raise Refusal(Problem.NOT_FOUND, "There is no entry of this id that this secret deletes.")
-        batch.changed(scrub=True).execute(delete(ENTRY).where(ENTRY.c.key == row.key))
+        _erase_entries(batch, ENTRY.c.key == row.key)
         batch.effects.append(lambda: channel.drop(row.seq))
 
     return act
@@ -213,10 +214,14 @@ def deposit(box: bytes, token: bytes, slot: int, sealed: bytes) -> Callable[[Bat
 
     def act(batch: Batch) -> None:
         key = _open_box(batch, box, token)
-        found = select(SLOT.c.sealed).where(SLOT.c.box_key == key, SLOT.c.slot == slot)
+        batch.flush()
+        found = select(BODY.c.bytes).join(SLOT, SLOT.c.body_key == BODY.c.key)
+        found = found.where(SLOT.c.box_key == key, SLOT.c.slot == slot)
         lies = batch.connection.execute(found).scalar()
         if lies is None:
-            batch.changed().execute(insert(SLOT).values(box_key=key, slot=slot, sealed=sealed))
+            batch.changed().execute(
+                insert(SLOT).values(box_key=key, slot=slot, body_key=batch.places.place(sealed))
+            )
         elif lies != sealed:
             raise Refusal(Problem.ID_REUSED, "The slot was written.")
 
@@ -228,7 +233,7 @@ def delete_box(box: bytes, token: bytes) -> Callable[[Batch], None]:
 
     def act(batch: Batch) -> None:
         key = _open_box(batch, box, token)
-        batch.changed(scrub=True).execute(delete(BOX).where(BOX.c.key == key))
+        _erase_boxes(batch, BOX.c.key == key)
 
     return act
 
@@ -238,16 +243,41 @@ def purge() -> Callable[[Batch], bool]:
 
     def act(batch: Batch) -> bool:
         batch.flush()
-        more = False
-        for table in (ENTRY, BOX):
-            due = select(table.c.key).where(table.c.expires_at <= batch.now).limit(PURGE_ROWS)
-            if batch.connection.execute(due.limit(1)).first() is None:
-                continue
-            gone = batch.changed(scrub=True).execute(delete(table).where(table.c.key.in_(due))).rowcount
-            more = more or gone == PURGE_ROWS
-        return more
+        erased = [
+            erase(
+                batch,
+                table.c.key.in_(select(table.c.key).where(table.c.expires_at <= batch.now).limit(PURGE_ROWS)),
+            )
+            for erase, table in ((_erase_entries, ENTRY), (_erase_boxes, BOX))
+        ]
+        return PURGE_ROWS in erased
 
     return act
+
+
+def _erase_entries(batch: Batch, which: ColumnElement[bool]) -> int:
+    """Erase entries and their bytes. Returns how many."""
+    batch.flush()
+    keys = batch.connection.execute(select(ENTRY.c.key).where(which)).scalars().all()
+    if keys:
+        batch.changed(scrub=True)
+        batch.raw.executemany("DELETE FROM entry WHERE key = ?", [(key,) for key in keys])
+        batch.places.erase(keys)
+    return len(keys)
+
+
+def _erase_boxes(batch: Batch, which: ColumnElement[bool]) -> int:
+    """Erase boxes and what lies in them. Returns how many."""
+    batch.flush()
+    keys = batch.connection.execute(select(BOX.c.key).where(which)).scalars().all()
+    if keys:
+        connection = batch.changed(scrub=True)
+        lie = SLOT.c.box_key.in_(keys)
+        bodies = connection.execute(select(SLOT.c.body_key).where(lie)).scalars().all()
+        connection.execute(delete(SLOT).where(lie))
+        connection.execute(delete(BOX).where(BOX.c.key.in_(keys)))
+        batch.places.erase(bodies)
+    return len(keys)
 
 
 def sweep(registry: Registry) -> Callable[[Batch], int]:

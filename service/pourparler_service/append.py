@@ -89,6 +89,7 @@ class Append:
         receipt = Receipt(seq, received_at, received_at + request.life)
         batch.dirty = True
         batch.entries[(channel.key, request.entry)] = (
+            batch.places.place(request.sealed),
             channel.key,
             seq,
             request.entry,
@@ -97,7 +98,6 @@ class Append:
             receipt.expires_at,
             request.delete_hash,
             self._digest,
-            request.sealed,
         )
         draft.head, draft.received_at = seq, received_at
         if request.handshake:
@@ -114,7 +114,7 @@ class Append:
         key = (self._channel.key, self._request.entry)
         drafted_row = batch.entries.get(key)
         if drafted_row is not None:
-            receipt, found = Receipt(drafted_row[1], drafted_row[4], drafted_row[5]), drafted_row[7]
+            receipt, found = Receipt(drafted_row[2], drafted_row[5], drafted_row[6]), drafted_row[8]
         else:
             row = batch.raw.execute(_SEEN, (key[1], key[0])).fetchone()
             if row is None:
@@ -164,7 +164,9 @@ class Append:
             raise Refusal(Problem.ID_REUSED, "The box holds a Welcome already.")
 
         connection = batch.changed()
-        connection.execute(insert(SLOT).values(box_key=box, slot=WELCOME_SLOT, sealed=admit.welcome))
+        connection.execute(
+            insert(SLOT).values(box_key=box, slot=WELCOME_SLOT, body_key=batch.places.place(admit.welcome))
+        )
         inserted = connection.execute(
             insert(DEVICE).values(
                 channel_key=channel.key,

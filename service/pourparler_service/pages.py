@@ -18,12 +18,13 @@ from .state import ChannelState, Frame
 
 _HEAD: Final = "SELECT head FROM channel WHERE key = ?"
 _PAGE: Final = (
-    "SELECT seq, entry, handshake, received_at, expires_at, sealed FROM entry"
+    "SELECT seq, entry, handshake, received_at, expires_at, bytes FROM entry JOIN body ON body.key = entry.key"
     " WHERE channel_key = ? AND seq > ? AND expires_at > ? ORDER BY seq LIMIT ?"
 )
 _SLOT: Final = (
-    "SELECT box.token_hash, box.expires_at, slot.sealed"
+    "SELECT box.token_hash, box.expires_at, body.bytes"
     " FROM box LEFT JOIN slot ON slot.box_key = box.key AND slot.slot = ?"
+    " LEFT JOIN body ON body.key = slot.body_key"
     " WHERE box.box = ? AND box.expires_at > ?"
 )
 

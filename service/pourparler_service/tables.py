@@ -11,6 +11,8 @@ from typing import Any, Final
 from sqlalchemy import BigInteger, CursorResult, Index, Table
 from sqlmodel import Field, SQLModel
 
+_Bytes = bytes  # the column below has the type's name
+
 
 class Instance(SQLModel, table=True):
     """One row: which life of the service this is."""
@@ -63,16 +65,30 @@ class Vote(SQLModel, table=True):
     voter_key: int = Field(primary_key=True, foreign_key="device.key", ondelete="CASCADE", index=True)
 
 
+class Body(SQLModel, table=True):
+    """Sealed bytes. Rows never move, so that erasing one leaves no copy (`places`)."""
+
+    key: int = Field(primary_key=True)
+    bytes: _Bytes
+
+
+class Vacancy(SQLModel, table=True):
+    """An erased body, whose place may be used again for the same size."""
+
+    key: int = Field(primary_key=True)
+    size: int  # bytes
+
+
 class Entry(SQLModel, table=True):
-    """One sealed entry. There is no device column, on purpose."""
+    """One sealed entry, without its bytes. There is no device column, on purpose."""
 
     __table_args__ = (
         Index("entry_place", "channel_key", "seq", unique=True),
         Index("entry_id", "entry", "channel_key", unique=True),
         Index("entry_expiry", "expires_at"),
     )
-    key: int | None = Field(default=None, primary_key=True)
-    channel_key: int = Field(foreign_key="channel.key", ondelete="CASCADE")
+    key: int = Field(primary_key=True)  # its body's key
+    channel_key: int = Field(foreign_key="channel.key")
     seq: int = Field(sa_type=BigInteger)
     entry: bytes  # 16 bytes
     handshake: bool
@@ -80,7 +96,6 @@ class Entry(SQLModel, table=True):
     expires_at: int = Field(sa_type=BigInteger)  # Unix seconds
     delete_hash: bytes  # SHA-256 of the author's delete secret
     digest: bytes  # SHA-256 of the request, to tell a retry from a reuse of the id
-    sealed: bytes
 
 
 class Box(SQLModel, table=True):
@@ -88,7 +103,7 @@ class Box(SQLModel, table=True):
 
     key: int | None = Field(default=None, primary_key=True)
     box: bytes = Field(unique=True)  # 16 bytes
-    channel_key: int = Field(foreign_key="channel.key", ondelete="CASCADE", index=True)
+    channel_key: int = Field(foreign_key="channel.key", index=True)
     device_key: int | None = Field(foreign_key="device.key", ondelete="SET NULL", index=True)  # for its quota
     token_hash: bytes  # SHA-256 of the box secret
     life: int = Field(sa_type=BigInteger)  # seconds, as asked: to know a repetition
@@ -98,9 +113,9 @@ class Box(SQLModel, table=True):
 class Slot(SQLModel, table=True):
     """What lies in a box. Written once."""
 
-    box_key: int = Field(primary_key=True, foreign_key="box.key", ondelete="CASCADE")
+    box_key: int = Field(primary_key=True, foreign_key="box.key")
     slot: int = Field(primary_key=True)
-    sealed: bytes
+    body_key: int = Field(unique=True)
 
 
 _tables: Final = SQLModel.metadata.tables
@@ -112,6 +127,7 @@ VOTE: Final[Table] = _tables["vote"]
 ENTRY: Final[Table] = _tables["entry"]
 BOX: Final[Table] = _tables["box"]
 SLOT: Final[Table] = _tables["slot"]
+BODY: Final[Table] = _tables["body"]
 
 # A device that has appended nothing yet.
 UNUSED: Final = {"accepted": 0, "last_mark": None, "last_seq": 0, "last_received_at": 0, "last_expires_at": 0}

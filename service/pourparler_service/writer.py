@@ -24,6 +24,7 @@ from sqlalchemy import Connection
 from pourparler_policies.wire import Problem
 
 from .database import WAL_SOFT_LIMIT, Database, raw
+from .places import Places
 from .problems import Refusal, unauthorized
 from .state import NO_RECEIPT, ChannelState, DeviceState, Frame, Receipt
 
@@ -38,7 +39,7 @@ _log = logging.getLogger("pourparler.service")
 
 _INSERT_ENTRY: Final = (
     "INSERT INTO entry"
-    " (channel_key, seq, entry, handshake, received_at, expires_at, delete_hash, digest, sealed)"
+    " (key, channel_key, seq, entry, handshake, received_at, expires_at, delete_hash, digest)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _UPDATE_CHANNEL: Final = "UPDATE channel SET head = ?, handshake_head = ?, received_at = ? WHERE key = ?"
@@ -72,14 +73,15 @@ class DeviceDraft:
     receipt: Receipt = NO_RECEIPT
 
 
-EntryRow = tuple[int, int, bytes, bool, int, int, bytes, bytes, bytes]
+EntryRow = tuple[int, int, int, bytes, bool, int, int, bytes, bytes]
 
 
 class Batch:
     """The transaction under way: drafts of what it changes, rows to insert, and what to publish afterwards."""
 
-    def __init__(self, connection: Connection, now: float) -> None:
+    def __init__(self, connection: Connection, places: Places, now: float) -> None:
         self.connection = connection
+        self.places = places
         self.raw = raw(connection)
         self.now = now  # Unix seconds
         self.dirty = False
@@ -122,6 +124,7 @@ class Batch:
 
     def flush(self) -> None:
         """Write the rows gathered so far."""
+        self.places.flush()
         if not self.entries:
             return
         self.dirty = True
@@ -175,6 +178,7 @@ class Writer:
         self._database = database
         self._clock = clock
         self._generation = database.generation
+        self._places = Places(raw(database.write))
         self._queue: deque[tuple[Callable[[Batch], Any], asyncio.Future[Any], bool]] = deque()
         self._busy = False
         self._since: float | None = None  # since when another process holds the lock
@@ -224,7 +228,7 @@ class Writer:
                 self._refuse_queue()
             return
         self._since = None
-        batch = Batch(self._database.write, self._clock())
+        batch = Batch(self._database.write, self._places, self._clock())
         try:
             for _ in range(min(MAX_BATCH, len(self._queue))):
                 self._perform(batch, *self._queue.popleft())
@@ -286,6 +290,7 @@ class Writer:
         if batch.dirty:
             self._generation += 1
             self._database.note(self._generation)
+            self._places.committed()
             batch.publish()
         for future, result, refusal in batch.done:
             if future.done():  # the client went away
@@ -316,6 +321,7 @@ class Writer:
         connection = raw(self._database.write)
         if connection.in_transaction:
             connection.execute("ROLLBACK")
+        self._places.rolled_back()
         _log.error("a batch was not stored: %s", type(error).__name__)
         late = [future for future, _result in batch.late]
         for future in [future for future, _result, _refusal in batch.done] + late:
