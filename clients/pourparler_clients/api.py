@@ -204,16 +204,17 @@ def _problem(status: int, headers: httpx.Headers, data: bytes) -> Refused:
     except (ValidationError, ValueError):
         return Refused(f"the service answered with status {status}: is this a Pourparler service?")
     if problem is Problem.STALE:
-        return Stale(_SENTENCES[problem], problem)
+        return Stale(SENTENCES[problem], problem)
     if problem is Problem.WRONG_COUNT and document.count is not None:
-        return WrongCount(_SENTENCES[problem], document.count)
+        return WrongCount(SENTENCES[problem], document.count)
     retry = headers.get("Retry-After", "0")
-    return Refused(_SENTENCES[problem], problem, int(retry) if retry.isdecimal() and len(retry) < 8 else 0)
+    return Refused(SENTENCES[problem], problem, int(retry) if retry.isdecimal() and len(retry) < 8 else 0)
 
 
 # The person gets our own words: a service must not be able to write on the screen.
-_SENTENCES: Final[dict[Problem, str]] = {
+SENTENCES: Final[dict[Problem, str]] = {
     Problem.MALFORMED: "the service did not understand the request: are both of the same version?",
+    Problem.MEDIA_TYPE: "the service did not understand the request: are both of the same version?",
     Problem.TOO_LARGE: "the service does not take anything so large",
     Problem.UNAUTHORIZED: "the service does not know this device, or no longer: ask the others to seat you again",
     Problem.NOT_FOUND: "the service has nothing there",
@@ -227,5 +228,3 @@ _SENTENCES: Final[dict[Problem, str]] = {
     Problem.CLOSED: "this channel has been closed",
     Problem.UNAVAILABLE: "the service cannot store anything now: try again in a minute",
 }
-if set(_SENTENCES) != set(Problem):
-    raise RuntimeError("each problem has its sentence")

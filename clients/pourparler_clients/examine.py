@@ -1,6 +1,6 @@
 """What somebody finds who has the files and the keys: every page of a vault, free ones and the journal too.
 
-It reads files only and knows SQLCipher 4's page format: 4,096 bytes, of which the last 80 are IV (16) and HMAC (64);
+It reads files only. SQLCipher 4 has pages of 4,096 bytes, of which the last 80 are IV (16) and HMAC (64);
 AES-256-CBC under the file key; the first 16 bytes of page 1 are a salt. A journal (WAL) has a header of 32 bytes,
 then frames of a 24-byte header and one page.
 """

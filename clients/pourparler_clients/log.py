@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pourparler_crypto.card import check_digits
 from pourparler_crypto.errors import NotAcceptable, OwnMessage, ProtocolError, UnprocessablePath, WrongEpoch
 from pourparler_crypto.mls import ApplicationMessage, Group, StagedCommit
+from pourparler_crypto.mls.proposals import NAMES
 from pourparler_crypto.stamp import EXPORT_LABEL, KEY_LENGTH, open_stamp, seal_stamp
 from pourparler_policies import admission, payload, wire
 from pourparler_policies.admission import Member
@@ -208,7 +209,7 @@ class Log:
         envelope = payload.decode(stamp)
         commit = admission.Commit(
             committer=self._credential(staged.sender),
-            proposals=tuple(staged.proposal_types),
+            proposals=tuple(NAMES[kept.proposal.kind] for kept in staged.proposals),
             added=tuple(member.credential for member in staged.added),
             removed=tuple(member.credential for member in staged.removed),
             updated=tuple(member.credential for member in staged.updated),
@@ -337,7 +338,7 @@ class Log:
         event = payload.decode_event(draft.event)
         envelope = Envelope(seq=self.chain.seq, chain=self.chain.head, events=[event])
         data = payload.encode(envelope)
-        sealed, changes = self.group.encrypt(data, pad=bucket_for)
+        sealed, changes = self.group.encrypt(data, pad_to=bucket_for)
         self.store.change_records(changes)
         return self._put(sealed, data, handshake=False, life=draft.life, draft=draft.number, admit=None)
 
@@ -367,7 +368,7 @@ class Log:
                 update=True,
                 new_signature_key=True,
                 authenticated_data=seal_stamp(self._stamp_key(), stamp),
-                pad=bucket_for,
+                pad_to=bucket_for,
             )
             self.store.change_records(pending.changes)
             self.store.replace_records(pending.staged.apply().records(), pending=True)

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from ..errors import PourparlerError
 
-PATIENCE: Final = 120.0  # seconds: far longer than any step takes on a slow machine
+PATIENCE: Final = 60.0  # seconds: far longer than any step takes on a slow machine
 _PROGRAM: Final = (sys.executable, "-m", "pourparler_clients.cli")
 
 

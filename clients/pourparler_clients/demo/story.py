@@ -1,9 +1,9 @@
 """The story of the demonstration, told in plain words while it happens."""
 
+import asyncio
 import json
 import secrets
 import shutil
-import sqlite3
 import statistics
 import tempfile
 import time
@@ -16,8 +16,11 @@ from typing import Final
 from pourparler_policies.errors import Misuse
 from pourparler_policies.payload import check_text
 
+from ..api import Api
 from ..errors import UserError
 from ..examine import files_below, found, traces, vault_pages
+from ..store import ChannelStore
+from ..vault import Vault
 from .processes import Process, run, serve
 
 NAMES: Final = ("Cedar", "Heron", "Lantern")
@@ -174,18 +177,28 @@ def _look_before(demo: _Demo, messages: list[str]) -> list[bytes]:
             pages = vault_pages(_image(demo, name, Path(directory)), demo.passphrases[name])
             count = _count(messages, found(needles, pages))
             say(f"     vault of {name:<8} opened with its key: {count} of {len(messages)} texts")
+        sealed = asyncio.run(_sealed_entries(Path(directory) / NAMES[0], demo.passphrases[NAMES[0]]))
         image = Path(shutil.copytree(demo.root / "server", Path(directory) / "server"))
         readable = _count(messages, found(needles, files_below(image)))
-        sealed = _sealed_entries(image)
-        say(f"     files of the service: {readable} texts readable, {len(sealed)} sealed entries")
+        there = len(found(sealed, files_below(image)))
+        say(f"     files of the service: {readable} texts readable, {there} of {len(sealed)} sealed entries")
     return sealed
 
 
-def _sealed_entries(image: Path) -> list[bytes]:
-    """The middle of every sealed message that a copy of the service's database holds."""
-    with closing(sqlite3.connect(next(image.rglob("*.sqlite")))) as database:
-        rows = database.execute("SELECT sealed FROM entry WHERE NOT handshake").fetchall()
-    return [row[0][len(row[0]) // 2 :][:_FRAGMENT] for row in rows]
+async def _sealed_entries(image: Path, passphrase: str) -> list[bytes]:
+    """A piece of every sealed message as the service hands it out to a device of the channel."""
+    with closing(Vault.open(image, passphrase)) as vault:
+        row = ChannelStore(vault, ChannelStore.all(vault)[0]).row()
+    if row is None:
+        raise UserError("the vault's copy has no channel")
+    pieces: list[bytes] = []
+    async with Api(row.url, row.token) as api:
+        after = 0
+        while (page := await api.entries(row.id, after)).entries:
+            after = page.entries[-1].seq
+            messages = [entry.sealed for entry in page.entries if not entry.handshake]
+            pieces += [sealed[len(sealed) // 2 :][:_FRAGMENT] for sealed in messages]
+    return pieces
 
 
 def _count(messages: list[str], seen: set[bytes]) -> int:
