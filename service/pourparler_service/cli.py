@@ -10,20 +10,17 @@ import base64
 import contextlib
 import ipaddress
 import logging
-import secrets
 import signal
 import socket
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pourparler_policies.limits import DAY, TOKEN_BYTES
-
 from .caps import Caps
 
 _EXIT_MISUSE = 2
+LONGEST_GRANT = 3650  # days
 
 
 def add_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -145,23 +142,13 @@ def _run(settings: Any, listener: socket.socket, host: str) -> None:
 
 def run_grant(args: argparse.Namespace) -> int:
     """Print a new grant, once. It is stored only as a hash."""
-    from sqlalchemy import insert  # noqa: PLC0415
+    from .database import DataError  # noqa: PLC0415 - as above
+    from .grants import issue  # noqa: PLC0415
 
-    from .acts import sha256  # noqa: PLC0415
-    from .database import DataError, connect, migrate, open_directory, raw  # noqa: PLC0415
-    from .tables import GRANT  # noqa: PLC0415
-
-    if args.expires is not None and not 0 < args.expires <= 3650:
-        return _fail("A grant lapses after more than 0 and at most 3650 days.")
-    grant = secrets.token_bytes(TOKEN_BYTES)
-    expires_at = None if args.expires is None else int(time.time() + args.expires * DAY)
+    if args.expires is not None and not 0 < args.expires <= LONGEST_GRANT:
+        return _fail(f"A grant lapses after more than 0 and at most {LONGEST_GRANT} days.")
     try:
-        connection = connect(open_directory(args.data))
-        migrate(connection)
-        raw(connection).execute("BEGIN IMMEDIATE")
-        connection.execute(insert(GRANT).values(grant_hash=sha256(grant), expires_at=expires_at, used_mark=None))
-        raw(connection).execute("COMMIT")
-        connection.close()
+        (grant,) = issue(args.data, days=args.expires)
     except DataError as error:
         return _fail(str(error))
     _say(base64.urlsafe_b64encode(grant).decode().rstrip("="))

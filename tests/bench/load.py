@@ -1,0 +1,202 @@
+"""Load for a channel log: many devices that append and listen, in one process, over bare connections.
+
+Usage: load.py PLAN.json, which holds {"url", "channels": [[{channel, token, count, handshake_head}, …]],
+"rate": entries a second in all or null for as many as go, "seconds"}; it prints its figures as JSON.
+
+HTTP is written and read by hand: the load must not cost more than what it measures. Bytes that the relay's floor
+and the service send alike are all it understands.
+"""
+
+import asyncio
+import base64
+import json
+import os
+import sys
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import uvloop
+
+ENTRY = b'"entry":"'
+LIFE = 24 * 3600
+clock = time.perf_counter
+
+
+def b64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode()
+
+
+class Stream(asyncio.Protocol):
+    """One device's event stream: notes when each entry came."""
+
+    def __init__(self, device: "Device") -> None:
+        self.device, self.buffer = device, b""
+        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        transport.write(self.device.head(b"GET", b"stream?after=%d" % self.device.after) + b"\r\n")
+
+    def data_received(self, data: bytes) -> None:
+        now = clock()
+        data = self.buffer + data
+        at = 0
+        while (found := data.find(ENTRY, at)) >= 0 and len(data) >= found + 33:
+            self.device.load.arrived(data[found + 9 : found + 33], now)
+            at = found + 33
+        self.buffer = data[max(at, len(data) - 40) :]
+        if not self.ready.done() and b"event: head" in data:
+            self.ready.set_result(None)
+
+
+class Poster(asyncio.Protocol):
+    """One device's connection for appends, kept alive."""
+
+    def __init__(self, device: "Device") -> None:
+        self.device, self.buffer = device, b""
+        self.waiting: asyncio.Future[bytes] | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.buffer += data
+        end = self.buffer.find(b"\r\n\r\n")
+        if end < 0:
+            return
+        head = self.buffer[:end].lower()
+        at = head.index(b"content-length:") + 15
+        length = int(head[at:].split(b"\r\n", 1)[0])
+        if len(self.buffer) < end + 4 + length:
+            return
+        answer, self.buffer = self.buffer[: end + 4 + length], b""
+        if self.waiting is not None and not self.waiting.done():
+            self.waiting.set_result(answer)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self.waiting is not None and not self.waiting.done():
+            self.waiting.set_exception(ConnectionError("the server closed the connection"))
+
+
+class Device:
+    def __init__(self, load: "Load", plan: dict[str, Any], after: int) -> None:
+        self.load, self.after = load, after
+        self.channel, self.token = plan["channel"].encode(), plan["token"].encode()
+        self.count, self.handshake_head = plan["count"], plan["handshake_head"]
+        self.host = load.host.encode()
+
+    def head(self, method: bytes, place: bytes) -> bytes:
+        return b"%b /v1/channels/%b/%b HTTP/1.1\r\nHost: %b\r\nAuthorization: Bearer %b\r\n" % (
+            method, self.channel, place, self.host, self.token,
+        )  # fmt: skip
+
+    async def connect(self) -> None:
+        loop = asyncio.get_running_loop()
+        _, self.stream = await loop.create_connection(lambda: Stream(self), self.load.name, self.load.port)
+        _, self.poster = await loop.create_connection(lambda: Poster(self), self.load.name, self.load.port)
+        await asyncio.wait_for(self.stream.ready, 30)
+        self.prefix = self.head(b"POST", b"entries") + b"Content-Type: application/json\r\nContent-Length: "
+
+    async def append(self) -> None:
+        self.count += 1
+        entry = b64(os.urandom(16)).encode()
+        body = (
+            b'{"entry":"%b","handshake":false,"sealed":"%b","life":%d,"delete_hash":"%b","handshake_head":%d,"count":%d}'
+            % (entry, self.load.sealed(), LIFE, self.load.hash, self.handshake_head, self.count)
+        )
+        self.poster.waiting = asyncio.get_running_loop().create_future()
+        self.load.sent(entry)
+        self.poster.transport.write(b"%b%d\r\n\r\n%b" % (self.prefix, len(body), body))
+        answer = await self.poster.waiting
+        if not answer.startswith(b"HTTP/1.1 201"):
+            raise RuntimeError(f"refused: {answer[:400]!r}")
+        self.load.accepted += 1
+
+
+class Load:
+    def __init__(self, plan: dict[str, Any]) -> None:
+        where = urlsplit(plan["url"])
+        self.name, self.port, self.host = where.hostname, where.port, where.netloc
+        self.rate, self.seconds = plan["rate"], plan["seconds"]
+        self.members = len(plan["channels"][0])
+        self.devices = [Device(self, one, one.get("after", 0)) for channel in plan["channels"] for one in channel]
+        self.accepted = self.delivered = 0
+        self.pending: dict[bytes, list[Any]] = {}
+        self.latencies: list[float] = []
+        self.hash = b64(os.urandom(32)).encode()
+        # Random bytes, drawn ahead: drawing and encoding them is not what is measured.
+        self._sealed = deque(b64(os.urandom(1024)).encode() for _ in range(512))
+
+    def sealed(self) -> bytes:
+        self._sealed.rotate(1)
+        return self._sealed[0]
+
+    def sent(self, entry: bytes) -> None:
+        self.pending[entry] = [clock(), self.members]
+
+    def arrived(self, entry: bytes, now: float) -> None:
+        known = self.pending.get(entry)
+        if known is None:
+            return  # from before
+        self.delivered += 1
+        known[1] -= 1
+        if not known[1]:
+            self.latencies.append(now - known[0])
+            del self.pending[entry]
+
+    async def run(self) -> dict[str, Any]:
+        for device in self.devices:
+            await device.connect()
+        started, cpu = clock(), time.process_time()
+        until = started + self.seconds
+        if self.rate is None:
+            await asyncio.gather(*(self._as_fast_as_it_goes(device, until) for device in self.devices))
+        else:
+            await self._at_rate(started, until)
+        ended = clock()
+        waited = ended + 20
+        while self.pending and clock() < waited:
+            await asyncio.sleep(0.01)
+        return {
+            "accepted": self.accepted,
+            "delivered": self.delivered,
+            "missing": sum(left for _, left in self.pending.values()),
+            "seconds": ended - started,
+            "load_cpu": time.process_time() - cpu,
+            "latencies": self.latencies,
+            "counts": [device.count for device in self.devices],
+        }
+
+    async def _as_fast_as_it_goes(self, device: Device, until: float) -> None:
+        while clock() < until:
+            await device.append()
+
+    async def _at_rate(self, started: float, until: float) -> None:
+        tasks, number = set(), 0
+        free = deque(self.devices)
+        while (due := started + number / self.rate) < until:
+            await asyncio.sleep(max(0.0, due - clock()))
+            device = free.popleft()
+
+            def back(task: asyncio.Task[None], device: Device = device) -> None:
+                tasks.discard(task)
+                free.append(device)
+
+            task = asyncio.ensure_future(device.append())
+            tasks.add(task)
+            task.add_done_callback(back)
+            number += 1
+        await asyncio.gather(*tasks)
+
+
+def main() -> None:
+    plan = json.loads(Path(sys.argv[1]).read_text())
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        print(json.dumps(runner.run(Load(plan).run())))
+
+
+if __name__ == "__main__":
+    main()
