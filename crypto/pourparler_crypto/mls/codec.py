@@ -122,8 +122,11 @@ OPAQUE: Codec[bytes] = Codec(read_opaque, vl)
 NOTHING: Codec[None] = Codec(lambda data, at: (None, at), lambda value: b"")
 
 
-def vector(element: Codec[T]) -> Codec[tuple[T, ...]]:
-    """``element items<V>``. The header counts bytes; the last element must end exactly there."""
+def vector(element: Codec[T], at_most: int = MAX_MESSAGE) -> Codec[tuple[T, ...]]:
+    """``element items<V>``. The header counts bytes; the last element must end exactly there.
+
+    ``at_most`` elements are read, for those that cost far more in memory than on the wire.
+    """
     read_element, write_element = element.read, element.write
 
     def read(data: bytes, at: int) -> tuple[tuple[T, ...], int]:
@@ -135,6 +138,8 @@ def vector(element: Codec[T]) -> Codec[tuple[T, ...]]:
         while at < end:
             item, at = read_element(data, at)
             items.append(item)
+            if len(items) > at_most:
+                raise Malformed(f"a vector with more than {at_most} elements")
         if at != end:
             raise Malformed("a vector ends inside an element")
         return tuple(items), end

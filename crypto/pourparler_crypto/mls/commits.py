@@ -9,14 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pourparler_crypto.errors import NotAcceptable, Unsupported
+from pourparler_crypto.mls.commitforms import Commit, UpdatePath
 from pourparler_crypto.mls.extensions import Extension, GroupRequirements, requirements_of
-from pourparler_crypto.mls.framing import (
-    PRIVATE_MESSAGE,
-    AuthenticatedContent,
-    Commit,
-    UpdatePath,
-    sign_content,
-)
+from pourparler_crypto.mls.framing import PRIVATE_MESSAGE, AuthenticatedContent, sign_content
 from pourparler_crypto.mls.keypackages import KeyPackage, check_key_package
 from pourparler_crypto.mls.keyschedule import (
     GroupContext,

@@ -17,16 +17,13 @@ from pourparler_crypto.mls.codec import (
     UINT32,
     UINT64,
     Codec,
-    optional,
     read_opaque,
-    struct,
     tagged,
-    vector,
     vl,
 )
+from pourparler_crypto.mls.commitforms import COMMIT_CODEC, Commit
 from pourparler_crypto.mls.limits import MAX_MESSAGE
-from pourparler_crypto.mls.nodes import LEAF_NODE, LeafNode
-from pourparler_crypto.mls.proposals import MEMBER, NEW_MEMBER_COMMIT, PROPOSAL, PROPOSAL_OR_REF, Proposal, Sender
+from pourparler_crypto.mls.proposals import MEMBER, NEW_MEMBER_COMMIT, PROPOSAL, Proposal, Sender
 from pourparler_crypto.mls.secrettree import APPLICATION as APPLICATION_RATCHET
 from pourparler_crypto.mls.secrettree import HANDSHAKE, Step
 from pourparler_crypto.mls.suites import NONCE_LENGTH, CipherSuite, Expander, Signer, kdf_label, labeled
@@ -51,53 +48,6 @@ _TAG = 16  # bytes, AEAD tag
 SENDER_DATA_LENGTH = 12  # bytes: uint32 leaf_index, uint32 generation, opaque reuse_guard[4]
 REUSE_GUARD_LENGTH = 4
 
-
-# Commit (RFC 9420, 12.4) and UpdatePath (7.6)
-
-
-@dataclass(slots=True)
-class HpkeCiphertext:
-    """struct { opaque kem_output<V>; opaque ciphertext<V>; } HPKECiphertext;."""
-
-    kem_output: bytes
-    ciphertext: bytes
-
-
-HPKE_CIPHERTEXT = struct(HpkeCiphertext, kem_output=OPAQUE, ciphertext=OPAQUE)
-
-
-@dataclass(slots=True)
-class UpdatePathNode:
-    """struct { HPKEPublicKey encryption_key; HPKECiphertext encrypted_path_secret<V>; } UpdatePathNode;."""
-
-    encryption_key: bytes
-    encrypted_path_secret: tuple[HpkeCiphertext, ...]
-
-
-@dataclass(slots=True)
-class UpdatePath:
-    """struct { LeafNode leaf_node; UpdatePathNode nodes<V>; } UpdatePath;."""
-
-    leaf_node: LeafNode
-    nodes: tuple[UpdatePathNode, ...]
-
-
-UPDATE_PATH = struct(
-    UpdatePath,
-    leaf_node=LEAF_NODE,
-    nodes=vector(struct(UpdatePathNode, encryption_key=OPAQUE, encrypted_path_secret=vector(HPKE_CIPHERTEXT))),
-)
-
-
-@dataclass(slots=True)
-class Commit:
-    """struct { ProposalOrRef proposals<V>; optional<UpdatePath> path; } Commit;."""
-
-    proposals: tuple[tuple[int, Any], ...]  # (BY_VALUE, Proposal) or (BY_REFERENCE, ref)
-    path: UpdatePath | None
-
-
-COMMIT_CODEC = struct(Commit, proposals=vector(PROPOSAL_OR_REF), path=optional(UPDATE_PATH))
 
 SENDER: Codec[Sender] = tagged(UINT8, {1: UINT32, 2: UINT32, 3: NOTHING, 4: NOTHING}, "sender type")
 

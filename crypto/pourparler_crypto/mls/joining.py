@@ -6,7 +6,8 @@ tag must follow from the secrets.
 
 from collections.abc import Callable, Iterable, Mapping
 
-from pourparler_crypto.errors import NotAcceptable, UsageError
+from pourparler_crypto.errors import NotAcceptable, UnprocessablePath, UsageError
+from pourparler_crypto.mls import treemath
 from pourparler_crypto.mls.extensions import (
     BASIC,
     RATCHET_TREE,
@@ -30,6 +31,7 @@ from pourparler_crypto.mls.keyschedule import (
 )
 from pourparler_crypto.mls.nodes import (
     KEY_PACKAGE,
+    ParentNode,
     check_leaf,
     new_leaf,
     sign_leaf,
@@ -125,6 +127,14 @@ def check_tree(tree: RatchetTree, group_id: bytes, requirements: GroupRequiremen
         parent.public(tree.suite)
 
 
+def _check_own_path(tree: RatchetTree, own_leaf: int, keys: Mapping[int, NodeKey]) -> None:
+    """The newcomer holds the key of each parent above it, or is unmerged there (RFC 9420, 4.2, 12.4.3.1)."""
+    for node in treemath.direct_path(2 * own_leaf, tree.leaves):
+        parent = tree.nodes[node]
+        if isinstance(parent, ParentNode) and own_leaf not in parent.unmerged_leaves and node not in keys:
+            raise UnprocessablePath("a Welcome that withholds a path secret")
+
+
 def _own_leaf(tree: RatchetTree, package: KeyPackage) -> int:
     for index, leaf in tree.members():
         if leaf.raw == package.leaf_node.raw:
@@ -172,6 +182,7 @@ def join_state(
     keys = {2 * own_leaf: NodeKey(bundle.encryption_private, package.leaf_node.encryption_key)}
     if secrets.path_secret is not None:
         keys.update(keys_from_path_secret(tree, own_leaf, info.signer, secrets.path_secret.path_secret))
+    _check_own_path(tree, own_leaf, keys)
     epoch = epoch_secrets(suite, member, context.raw)
     confirmed = context.confirmed_transcript_hash
     suite.check_mac(epoch.confirmation, confirmed, info.confirmation_tag, "confirmation tag")

@@ -36,7 +36,7 @@ class Member:
         return cls(index, leaf.identity, leaf.signature_key, leaf.encryption_key)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class ApplicationMessage:
     """Application data from a member."""
 

@@ -15,7 +15,7 @@ from pourparler_crypto.mls.nodes import OPTIONAL_NODE, LeafNode, Node, ParentNod
 from pourparler_crypto.mls.suites import CipherSuite
 
 # optional<Node> ratchet_tree<V>;
-RATCHET_TREE_CODEC = vector(OPTIONAL_NODE)
+RATCHET_TREE_CODEC = vector(OPTIONAL_NODE, at_most=treemath.node_width(MAX_LEAVES))
 
 # Hashes of blank subtrees depend on the hash and the node index only, so they are the same in every group.
 _BLANK_HASHES: dict[tuple[str, int], bytes] = {}

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pourparler_crypto.errors import NotAcceptable, ProtocolError, UnprocessablePath
 from pourparler_crypto.hpke import PrivateKey
 from pourparler_crypto.mls import treemath
+from pourparler_crypto.mls.commitforms import HpkeCiphertext, UpdatePath, UpdatePathNode
 from pourparler_crypto.mls.extensions import Capabilities, Credential, Extension
-from pourparler_crypto.mls.framing import HpkeCiphertext, UpdatePath, UpdatePathNode
 from pourparler_crypto.mls.nodes import COMMIT, LeafNode, ParentNode, new_leaf, sign_leaf
 from pourparler_crypto.mls.suites import CipherSuite, Expander, Signer
 from pourparler_crypto.mls.tree import RatchetTree, new_parent, parent_hash

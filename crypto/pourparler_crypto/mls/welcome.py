@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pourparler_crypto.errors import Malformed, NotAcceptable
 from pourparler_crypto.hpke import PublicKey
 from pourparler_crypto.mls.codec import OPAQUE, UINT16, UINT32, keeping_raw, optional, struct, vector, vl
+from pourparler_crypto.mls.commitforms import HPKE_CIPHERTEXT, HpkeCiphertext
 from pourparler_crypto.mls.extensions import EXTENSIONS, Extension
-from pourparler_crypto.mls.framing import HPKE_CIPHERTEXT, WELCOME, HpkeCiphertext, mls_message, read_header
+from pourparler_crypto.mls.framing import WELCOME, mls_message, read_header
 from pourparler_crypto.mls.keyschedule import (
     GROUP_CONTEXT,
     PSK_ID,
@@ -75,7 +76,7 @@ def sign_group_info(
     return unsigned + vl(signer.sign(labeled(_GROUP_INFO_LABEL, unsigned)))
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class PathSecret:
     """struct { opaque path_secret<V>; } PathSecret;."""
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from pourparler_crypto.errors import UsageError
 from pourparler_crypto.mls.codec import NOTHING, Codec
+from pourparler_crypto.mls.commitforms import COMMIT_CODEC
 from pourparler_crypto.mls.framing import (
-    COMMIT_CODEC,
     KEY_PACKAGE,
     PRIVATE_MESSAGE,
     PUBLIC_MESSAGE,

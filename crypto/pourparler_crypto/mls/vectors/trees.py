@@ -4,10 +4,8 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pourparler_crypto.mls.commitforms import UPDATE_PATH
 from pourparler_crypto.mls.extensions import requirements_of
-from pourparler_crypto.mls.framing import (
-    UPDATE_PATH,
-)
 from pourparler_crypto.mls.keyschedule import (
     group_context,
 )
