@@ -34,7 +34,9 @@ from pourparler_crypto.mls.nodes import (
 from pourparler_crypto.mls.proposals import (
     BY_REFERENCE,
     BY_VALUE,
+    GROUP_CONTEXT_EXTENSIONS,
     MEMBER,
+    NOBODY,
     Proposal,
     ProposalBy,
     ProposalList,
@@ -75,6 +77,26 @@ class NextEpoch:
     state: EpochState | None
 
 
+# Single proposals (RFC 9420, 12.1)
+
+
+def check_proposal(state: EpochState, item: ProposalBy, now: int | None) -> None:
+    """Refuse a proposal sent on its own that no commit could cover, whatever else the commit covers.
+
+    Raises NotAcceptable, Unsupported, Malformed or NotAuthentic. The list it ends up in is checked again.
+    """
+    check_list([item], NOBODY, state.suite)
+    body = item.proposal.body
+    if isinstance(body, KeyPackage):
+        check_key_package(body, state.suite, None, now)
+    elif isinstance(body, LeafNode) and item.sender[1] is not None:
+        _check_update(state, item.sender[1], body, None, UPDATE)
+    elif isinstance(body, int) and state.tree.leaf(body) is None:
+        raise NotAcceptable("a Remove of a leaf that is blank")
+    elif item.proposal.kind == GROUP_CONTEXT_EXTENSIONS and isinstance(body, tuple):
+        requirements_of(body)
+
+
 # Applying proposals (RFC 9420, 12.3)
 
 
@@ -99,7 +121,7 @@ def _same_support(old: LeafNode | None, new: LeafNode) -> bool:
 
 
 def _check_update(
-    state: EpochState, index: int, leaf: LeafNode, requirements: GroupRequirements, source: int
+    state: EpochState, index: int, leaf: LeafNode, requirements: GroupRequirements | None, source: int
 ) -> bool:
     """A member's new leaf, from an Update or a Commit; returns whether it supports what the old one did."""
     old = state.tree.leaf(index)

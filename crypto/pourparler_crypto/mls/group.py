@@ -20,7 +20,7 @@ from pourparler_crypto.errors import (
     WrongGroup,
 )
 from pourparler_crypto.mls.codec import vl, write_length
-from pourparler_crypto.mls.commits import CommitPlan, create_commit, process_commit
+from pourparler_crypto.mls.commits import CommitPlan, check_proposal, create_commit, process_commit
 from pourparler_crypto.mls.extensions import RATCHET_TREE, Extension, check_extension_list
 from pourparler_crypto.mls.framing import (
     APPLICATION,
@@ -63,6 +63,7 @@ from pourparler_crypto.mls.proposals import (
     UPDATE,
     Body,
     Proposal,
+    ProposalBy,
 )
 from pourparler_crypto.mls.results import (
     ApplicationMessage,
@@ -274,7 +275,7 @@ class Group:
             return ApplicationMessage(sender, content.content, content.authenticated_data, changes)
         try:
             if content.content_type == PROPOSAL_CONTENT:
-                return self._receive_proposal(content, changes)
+                return self._receive_proposal(content, changes, now)
             if sender is None:
                 raise Unsupported("external commits are left out (docs/protocol.md)")
             following = process_commit(self._state, content, psks, now)
@@ -339,11 +340,15 @@ class Group:
         verify(signature_input(content, state.context.raw), content.signature)
         return content
 
-    def _receive_proposal(self, content: AuthenticatedContent, changes: Changes) -> ReceivedProposal:
+    def _receive_proposal(
+        self, content: AuthenticatedContent, changes: Changes, now: int | None
+    ) -> ReceivedProposal:
         state = self._state
         if len(state.proposals) >= MAX_PROPOSALS:
             raise NotAcceptable(f"more than {MAX_PROPOSALS} proposals in one epoch")
         ref = content.proposal_ref(state.suite)
+        if isinstance(content.content, Proposal):
+            check_proposal(state, ProposalBy(content.content, content.sender, ref), now)
         changes = {**changes, **state.keep_proposal(ref, content)}
         kind, index = content.sender
         sender = index if kind == MEMBER else None
@@ -374,7 +379,8 @@ class Group:
         ``add`` are MLSMessages with KeyPackages, ``remove`` leaf indices, ``extensions`` the group context's
         whole new list, ``psks`` external PSKs by id to be mixed in, ``resumption_epochs`` epochs whose
         resumption PSK is mixed in, ``proposals`` refs of proposals received in this epoch (``known_psks``: the
-        external PSKs they name). Without ``update`` the path is left out where the RFC allows it; a new
+        external PSKs they name). Who adds gives ``now`` (Unix seconds), since an expired KeyPackage must not be
+        used (RFC 9420, 7.3). Without ``update`` the path is left out where the RFC allows it; a new
         signature key needs one. Raises UsageError, or a ProtocolError when what came from others is not
         acceptable.
         """

@@ -46,6 +46,9 @@ EXTERNAL = 2
 NEW_MEMBER_PROPOSAL = 3
 NEW_MEMBER_COMMIT = 4
 
+# In place of a committer's leaf index, where there is no committer yet.
+NOBODY = -1
+
 Sender = tuple[int, int | None]  # (sender_type, leaf index or index among the external senders)
 
 
