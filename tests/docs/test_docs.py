@@ -1,0 +1,99 @@
+"""What stands in a document and in the code is the same."""
+
+import argparse
+import re
+from pathlib import Path
+
+import pytest
+
+from pourparler_clients.api import SENTENCES
+from pourparler_clients.cli import build_parser
+from pourparler_policies import limits, payload
+from pourparler_policies.admission import TABLE
+from pourparler_policies.wire import Problem, Route
+
+ROOT = Path(__file__).parents[2]
+PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
+README = (ROOT / "README.md").read_text()
+DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("*/README.md")]
+
+
+def section(text: str, title: str) -> str:
+    """A document's section, up to the next heading."""
+    match = re.search(rf"^#+ {re.escape(title)}$(.*?)(?=^#|\Z)", text, re.MULTILINE | re.DOTALL)
+    assert match, f"no section {title!r}"
+    return match[1]
+
+
+def first_column(text: str) -> list[str]:
+    return re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE)
+
+
+def commands() -> dict[str, str]:
+    action = next(a for a in build_parser()._actions if isinstance(a, argparse._SubParsersAction))
+    return {choice.dest: choice.help or "" for choice in action._choices_actions}
+
+
+def test_the_readme_lists_every_command_with_the_words_of_its_help() -> None:
+    rows = dict(re.findall(r"^\| `([a-z-]+)` \| (.+) \|$", section(README, "Commands"), re.MULTILINE))
+    assert rows == commands()
+
+
+def test_the_protocol_lists_every_route() -> None:
+    assert set(first_column(section(PROTOCOL, "2. The wire"))) >= set(Route)
+    assert {route for route in first_column(section(PROTOCOL, "2. The wire")) if route.startswith("/")} == set(
+        Route
+    )
+
+
+def test_the_protocol_lists_every_problem_with_its_status() -> None:
+    rows = re.findall(r"^\| `([a-z-]+)` \| (\d{3}) \|", section(PROTOCOL, "2. The wire"), re.MULTILINE)
+    source = (ROOT / "policies" / "pourparler_policies" / "wire.py").read_text()
+    in_code = re.findall(r'^    [A-Z_]+ = "([a-z-]+)"  # (\d{3})', source, re.MULTILINE)
+    assert set(rows) == set(in_code)
+    assert {name for name, _ in rows} == {problem.value for problem in Problem}
+
+
+def test_every_problem_has_a_sentence_for_the_person() -> None:
+    assert set(SENTENCES) == set(Problem)
+
+
+def test_the_protocol_lists_the_buckets() -> None:
+    sizes = re.search(r"sealed entry or deposit may have: ([\d, ]+)\.", PROTOCOL)
+    assert sizes
+    assert tuple(int(size) for size in sizes[1].split(", ")) == limits.BUCKETS
+
+
+def test_the_protocol_lists_every_event_and_its_class() -> None:
+    rows = re.findall(
+        r"^\| `([a-z]+)` \| (message|procedure)", section(PROTOCOL, "3. Inside an entry"), re.MULTILINE
+    )
+    procedure = {event.model_fields["type"].default for event in payload.PROCEDURE}
+    assert dict(rows) == {name: "procedure" if name in procedure else "message" for name in payload.TYPES}
+
+
+def test_the_protocol_lists_the_proposals_of_the_table_and_no_others() -> None:
+    rows = re.findall(r"^\| `([a-z]+)` \| ", section(PROTOCOL, "4. The fold"), re.MULTILINE)
+    assert set(rows) == set(TABLE)
+
+
+def test_the_list_of_decisions_is_complete() -> None:
+    index = (ROOT / "docs" / "decisions" / "README.md").read_text()
+    listed = set(re.findall(r"\((\d{4}-[a-z-]+\.md)\)", index))
+    assert listed == {path.name for path in (ROOT / "docs" / "decisions").glob("0*.md")}
+
+
+@pytest.mark.parametrize(
+    "document", DOCUMENTS, ids=lambda p: str(p.relative_to(ROOT))
+)
+def test_links_between_documents_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+?)(?:#[^)]*)?\)", document.read_text()):
+        assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_every_test_that_the_threat_model_names_exists() -> None:
+    text = (ROOT / "docs" / "threat-model.md").read_text()
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text)
+    assert named
+    for file, test in named:
+        assert re.search(rf"def {test}\(", (ROOT / file).read_text()), f"{file}::{test}"
