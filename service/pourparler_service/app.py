@@ -47,7 +47,7 @@ def create_app(settings: Settings) -> FastAPI:
         pages = Pages(database.path)
         writer = Writer(database, settings.clock)
         registry = Registry(reader)
-        hub = Hub(settings, pages, text(database.incarnation), set())
+        hub = Hub(settings, pages, text(database.incarnation))
         purger = Purger(settings, registry, writer)
         await purger.once()  # before anything is served: a restored database may hold what expired long ago (#12)
         app.include_router(Api(settings, registry, writer, hub, database.incarnation).router())

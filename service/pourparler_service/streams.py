@@ -8,7 +8,7 @@ with its cursor.
 import asyncio
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from starlette.responses import Response
@@ -44,7 +44,8 @@ class Hub:
     settings: Settings
     pages: Pages
     incarnation: str
-    streams: "set[Stream]"
+    streams: "set[Stream]" = field(default_factory=set)
+    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
 
     def end_all(self) -> None:
         """The service stops."""

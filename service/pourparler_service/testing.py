@@ -7,8 +7,11 @@ import contextlib
 import os
 import secrets
 import signal
+import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -16,12 +19,15 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
+import uvicorn
 
 from pourparler_policies import limits, wire
 from pourparler_policies.wire import Route
 
 from .access import unpad
+from .app import create_app
 from .grants import issue
+from .settings import Settings
 
 _RUN: Final = (
     "import argparse, sys; from pourparler_service.cli import add_commands; p = argparse.ArgumentParser();"
@@ -154,6 +160,22 @@ class TestDevice:
         }
         return wire.Append(**{**fields, **changes})
 
+    def send(self, client: httpx.Client, request: wire.Append | None = None, **changes: Any) -> httpx.Response:
+        """Append, and when it was accepted count it."""
+        asked = request or self.append(**changes)
+        answer = client.post(self.path(Route.ENTRIES), content=body(asked), headers=self.headers)
+        if answer.status_code == 201:
+            self.count = max(self.count, asked.count)
+            if asked.handshake:
+                self.handshake_head = max(self.handshake_head, answer.json()["seq"])
+        return answer
+
+    def page(self, client: httpx.Client, after: int = 0, limit: int = limits.MAX_PAGE_ENTRIES) -> httpx.Response:
+        """Read a page."""
+        return client.get(
+            self.path(Route.ENTRIES), params={"after": after, "limit": limit}, headers=bearer(self.token)
+        )
+
     def admit(self, newcomer: "TestDevice", box: bytes, **changes: Any) -> wire.Append:
         """The append that lets `newcomer` in."""
         admit = wire.Admit(
@@ -163,6 +185,56 @@ class TestDevice:
             welcome=secrets.token_bytes(limits.BUCKETS[0]),
         )
         return self.append(handshake=True, admit=admit, **changes)
+
+
+def body(request: wire.Request) -> bytes:
+    """A request as it travels."""
+    return request.model_dump_json(exclude_none=True).encode()
+
+
+def problem(answer: httpx.Response) -> str:
+    """The type of a problem document, without its prefix. Raises AssertionError when the answer is none."""
+    document = wire.ProblemDocument.model_validate_json(answer.content)
+    if answer.headers["content-type"] != "application/problem+json" or document.status != answer.status_code:
+        raise AssertionError(f"not a problem document: {answer.headers}")
+    return document.type.removeprefix(wire.PROBLEM_URN)
+
+
+def events(lines: Iterator[str]) -> Iterator[tuple[str, str, str]]:
+    """(event, id, data) of each server-sent event; comments are left out."""
+    fields: dict[str, str] = {}
+    for line in lines:
+        if line and not line.startswith(":"):
+            name, _, value = line.partition(": ")
+            fields[name] = value
+        elif not line and fields:
+            yield fields.get("event", ""), fields.get("id", ""), fields.get("data", "")
+            fields = {}
+
+
+@contextlib.contextmanager
+def threaded(settings: Settings) -> Iterator[str]:
+    """The application in a thread of this process, behind the same server: for a clock or heartbeat of one's own."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    app = create_app(settings)
+    server = uvicorn.Server(
+        uvicorn.Config(app, loop="uvloop", http="httptools", ws="none", log_config=None, log_level="critical")
+    )
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    try:
+        deadline = time.monotonic() + 30
+        while not server.started:
+            if not thread.is_alive() or time.monotonic() > deadline:
+                raise app.state.failure or RuntimeError("the server did not start")
+            time.sleep(0.01)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        if app.state.hub is not None:
+            app.state.hub.loop.call_soon_threadsafe(app.state.hub.end_all)
+        server.should_exit = True
+        thread.join(30)
+        listener.close()
 
 
 def found_channel(
