@@ -19,7 +19,7 @@ from pourparler_policies.wire import Problem
 
 from .api import Api
 from .errors import Halted, Refused, Stale, Unreachable, UserError, WrongCount
-from .log import OLD_COPY, SET_BACK, Clock, Happening, Log
+from .log import FORKED, OLD_COPY, SET_BACK, Clock, Happening, Log
 from .store import Outgoing, State
 
 Connect = Callable[[str, bytes | None], Api]
@@ -27,6 +27,8 @@ Connect = Callable[[str, bytes | None], Api]
 MAX_TRIES: Final = 12  # times a handshake is sealed anew before the person is told that the channel is too busy
 # Refusals that sending again would not change: the text is given up, and the person is told.
 _NEVER: Final = (Problem.OVER_CAP, Problem.TOO_LARGE, Problem.MALFORMED, Problem.ID_REUSED)
+# Refusals that pass by themselves: a watching device comes back.
+_PASSING: Final = (Problem.BUDGET, Problem.UNAVAILABLE)
 RECONNECT: Final = (0.2, 30.0)  # seconds: first and longest pause before a broken stream is opened again
 
 
@@ -39,6 +41,8 @@ class Channel:
         self._api = connect(log.row.url, log.row.token)
         self._turn = asyncio.Lock()
         self._checked = False
+        self._watched = False
+        self._ended = False
         self._news: asyncio.Queue[Happening] = asyncio.Queue()
 
     @property
@@ -51,12 +55,15 @@ class Channel:
         await self._api.close()
 
     async def sync(self) -> list[Happening]:
-        """Folds the log to its head, then sends what waits. Returns what is new."""
+        """Folds the log to its head, then sends what waits.
+
+        Returns what is new since the last call; while `watch` runs, news comes there and nowhere else.
+        """
         async with self._turn:
-            if self.log.row.state in (State.REMOVED, State.CLOSED):
-                await self._finish()
-                return []
-            return await self._sync()
+            await self._sync()
+        if self._watched:
+            return []
+        return [self._news.get_nowait() for _ in range(self._news.qsize())]
 
     async def say(self, text: str, life: int | None = None) -> None:
         """Says a text, off the record, for `life` seconds (at most the terms' life).
@@ -69,9 +76,11 @@ class Channel:
         if life is not None and not 1 <= life <= longest:
             raise UserError(f"a message in this channel lives 1 to {longest} seconds")
         self.log.check_may_send()
-        self._draft(Said(id=os.urandom(16), text=text, life=life or longest), life or longest)
+        said = self._draft(Said(id=os.urandom(16), text=text, life=life or longest), life or longest)
         async with self._turn:
-            self._tell(await self._sync())
+            await self._sync()
+        if self.log.store.has_draft(said):
+            self.log.check_may_send()
 
     async def leave(self) -> None:
         """Leaves: the others remove this device; everything of the channel on it is erased."""
@@ -84,16 +93,17 @@ class Channel:
     async def _farewell(self, event: Event) -> None:
         self.log.check_may_send()
         async with self._turn:
-            self._tell(await self._sync())
+            await self._sync()
             if self.log.row.state is State.OPEN:
                 self._draft(event, self.log.terms.absence)
-            self._tell(await self._sync())
-            await self._finish()
+                await self._sync()
+        if not self._ended:
+            self.log.check_may_send()
 
     async def refresh_keys(self) -> None:
         """Updates this device's keys now: a thief of an earlier state reads nothing after it."""
         async with self._turn:
-            self._tell(await self._sync(update=False))
+            await self._sync(update=False)
             await self.commit(self.log.seal_commit)
 
     async def seat(
@@ -101,7 +111,7 @@ class Channel:
     ) -> None:
         """Adds a device; its Welcome goes with the same append. Returns when the log holds the Add."""
         async with self._turn:
-            self._tell(await self._sync(update=False))
+            await self._sync(update=False)
             if seated.credential not in self.log.members:
                 await self.commit(lambda: self.log.seal_commit(add=key_package, seated=seated, admit=admit))
 
@@ -113,6 +123,7 @@ class Channel:
     async def watch(self) -> AsyncIterator[Happening]:
         """What happens, as it happens; reconnects by itself. Ends when the channel does."""
         pause = RECONNECT[0]
+        self._watched = True
         pump = asyncio.create_task(self._pump())
         try:
             while True:
@@ -126,7 +137,8 @@ class Channel:
                     while not self._news.empty():
                         yield self._news.get_nowait()
                     error = pump.exception()
-                    if error is not None and not isinstance(error, Unreachable):
+                    passing = isinstance(error, Refused) and error.problem in _PASSING
+                    if error is not None and not isinstance(error, Unreachable) and not passing:
                         raise error
                     if self.log.row.state not in (State.OPEN, State.ALARM):
                         return
@@ -134,66 +146,66 @@ class Channel:
                     pause = min(pause * 2, RECONNECT[1])
                     pump = asyncio.create_task(self._pump())
         finally:
+            self._watched = False
             pump.cancel()
             with suppress(asyncio.CancelledError, Unreachable, Refused):
                 await pump
 
     async def _pump(self) -> None:
         async with self._turn:
-            self._tell(await self._sync())
+            await self._sync()
+        if self.log.row.state not in (State.OPEN, State.ALARM):
+            return
         async for entry in self._api.stream(self.id, self.log.row.cursor):
             async with self._turn:
                 self._tell(self.log.fold([entry]))
+                await self._finish_if_ended()
                 if self.log.row.state not in (State.OPEN, State.ALARM):
-                    await self._finish()
                     return
 
     def _tell(self, happened: list[Happening]) -> None:
+        # At once: what was folded is not folded again, whatever breaks next.
         for happening in happened:
             self._news.put_nowait(happening)
 
-    def _draft(self, event: Event, life: int) -> None:
+    def _draft(self, event: Event, life: int) -> int:
         with self.log.step():
-            self.log.store.add_draft(event.model_dump_json().encode(), life, self.clock() + life)
+            return self.log.store.add_draft(event.model_dump_json().encode(), life, self.clock() + life)
 
     # Under the turn
 
-    async def _sync(self, *, update: bool = True) -> list[Happening]:
-        happened = await self._pull()
+    async def _sync(self, *, update: bool = True) -> None:
+        await self._pull()
         if self.log.row.state is State.OPEN:
-            happened += await self._remove_leaving()
+            await self._remove_leaving()
+        if self.log.row.state is State.OPEN:
             if update and self.log.store.waiting() and self._update_due():
-                await self._update()
-            happened += await self._flush()
-        return happened
+                await self._commit_if_possible(self.log.seal_commit)
+            await self._flush()
 
-    async def _pull(self) -> list[Happening]:
-        row = self.log.row
-        if row.state not in (State.OPEN, State.ALARM):
-            return []
-        if not self._checked:
-            happened = await self._check_service()
-            if happened:
-                return happened
-        happened = []
-        while True:
+    async def _pull(self) -> None:
+        changed = 0
+        if not self._checked and self.log.row.state in (State.OPEN, State.ALARM):
+            await self._check_service()
+        while self.log.row.state in (State.OPEN, State.ALARM):
+            row = self.log.row  # a failed step would have read it anew
             page = await self._api.entries(self.id, row.cursor)
             if page.incarnation != row.incarnation:
-                self._checked = False
-                return happened + await self._pull()
-            if page.head < row.cursor:
-                return happened + self._stop(SET_BACK)
-            happened += self.log.fold(page.entries)
-            row = self.log.row  # a failed step would have read it anew
-            if row.state not in (State.OPEN, State.ALARM):
-                await self._finish()
-                return happened
-            if not page.entries:
-                # Entries at the end may have ended before this device saw them.
-                self.log.skip_to(page.head)
-                return happened
+                changed += 1
+                if changed > 1:
+                    raise Refused("the service contradicts itself: tell its operator")
+                await self._check_service()
+            elif page.head < row.cursor:
+                self._stop(SET_BACK)
+            else:
+                self._tell(self.log.fold(page.entries))
+                if not page.entries:
+                    # Entries at the end may have ended before this device saw them.
+                    self.log.skip_to(page.head)
+                    break
+        await self._finish_if_ended()
 
-    async def _check_service(self) -> list[Happening]:
+    async def _check_service(self) -> None:
         """Once a connection: is this vault the newest copy, and has the service kept what it accepted?"""
         seen = await self._api.channel(self.id)
         row = self.log.row
@@ -206,26 +218,42 @@ class Channel:
             with self.log.step():
                 row.incarnation = seen.incarnation
         self._checked = True
-        return []
+        return None
 
-    def _stop(self, why: str) -> list[Happening]:
+    def _stop(self, why: str) -> None:
         with self.log.step():
-            return self.log.halt(why)
+            happened = self.log.halt(why)
+        self._tell(happened)
 
-    async def _flush(self) -> list[Happening]:
+    def _alarm(self, why: str) -> None:
+        with self.log.step():
+            happened = self.log.alarm(why)
+        self._tell(happened)
+
+    async def _flush(self, *, drafts: bool = True) -> None:
         """Sends the entry under way, then draft after draft, each until the log holds it."""
-        happened: list[Happening] = []
         while self.log.row.state is State.OPEN:
-            outgoing = self.log.store.outgoing() or self.log.seal_next(self.clock())
+            outgoing = self.log.store.outgoing() or (self.log.seal_next(self.clock()) if drafts else None)
             if outgoing is None:
                 break
+            if await self._too_late(outgoing):
+                continue
             try:
-                happened += await self._send(outgoing)
+                await self._send(outgoing)
             except Stale:
-                happened += await self._pull()
-        return happened
+                await self._catch_up(outgoing)
 
-    async def _send(self, outgoing: Outgoing) -> list[Happening]:
+    async def _too_late(self, outgoing: Outgoing) -> bool:
+        """Gives up an entry whose life ended under way, unless the service has it: it would live a second time."""
+        if outgoing.draft is None or not self.log.store.draft_ended(outgoing.draft, self.clock()):
+            return False
+        seen = await self._api.channel(self.id)
+        if seen.count != self.log.row.count - 1:
+            return False
+        self.log.drop_refused(with_draft=True)
+        return True
+
+    async def _send(self, outgoing: Outgoing) -> None:
         """Sends one saved entry and folds up to it. Raises Stale after dropping it for a definite refusal."""
         try:
             receipt = await self._api.append(self.id, outgoing.append)
@@ -235,9 +263,10 @@ class Channel:
         except WrongCount as refusal:
             return self._stop(OLD_COPY if refusal.count >= self.log.row.count else SET_BACK)
         except Refused as refusal:
+            # An answer that is no problem document says nothing of what the service did: the entry stays.
             if refusal.problem in _NEVER:
                 self.log.drop_refused(with_draft=True)
-            elif outgoing.handshake:
+            elif outgoing.handshake and refusal.problem is not None:
                 self.log.drop_refused()
             raise
         if receipt.seq == self.log.row.cursor + 1:
@@ -251,58 +280,78 @@ class Channel:
                 received_at=receipt.received_at,
                 expires_at=receipt.expires_at,
             )
-            return self.log.fold([entry])
-        happened = await self._pull()
-        if self.log.store.outgoing() == outgoing and self.log.row.cursor >= receipt.seq:
-            self.log.resolve_ended()
-        return happened
+            self._tell(self.log.fold([entry]))
+            return await self._finish_if_ended()
+        await self._pull()
+        if self.log.row.state is State.OPEN and self.log.store.outgoing() == outgoing:
+            if outgoing.handshake or self.log.row.cursor < receipt.seq:
+                # Accepted, it says, and yet not in the log that it shows.
+                self._alarm(FORKED)
+            else:
+                self.log.resolve_ended()
+        return None
+
+    async def _catch_up(self, refused: Outgoing) -> None:
+        """Folds what made an entry stale. A log that does not show it is not the log that others see."""
+        seen = wire.Append.model_validate_json(refused.append).handshake_head
+        await self._pull()
+        if self.log.row.state is State.OPEN and self.log.row.handshake_head <= seen:
+            self._alarm(FORKED)
 
     async def commit(self, seal: Callable[[], Outgoing]) -> None:
         """Seals and sends a commit, anew on the new head while others are faster."""
         for attempt in range(MAX_TRIES):
-            self._tell(await self._flush())
+            await self._flush(drafts=False)
             self.log.check_may_send()
+            outgoing = seal()
             try:
-                self._tell(await self._send(seal()))
+                await self._send(outgoing)
             except Stale:
                 await asyncio.sleep(random.uniform(0, 0.05 * 2 ** min(attempt, 6)))  # noqa: S311 -- jitter
-                self._tell(await self._pull())
+                await self._catch_up(outgoing)
             else:
                 self.log.check_may_send()
                 return
         raise Refused("the others change the channel faster than this line allows: try again in a minute")
 
-    async def _remove_leaving(self) -> list[Happening]:
+    async def _remove_leaving(self) -> None:
         """Whoever sends next commits the removal of those who leave (DESIGN 4.3)."""
         leaving = tuple(c for c, m in self.log.members.items() if m.leaving)
         if not leaving or not self.log.store.waiting():
-            return []
+            return
         devices = [self.log.members[c].device for c in leaving]
-        with suppress(UserError):
-            await self.commit(lambda: self.log.seal_commit(remove=leaving))
+        if await self._commit_if_possible(lambda: self.log.seal_commit(remove=leaving)):
             for device in devices:
                 with suppress(Refused):
                     await self._api.ask_revocation(self.id, device)
-        return []
 
-    async def _update(self) -> None:
+    async def _commit_if_possible(self, seal: Callable[[], Outgoing]) -> bool:
+        """A full budget, or others who are faster, delay a commit; what people said does not wait for it."""
         try:
-            await self.commit(self.log.seal_commit)
+            await self.commit(seal)
         except Refused as refusal:
-            if refusal.problem is not Problem.BUDGET:  # a full budget delays the update, not the message
+            if refusal.problem not in (Problem.BUDGET, None):
                 raise
+            if self.log.store.outgoing() is not None:
+                raise
+            return False
+        return True
 
     def _update_due(self) -> bool:
         elapsed = self.clock() - self.log.row.updated_at
         return elapsed > min(self.log.terms.update, DAY)
 
-    async def _finish(self) -> None:
+    async def _finish_if_ended(self) -> None:
         """After an ending: the service forgets this device's token, the vault the channel."""
+        # A halt is no ending: nothing is erased on the service's word.
+        if self.log.row.state not in (State.REMOVED, State.CLOSED) or self._ended:
+            return
         with suppress(Refused):  # the service may have forgotten it first
             await self._api.end_device(self.id)
         with self.log.vault.transaction():
             self.log.store.delete()
         self.log.vault.empty_journal()
+        self._ended = True
 
     def require_open(self) -> None:
         """Raises Halted unless this device may send here."""

@@ -124,7 +124,7 @@ class Device:
         """The channels of this device."""
         for channel in ChannelStore.all(self.vault):
             if channel not in self._channels:
-                self._channels[channel] = Channel(Log(self.vault, channel), self._connect, self.clock)
+                self._channels[channel] = Channel(Log(self.vault, channel, self.clock), self._connect, self.clock)
         for ended in set(self._channels) - set(ChannelStore.all(self.vault)):
             del self._channels[ended]
         return [c for c in self._channels.values() if c.log.row.state is not State.FOUNDING]

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 from pourparler_crypto.card import check_digits
 from pourparler_crypto.errors import NotAcceptable, OwnMessage, ProtocolError, UnprocessablePath, WrongEpoch
-from pourparler_crypto.mls import ApplicationMessage, Group, StagedCommit
+from pourparler_crypto.mls import ApplicationMessage, Group, ReceivedProposal, StagedCommit
 from pourparler_crypto.mls.proposals import NAMES
 from pourparler_crypto.stamp import EXPORT_LABEL, KEY_LENGTH, open_stamp, seal_stamp
 from pourparler_policies import admission, payload, wire
@@ -75,8 +75,9 @@ def bucket_for(size: int) -> int:
 class Log:
     """One channel in the vault. `group` and the rest mirror the vault; a failed step reads them anew."""
 
-    def __init__(self, vault: Vault, channel: bytes) -> None:
+    def __init__(self, vault: Vault, channel: bytes, clock: Clock) -> None:
         self.vault = vault
+        self.clock = clock
         self.store = ChannelStore(vault, channel)
         self._reload()
 
@@ -128,17 +129,18 @@ class Log:
 
     def _fold_one(self, entry: wire.Entry) -> list[Happening]:
         row = self.row
+        happened: list[Happening] = []
         if entry.received_at < row.received_at:
-            happened, procedure = self.alarm(FORKED), entry.handshake
+            happened += self.alarm(FORKED)
+        outgoing = self.store.outgoing()
+        if outgoing is not None and outgoing.entry == entry.entry:
+            happened += self._fold_own(entry, outgoing)
         else:
-            outgoing = self.store.outgoing()
-            if outgoing is not None and outgoing.entry == entry.entry:
-                happened, procedure = self._fold_own(entry, outgoing)
-            else:
-                happened, procedure = self._fold_other(entry)
+            happened += self._fold_other(entry)
         if row.state is State.HALTED:
             return happened
-        if entry.handshake or procedure:
+        # An ending has erased the chain with the rest.
+        if entry.handshake and row.state in (State.OPEN, State.ALARM):
             value = extend(
                 self.chain.head,
                 seq=entry.seq,
@@ -149,21 +151,20 @@ class Log:
             )
             self.chain.append(entry.seq, value)
             self.store.add_point(entry.seq, value)
-        if entry.handshake:
             row.handshake_head = entry.seq
         row.missed += entry.seq - row.cursor - 1
         row.cursor = entry.seq
         row.received_at = max(row.received_at, entry.received_at)
         return happened
 
-    def _fold_own(self, entry: wire.Entry, outgoing: Outgoing) -> tuple[list[Happening], bool]:
+    def _fold_own(self, entry: wire.Entry, outgoing: Outgoing) -> list[Happening]:
         if _append(outgoing).sealed != entry.sealed or outgoing.handshake != entry.handshake:
-            return self.alarm(FORKED), False
+            return self.alarm(FORKED)
         if not outgoing.envelope:  # its life was over before it came here
             self.store.drop_outgoing(with_draft=True)
-            return [], False
+            return []
         envelope = payload.decode(outgoing.envelope)
-        if outgoing.handshake:
+        if outgoing.draft is None:
             self.store.replace_records(self.store.records(pending=True))
             self.store.drop_records(pending=True)
             self._group = None
@@ -172,41 +173,58 @@ class Log:
         else:
             happened = self._apply(entry, envelope, self.row.credential, outgoing.delete_secret)
         self.store.drop_outgoing(with_draft=True)
-        return happened, envelope.procedure
+        return happened
 
-    def _fold_other(self, entry: wire.Entry) -> tuple[list[Happening], bool]:
+    def _fold_other(self, entry: wire.Entry) -> list[Happening]:
         try:
             received = self.group.decrypt(entry.sealed)
         except UnprocessablePath:
-            return self.halt(UNPROCESSABLE), False
+            return self.halt(UNPROCESSABLE)
         except NotAcceptable as error:
             self.store.change_records(error.changes)
-            return [], False
+            return []
         except OwnMessage:
-            return self.halt(OLD_COPY), False
+            return self.halt(OLD_COPY)
         except WrongEpoch as error:
             # A log that lacks somebody's commit looks like this. Every member of an honest log sees the same.
-            return (self.alarm(FORKED) if error.epoch > self.group.epoch else []), False
+            return self.alarm(FORKED) if error.epoch > self.group.epoch else []
         except ProtocolError:
-            return [], False
-        self.store.change_records(received.changes)
+            return []
+        if isinstance(received, ReceivedProposal):  # by itself: the product has none
+            self.store.change_records(received.changes)
+            return []
         try:
-            if isinstance(received, StagedCommit) and entry.handshake:
-                return self._fold_commit(entry, received)
-            if isinstance(received, ApplicationMessage) and not entry.handshake:
-                envelope = payload.decode_application(received.data)
-                sender = self._credential(received.sender)
-                happened = self._compare(envelope)
-                return happened + self._apply(entry, envelope, sender, None), envelope.procedure
+            envelope = self._read(entry, received)
         except Unknown:
-            return self.halt(UNKNOWN), False
+            self._group = None  # its key stays in the vault, for the version that can read it
+            return self.halt(UNKNOWN)
         except (Void, ProtocolError):
-            return [], False
-        return [], False  # the flag contradicts the content
+            self.store.change_records(received.changes)
+            return []
+        self.store.change_records(received.changes)
+        happened = self._compare(envelope)
+        if isinstance(received, StagedCommit):
+            return happened + self._fold_commit(entry, received, envelope)
+        return happened + self._apply(entry, envelope, self._credential(received.sender), None)
 
-    def _fold_commit(self, entry: wire.Entry, staged: StagedCommit) -> tuple[list[Happening], bool]:
-        stamp = open_stamp(self._stamp_key(), staged.authenticated_data)
-        envelope = payload.decode(stamp)
+    def _read(self, entry: wire.Entry, received: ApplicationMessage | StagedCommit) -> Envelope:
+        """What an authentic entry says, if every member may count it. Raises Unknown, Void or ProtocolError.
+
+        The flag stands on commits and on the procedure's messages: so the chain, and what a Welcome says of the
+        members, hold at the handshake head, and no such entry can come between a commit's sealing and its place.
+        """
+        if isinstance(received, ApplicationMessage):
+            envelope = payload.decode_application(received.data)
+            if entry.handshake != envelope.procedure:
+                raise Void("the entry's flag contradicts its content")
+            return envelope
+        if not entry.handshake:
+            raise Void("the entry's flag contradicts its content")
+        envelope = payload.decode(open_stamp(self._stamp_key(), received.authenticated_data))
+        self._judge(received, envelope)
+        return envelope
+
+    def _judge(self, staged: StagedCommit, envelope: Envelope) -> None:
         commit = admission.Commit(
             committer=self._credential(staged.sender),
             proposals=tuple(NAMES[kept.proposal.kind] for kept in staged.proposals),
@@ -216,12 +234,13 @@ class Log:
             events=envelope.events,
         )
         admission.judge(commit, self.members)
-        happened = self._compare(envelope)
+
+    def _fold_commit(self, entry: wire.Entry, staged: StagedCommit, envelope: Envelope) -> list[Happening]:
         if staged.removes_me:
-            return happened + self._end(State.REMOVED, Happening("removed", entry.seq)), True
+            return self._end(State.REMOVED, Happening("removed", entry.seq))
         self._group = staged.apply()
         self.store.replace_records(self._group.records())
-        return happened + self._seat(entry.seq, envelope), True
+        return self._seat(entry.seq, envelope)
 
     def _seat(self, seq: int, envelope: Envelope) -> list[Happening]:
         """The roster after a commit, from the group's members and the events that explain the new ones."""
@@ -249,8 +268,12 @@ class Log:
                 id=event.id,
                 text=event.text,
                 received_at=entry.received_at,
-                # The shortest rule wins: what the author said, what the terms say, what the service said.
-                expires_at=min(entry.expires_at, entry.received_at + min(event.life, self.terms.life)),
+                # The shortest rule wins: what the author said, what the terms say, what the service said. A time
+                # in the future, as a lying service may give, makes nothing live longer by this device's clock.
+                expires_at=min(
+                    entry.expires_at,
+                    min(entry.received_at, self.clock()) + min(event.life, self.terms.life),
+                ),
                 own=delete_secret is not None,
                 entry=entry.entry,
                 delete_secret=delete_secret,
@@ -302,8 +325,12 @@ class Log:
         return [happening]
 
     def resume(self) -> None:
-        """Ends an alarm after people have compared digits. Raises UserError when there is none."""
-        if self.row.state is not State.ALARM:
+        """Ends an alarm after people have compared digits, or a halt that a newer version can go on from.
+
+        Raises UserError when there is neither.
+        """
+        row = self.row
+        if row.state is not State.ALARM and not (row.state is State.HALTED and row.trouble == UNKNOWN):
             raise UserError("there is no alarm in this channel that could be ended here")
         with self.step():
             self.row.state, self.row.trouble = State.OPEN, ""
@@ -340,7 +367,8 @@ class Log:
         data = payload.encode(envelope)
         sealed, changes = self.group.encrypt(data, pad_to=bucket_for)
         self.store.change_records(changes)
-        return self._put(sealed, data, handshake=False, life=draft.life, draft=draft.number, admit=None)
+        flag = envelope.procedure
+        return self._put(sealed, data, handshake=flag, life=draft.life, draft=draft.number, admit=None)
 
     def seal_commit(
         self,
@@ -359,7 +387,8 @@ class Log:
         if self.store.outgoing() is not None:
             raise RuntimeError("an entry is under way: send it first")
         events: list[payload.Event] = [seated] if seated is not None else []
-        stamp = payload.encode(Envelope(seq=self.chain.seq, chain=self.chain.head, events=events))
+        envelope = Envelope(seq=self.chain.seq, chain=self.chain.head, events=events)
+        stamp = payload.encode(envelope)
         leaves = [member.leaf for member in self.group.members if member.credential in remove]
         with self.step():
             pending = self.group.stage(
@@ -370,6 +399,10 @@ class Log:
                 authenticated_data=seal_stamp(self._stamp_key(), stamp),
                 pad_to=bucket_for,
             )
+            try:
+                self._judge(pending.staged, envelope)  # as the others will: what they hold void must not be sent
+            except Void as error:
+                raise UserError(f"the others would refuse this: {error}") from None
             self.store.change_records(pending.changes)
             self.store.replace_records(pending.staged.apply().records(), pending=True)
             return self._put(

@@ -216,8 +216,8 @@ class ChannelStore:
 
     # Drafts and the entry under way
 
-    def add_draft(self, event: bytes, life: int, expires_at: int) -> None:
-        """Something to be sent."""
+    def add_draft(self, event: bytes, life: int, expires_at: int) -> int:
+        """Something to be sent; returns its number."""
         self.vault.execute(
             "INSERT INTO draft (channel, event, life, expires_at) VALUES (?, ?, ?, ?)",
             self.channel,
@@ -225,6 +225,16 @@ class ChannelStore:
             life,
             expires_at,
         )
+        row = self.vault.row("SELECT last_insert_rowid()")
+        return int(row[0]) if row else 0
+
+    def has_draft(self, number: int) -> bool:
+        """Whether a draft still waits, sealed or not."""
+        return self.vault.row("SELECT 1 FROM draft WHERE number = ?", number) is not None
+
+    def draft_ended(self, number: int, now: int) -> bool:
+        """Whether a draft's life is over."""
+        return self.vault.row("SELECT 1 FROM draft WHERE number = ? AND expires_at <= ?", number, now) is not None
 
     def next_draft(self) -> Draft | None:
         """What waits longest."""

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import importlib.metadata
 import inspect
+import os
 import sys
 from collections.abc import Sequence
 
@@ -67,6 +68,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except BrokenPipeError:
         return 1
+    except Exception as error:
+        # A defect of ours. A traceback may hold a secret: it is shown only to who asks for it.
+        if os.environ.get("POURPARLER_DEBUG"):
+            raise
+        kind = type(error).__name__
+        print(f"pourparler: something went wrong inside ({kind}); nothing was sent. Please report it.", file=sys.stderr)
+        return 70
     except KeyboardInterrupt:
         return 130
 
