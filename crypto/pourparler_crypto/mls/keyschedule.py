@@ -12,7 +12,7 @@ from pourparler_crypto.mls.extensions import EXTENSIONS, MLS10, Extension
 from pourparler_crypto.mls.suites import CipherSuite, Expander
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True)
 class GroupContext:
     """What all members agree on in an epoch.
 
@@ -37,16 +37,17 @@ class GroupContext:
     raw: bytes = field(default=b"", compare=False)
 
     def __post_init__(self) -> None:
-        parts = (
-            self.version.to_bytes(2),
-            self.cipher_suite.to_bytes(2),
-            vl(self.group_id),
-            UINT64.write(self.epoch),
-            vl(self.tree_hash),
-            vl(self.confirmed_transcript_hash),
-            EXTENSIONS.write(self.extensions),
+        self.raw = b"".join(
+            (
+                self.version.to_bytes(2),
+                self.cipher_suite.to_bytes(2),
+                vl(self.group_id),
+                UINT64.write(self.epoch),
+                vl(self.tree_hash),
+                vl(self.confirmed_transcript_hash),
+                EXTENSIONS.write(self.extensions),
+            )
         )
-        object.__setattr__(self, "raw", b"".join(parts))
 
 
 GROUP_CONTEXT = struct(
@@ -89,7 +90,7 @@ def interim_hash(suite: CipherSuite, confirmed: bytes, confirmation_tag: bytes) 
 # Epoch secrets (RFC 9420, 8)
 
 
-@dataclass(slots=True, frozen=True, repr=False)
+@dataclass(slots=True, repr=False)
 class EpochSecrets:
     """The secrets of an epoch, each Nh bytes."""
 

@@ -6,7 +6,7 @@ commit changes nothing but that, until it is applied.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pourparler_crypto.errors import RemovedFromGroup
 from pourparler_crypto.mls.commits import NextEpoch
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from pourparler_crypto.mls.group import Group
 
 
-@dataclass(slots=True, frozen=True)
-class Member:
+class Member(NamedTuple):
     """A member as its leaf shows it."""
 
     leaf: int  # leaf index

@@ -149,6 +149,18 @@ class Expander:
         return digest
 
 
+_BLOCK = {"sha256": (hashlib.sha256, 64), "sha384": (hashlib.sha384, 128)}
+
+
+def _hmac(hash_name: str, key: bytes, message: bytes) -> bytes:
+    """HMAC (RFC 2104) as two hashes: ``hmac.digest`` takes twice the time for messages this short."""
+    new_hash, block = _BLOCK[hash_name]
+    if len(key) > block:
+        return hmac.digest(key, message, hash_name)
+    key = key.ljust(block, b"\x00")
+    return new_hash(key.translate(_OPAD) + new_hash(key.translate(_IPAD) + message).digest()).digest()
+
+
 class CipherSuite:
     """One suite: sizes in bytes and the functions of RFC 9420, sections 5 and 8."""
 
@@ -206,7 +218,7 @@ class CipherSuite:
 
     def mac(self, key: bytes, data: bytes) -> bytes:
         """MAC(key, data): HMAC with the suite's hash, Nh bytes."""
-        return hmac.digest(key, data, self.hash_name)
+        return _hmac(self.hash_name, key, data)
 
     def check_mac(self, key: bytes, data: bytes, tag: bytes, what: str) -> None:
         """Compare in constant time. Raises NotAuthentic, naming ``what``."""
@@ -215,17 +227,18 @@ class CipherSuite:
 
     def extract(self, salt: bytes, ikm: bytes) -> bytes:
         """KDF.Extract(salt, ikm), Nh bytes."""
-        return hmac.digest(salt, ikm, self.hash_name)
+        return _hmac(self.hash_name, salt, ikm)
 
     def expand_with_label(self, secret: bytes, label: bytes, context: bytes, length: int) -> bytes:
         """ExpandWithLabel (RFC 9420, 8); ``length`` bytes, as many blocks as it takes."""
         if not 0 <= length <= MAX_EXPORT:
             raise UsageError(f"one expansion gives at most {MAX_EXPORT} bytes")
-        info = kdf_label(label, context, length)[:-1]
-        output = block = b""
-        counter = 1
+        info = kdf_label(label, context, length)
+        output = block = _hmac(self.hash_name, secret, info)
+        info = info[:-1]
+        counter = 2
         while len(output) < length:
-            block = hmac.digest(secret, block + info + bytes((counter,)), self.hash_name)
+            block = _hmac(self.hash_name, secret, block + info + bytes((counter,)))
             output += block
             counter += 1
         return output[:length]
@@ -239,7 +252,7 @@ class CipherSuite:
 
     def derive_secret(self, secret: bytes, label: bytes) -> bytes:
         """DeriveSecret (RFC 9420, 8), Nh bytes."""
-        return hmac.digest(secret, self.derive_info(label), self.hash_name)
+        return _hmac(self.hash_name, secret, self.derive_info(label))
 
     def ref_hash(self, label: bytes, value: bytes) -> bytes:
         """RefHash (RFC 9420, 5.2); ``label`` is already complete."""

@@ -34,6 +34,7 @@ from pourparler_crypto.mls.framing import (
 from pourparler_crypto.mls.group import Group
 from pourparler_crypto.mls.keypackages import KEY_PACKAGE_CODEC, KeyPackageBundle, read_key_package_message
 from pourparler_crypto.mls.keyschedule import (
+    GroupContext,
     epoch_secrets,
     group_context,
 )
@@ -156,7 +157,7 @@ def _forget_raw(value: Any) -> Any:
     elif is_dataclass(value) and not isinstance(value, type):
         for part in fields(value):
             _forget_raw(getattr(value, part.name))
-        if hasattr(value, "raw") and not value.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+        if hasattr(value, "raw") and not isinstance(value, GroupContext):  # whose bytes are always made anew
             value.raw = b""
     return value
 
