@@ -8,14 +8,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from pourparler_policies import limits, wire
-from pourparler_policies.wire import Problem, Route
+from pourparler_policies.wire import Problem
 
 from . import acts
 from .access import Gate, bearer, path_id
 from .append import Append, check_size
 from .bodies import read
 from .problems import Refusal, unauthorized
-from .schema import document
+from .schema import ROUTES
 from .settings import SOFTWARE, Settings
 from .state import ChannelState, DeviceState, Registry
 from .streams import Hub, Stream
@@ -188,80 +188,13 @@ class Api:
     def router(self) -> APIRouter:
         """All routes, with their documentation."""
         router = APIRouter(redirect_slashes=False)
-        for method, path, endpoint, described in (
-            ("GET", Route.SERVICE, self.service, document(reply=wire.Service, auth=False)),
-            (
-                "POST",
-                Route.CHANNELS,
-                self.create_channel,
-                document(
-                    wire.CreateChannel,
-                    reply=wire.Channel,
-                    status=201,
-                    refusals=[Problem.GRANT_USED, Problem.OVER_CAP, Problem.ID_REUSED],
-                ),
-            ),
-            ("GET", Route.CHANNEL, self.channel, document(reply=wire.Channel, budget=True)),
-            (
-                "POST",
-                Route.ENTRIES,
-                self.append,
-                document(
-                    wire.Append,
-                    reply=wire.Receipt,
-                    status=201,
-                    budget=True,
-                    refusals=[Problem.STALE, Problem.OVER_CAP, Problem.NOT_FOUND],
-                ),
-            ),
-            (
-                "GET",
-                Route.ENTRIES,
-                self.page,
-                document(reply=wire.Page, budget=True, refusals=[Problem.MALFORMED]),
-            ),
-            (
-                "POST",
-                Route.DELETION,
-                self.delete_entry,
-                document(wire.Deletion, status=204, budget=True, refusals=[Problem.NOT_FOUND]),
-            ),
-            ("GET", Route.STREAM, self.stream, document(stream=True, budget=True, refusals=[Problem.MALFORMED])),
-            ("DELETE", Route.OWN_DEVICE, self.end_device, document(status=204, budget=True)),
-            (
-                "POST",
-                Route.REVOCATION,
-                self.revoke,
-                document(
-                    status=204,
-                    budget=True,
-                    also={202: "The vote is recorded; the token lives on for now"},
-                    refusals=[Problem.NOT_FOUND, Problem.MALFORMED],
-                ),
-            ),
-            (
-                "POST",
-                Route.BOXES,
-                self.create_box,
-                document(wire.CreateBox, status=204, budget=True, refusals=[Problem.OVER_CAP, Problem.ID_REUSED]),
-            ),
-            ("DELETE", Route.BOX, self.delete_box, document(status=204)),
-            (
-                "PUT",
-                Route.BOX_SLOT,
-                self.deposit,
-                document(
-                    wire.Deposit, status=204, refusals=[Problem.OVER_CAP, Problem.ID_REUSED, Problem.NOT_FOUND]
-                ),
-            ),
-            ("GET", Route.BOX_SLOT, self.deposited, document(reply=wire.Deposited, refusals=[Problem.NOT_FOUND])),
-        ):
+        for method, path, name, described in ROUTES:
             router.add_api_route(
                 path.value,
-                endpoint,
+                getattr(self, name),
                 methods=[method],
                 response_model=None,
-                operation_id=endpoint.__name__,
+                operation_id=name,
                 **described,
             )
         return router

@@ -18,7 +18,7 @@ from .database import Database, DataError, connect
 from .pages import Pages
 from .problems import Refusal, respond
 from .purger import Purger
-from .schema import describe
+from .schema import describe, methods
 from .settings import Settings
 from .state import Registry
 from .streams import Hub
@@ -85,9 +85,9 @@ async def _refused(_request: Request, error: Exception) -> Response:
     return respond(error)
 
 
-async def _http(_request: Request, error: Exception) -> Response:
+async def _http(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException) and error.status_code == 405:
-        return respond(Refusal(Problem.METHOD, headers=error.headers))
+        return respond(Refusal(Problem.METHOD, headers={"Allow": ", ".join(methods(request.scope["path"]))}))
     if isinstance(error, HTTPException) and error.status_code == 404:
         return respond(Refusal(Problem.NOT_FOUND))
     return respond(Refusal(Problem.MALFORMED))

@@ -39,7 +39,7 @@ class Caps:
         1_000_000, 16, limits.MAX_SEQ, "living entries", "one channel must not fill the disk for all"
     )
     slow_reader: int = _cap(30, 1, 3600, "seconds", "a reader that takes nothing for so long is cut off")
-    requests_burst: int = _cap(200, 1, 10**9, "requests", "a client that folds a long absence sends many at once")
+    requests_burst: int = _cap(1000, 1, 10**9, "requests", "a client that folds a long absence sends many at once")
     requests_rate: int = _cap(
         50, 1, 10**9, "requests a second", "far above any person, below what starves the rest"
     )

@@ -89,6 +89,7 @@ def _run(settings: Any, listener: socket.socket, host: str) -> None:
     import uvloop  # noqa: PLC0415
 
     from .app import create_app  # noqa: PLC0415
+    from .connection import Connection  # noqa: PLC0415
 
     app = create_app(settings)
 
@@ -120,7 +121,7 @@ def _run(settings: Any, listener: socket.socket, host: str) -> None:
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
+        http=Connection,
         ws="none",
         lifespan="on",
         interface="asgi3",

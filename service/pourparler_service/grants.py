@@ -25,7 +25,9 @@ def issue(data: Path, number: int = 1, days: float | None = None) -> list[bytes]
         migrate(connection)
         raw(connection).execute("BEGIN IMMEDIATE")
         for grant in grants:
-            connection.execute(insert(GRANT).values(grant_hash=sha256(grant), expires_at=expires_at, used_mark=None))
+            connection.execute(
+                insert(GRANT).values(grant_hash=sha256(grant), expires_at=expires_at, used_mark=None)
+            )
         raw(connection).execute("COMMIT")
     finally:
         connection.close()

@@ -1,12 +1,13 @@
 """The OpenAPI document: every route with its body, its answers and each refusal it can give."""
 
+import re
 from typing import Any, Final
 
 from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 
 from pourparler_policies import limits, wire
-from pourparler_policies.wire import Problem
+from pourparler_policies.wire import Problem, Route
 
 from .problems import KINDS, MEDIA_TYPE
 from .settings import SOFTWARE
@@ -78,6 +79,63 @@ def document(
             "content": {"application/json": {"schema": {"$ref": _REF + body.__name__}}},
         }
     return {"status_code": status, "openapi_extra": extra}
+
+
+_BOX: Final = [Problem.OVER_CAP, Problem.ID_REUSED]
+
+# Method, place, name of the method of `Api` that answers, description.
+ROUTES: Final[tuple[tuple[str, Route, str, dict[str, Any]], ...]] = (
+    ("GET", Route.SERVICE, "service", document(reply=wire.Service, auth=False)),
+    (
+        "POST",
+        Route.CHANNELS,
+        "create_channel",
+        document(wire.CreateChannel, reply=wire.Channel, status=201, refusals=[*_BOX, Problem.GRANT_USED]),
+    ),
+    ("GET", Route.CHANNEL, "channel", document(reply=wire.Channel, budget=True)),
+    (
+        "POST",
+        Route.ENTRIES,
+        "append",
+        document(
+            wire.Append,
+            reply=wire.Receipt,
+            status=201,
+            budget=True,
+            refusals=[Problem.STALE, Problem.OVER_CAP, Problem.NOT_FOUND],
+        ),
+    ),
+    ("GET", Route.ENTRIES, "page", document(reply=wire.Page, budget=True, refusals=[Problem.MALFORMED])),
+    (
+        "POST",
+        Route.DELETION,
+        "delete_entry",
+        document(wire.Deletion, status=204, budget=True, refusals=[Problem.NOT_FOUND]),
+    ),
+    ("GET", Route.STREAM, "stream", document(stream=True, budget=True, refusals=[Problem.MALFORMED])),
+    ("DELETE", Route.OWN_DEVICE, "end_device", document(status=204, budget=True)),
+    (
+        "POST",
+        Route.REVOCATION,
+        "revoke",
+        document(
+            status=204,
+            budget=True,
+            also={202: "The vote is recorded; the token lives on for now"},
+            refusals=[Problem.NOT_FOUND, Problem.MALFORMED],
+        ),
+    ),
+    ("POST", Route.BOXES, "create_box", document(wire.CreateBox, status=204, budget=True, refusals=_BOX)),
+    ("DELETE", Route.BOX, "delete_box", document(status=204)),
+    ("PUT", Route.BOX_SLOT, "deposit", document(wire.Deposit, status=204, refusals=[*_BOX, Problem.NOT_FOUND])),
+    ("GET", Route.BOX_SLOT, "deposited", document(reply=wire.Deposited, refusals=[Problem.NOT_FOUND])),
+)
+_PATTERNS: Final = [(method, re.compile(re.sub(r"\{\w+\}", "[^/]+", path.value))) for method, path, _, _ in ROUTES]
+
+
+def methods(path: str) -> list[str]:
+    """The methods that a place knows."""
+    return [method for method, pattern in _PATTERNS if pattern.fullmatch(path)]
 
 
 def describe(app: FastAPI) -> dict[str, Any]:

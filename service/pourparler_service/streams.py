@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from pourparler_policies.limits import MAX_PAGE_ENTRIES
 
+from .connection import ABORT
 from .pages import Pages
 from .settings import Settings
 from .state import ChannelState, DeviceState, Frame
@@ -27,6 +28,7 @@ _START: Final = {
     "headers": [
         (b"content-type", b"text/event-stream; charset=utf-8"),
         (b"cache-control", b"no-store"),
+        (b"connection", b"close"),  # a stream's connection is for this stream alone
         (b"x-accel-buffering", b"no"),  # tells a reverse proxy to pass events on at once
     ],
 }
@@ -71,6 +73,7 @@ class Stream(Response):
         self._used = used
         self._task: asyncio.Task[None] | None = None
         self._ended = False
+        self._abort: Callable[[], None] | None = None
         self._sending_since: float | None = None
         self._heartbeat_due = False
 
@@ -85,6 +88,8 @@ class Stream(Response):
         if self._sending_since is not None:
             if now - self._sending_since > self._hub.settings.caps.slow_reader:
                 self.end()
+                if self._abort is not None:
+                    self._abort()
             return
         self._heartbeat_due = True
         self._used()
@@ -93,6 +98,7 @@ class Stream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run until one side ends it."""
         channel, device, hub = self._channel, self._device, self._hub
+        self._abort = scope.get("extensions", {}).get(ABORT, {}).get("now")
         if device.end_stream:
             device.end_stream()
         device.end_stream = self.end

@@ -26,6 +26,7 @@ from pourparler_policies.wire import Route
 
 from .access import unpad
 from .app import create_app
+from .connection import Connection
 from .grants import issue
 from .settings import Settings
 
@@ -218,7 +219,7 @@ def threaded(settings: Settings) -> Iterator[str]:
     listener = socket.create_server(("127.0.0.1", 0))
     app = create_app(settings)
     server = uvicorn.Server(
-        uvicorn.Config(app, loop="uvloop", http="httptools", ws="none", log_config=None, log_level="critical")
+        uvicorn.Config(app, loop="uvloop", http=Connection, ws="none", log_config=None, log_level="critical")
     )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
