@@ -14,6 +14,7 @@ import httpx
 from pydantic import ValidationError
 
 from pourparler_policies import wire
+from pourparler_policies.invitation import MAX_URL
 from pourparler_policies.limits import MAX_PAGE_BYTES, MAX_PAGE_ENTRIES, MAX_SEALED
 from pourparler_policies.wire import Problem, Route
 
@@ -25,15 +26,24 @@ _MAX_REPLY: Final = 2 * MAX_PAGE_BYTES + MAX_PAGE_ENTRIES * 1024  # bytes: base6
 _MAX_EVENT: Final = MAX_SEALED * 4 // 3 + 4096  # bytes
 _LOCAL: Final = ("127.0.0.1", "localhost", "::1")
 
+_ADDRESS: Final = "the service's address looks like https://example.org"
+# From a proxy before the service: whether the service did anything is unknown.
+_NO_ANSWER: Final = (502, 503, 504)
+
 R = TypeVar("R", bound=wire.Reply)
 
 
 def check_url(url: str) -> str:
     """The service's root without a slash at the end. Raises UserError unless the connection is protected."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment or parts.username:
-        raise UserError("the service's address looks like https://example.org")
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+        httpx.URL(url)  # what it cannot send to, it says here
+    except (ValueError, httpx.InvalidURL):
+        raise UserError(_ADDRESS) from None
+    odd = parts.query or parts.fragment or parts.username or parts.password or port == 0
+    if parts.scheme not in ("http", "https") or not host or odd or len(url) > MAX_URL:
+        raise UserError(_ADDRESS)
     if parts.scheme == "http" and host not in _LOCAL and not host.endswith(".onion"):
         raise UserError("without https the line could be read along: use https, an onion address or this machine")
     return url.rstrip("/")
@@ -197,11 +207,13 @@ def _parse(kind: type[R], data: bytes) -> R:
         ) from None
 
 
-def _problem(status: int, headers: httpx.Headers, data: bytes) -> Refused:
+def _problem(status: int, headers: httpx.Headers, data: bytes) -> Refused | Unreachable:
     try:
         document = wire.ProblemDocument.model_validate_json(data)
         problem = Problem(document.type.removeprefix(wire.PROBLEM_URN))
     except (ValidationError, ValueError):
+        if status in _NO_ANSWER:
+            return Unreachable("the service does not answer: check the connection and try again")
         return Refused(f"the service answered with status {status}: is this a Pourparler service?")
     if problem is Problem.STALE:
         return Stale(SENTENCES[problem], problem)

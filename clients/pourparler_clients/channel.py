@@ -77,8 +77,13 @@ class Channel:
             raise UserError(f"a message in this channel lives 1 to {longest} seconds")
         self.log.check_may_send()
         said = self._draft(Said(id=os.urandom(16), text=text, life=life or longest), life or longest)
-        async with self._turn:
-            await self._sync()
+        try:
+            async with self._turn:
+                await self._sync()
+        except Refused as refusal:
+            if self.log.store.has_draft(said):
+                raise Unreachable(f"{refusal} (the message waits in the vault)") from None
+            raise
         if self.log.store.has_draft(said):
             self.log.check_may_send()
 

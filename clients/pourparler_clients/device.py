@@ -104,14 +104,16 @@ class Device:
                 now,
             )
             # Under way, perhaps accepted: its text goes, the sealed bytes stay until the service has answered.
-            self.vault.execute(
-                "UPDATE draft SET event = x'' WHERE expires_at <= ? AND number IN (SELECT draft FROM outbox)", now
+            changed = self.vault.execute(
+                "UPDATE draft SET event = x'' WHERE expires_at <= ? AND event != x''"
+                " AND number IN (SELECT draft FROM outbox)",
+                now,
             )
             self.vault.execute(
                 "UPDATE outbox SET envelope = x'' WHERE draft IN (SELECT number FROM draft WHERE event = x'')"
             )
-            erased += self.vault.execute("DELETE FROM invitation WHERE expires_at <= ?", now)
-        if erased:
+            changed += self.vault.execute("DELETE FROM invitation WHERE expires_at <= ?", now)
+        if erased or changed:
             self.vault.empty_journal()
         return erased
 

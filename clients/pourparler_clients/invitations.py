@@ -18,9 +18,11 @@ from pourparler_crypto.invitation import OVERHEAD, EphemeralKey, Offer, open_ste
 from pourparler_crypto.mls import read_key_package
 from pourparler_policies import invitation as steps
 from pourparler_policies import wire
-from pourparler_policies.errors import Void
+from pourparler_policies.admission import CREDENTIAL_BYTES
+from pourparler_policies.errors import PolicyError, Void
 from pourparler_policies.limits import DAY, MAX_BOX_LIFE
-from pourparler_policies.payload import Seated
+from pourparler_policies.payload import Seated, check_name
+from pourparler_policies.wire import Problem
 
 from .channel import Channel, Connect
 from .errors import Refused, UserError
@@ -29,6 +31,8 @@ from .suite import SUITE
 from .vault import Vault
 
 INVITATION_LIFE: Final = 7 * DAY  # seconds: people who open the program once a day, with a week-end between
+# The box ended, was never made, or holds something else: nothing will come of it.
+_BOX_GONE: Final = (Problem.UNAUTHORIZED, Problem.NOT_FOUND, Problem.ID_REUSED)
 _PREFIX: Final = "pourparler-invitation:"
 _MAX_TEXT: Final = 8192  # characters; a real one has about 4,300
 
@@ -145,6 +149,8 @@ class Inviter:
         self._channel.require_open()
         if card.fingerprint == self._own.fingerprint:
             raise UserError("this is this device's own card")
+        if check_name(card.name) != card.name:
+            raise UserError("the name on this card is not written as a name should be: ask for another card")
         if any(member.fingerprint == card.fingerprint for member in self._channel.log.members.values()):
             raise UserError("this card already has a seat in the channel")
         if not 1 <= life <= MAX_BOX_LIFE:
@@ -195,8 +201,14 @@ class Inviter:
                     with self._vault.transaction():
                         save(self._vault, box, step, state)
             return await self._seat(box, state, card)
-        except (CryptoError, Void):
-            # Somebody with the address, not the invitee, wrote into the box: it is spent.
+        except (CryptoError, PolicyError, UserError):
+            # Somebody with the address, not the invitee, wrote into the box, or the invitee asks for what the
+            # others would refuse: it is spent.
+            erase(self._vault, box)
+            return Progress(card.name, "failed")
+        except Refused as refusal:
+            if refusal.problem not in _BOX_GONE:
+                raise
             erase(self._vault, box)
             return Progress(card.name, "failed")
 
@@ -215,10 +227,15 @@ class Inviter:
         opened = open_step("acceptance", state.secret, state.offer, state.key, state.acceptance)
         acceptance = steps.decode(steps.Acceptance, opened)
         info = read_key_package(acceptance.key_package, suite=SUITE, now=self._channel.clock())
+        if len(info.credential) != CREDENTIAL_BYTES:
+            raise Void("a credential has 16 bytes")
         seated = Seated(
             credential=info.credential, device=acceptance.device, name=card.name, fingerprint=card.fingerprint
         )
-        if info.credential not in self._channel.log.members:
+        members = self._channel.log.members
+        if info.credential not in members:
+            if any(member.fingerprint == card.fingerprint for member in members.values()):
+                raise Void("another invitation has seated this card")
 
             def admit(welcome: bytes, tree: bytes | None) -> wire.Admit:
                 packet = self._welcome(welcome, tree)

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -13,9 +14,11 @@ from pourparler_crypto.mls import CHARTER, Group, KeyPackageBundle, make_key_pac
 from pourparler_policies import invitation as steps
 from pourparler_policies.admission import CREDENTIAL_BYTES, Member
 from pourparler_policies.chain import extend
-from pourparler_policies.errors import PolicyError
+from pourparler_policies.errors import Misuse, PolicyError, Void
 from pourparler_policies.limits import DAY, HOUR
+from pourparler_policies.payload import check_name
 from pourparler_policies.terms import Terms
+from pourparler_policies.wire import Problem
 
 from . import invitations
 from .api import Api, check_url
@@ -29,6 +32,10 @@ from .vault import Vault
 
 _SKEW: Final = HOUR  # seconds that the clocks of two devices may differ
 _SPOILED: Final = "this invitation has been spoiled (somebody else used its address): ask for another"
+
+_ENDED: Final = "this invitation is over, or was used already: ask for another"
+_OTHER_TERMS: Final = "the channel's terms are not the ones you accepted: do not join; tell who invited you"
+_OTHER_MEMBERS: Final = "the list of members that came with the welcome is wrong: tell who invited you"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +74,8 @@ class Invitee:
         except PolicyError:
             raise UserError("this invitation is damaged: ask for it again") from None
         if address.box not in self.pending():
+            if self._vault.row("SELECT 1 FROM invitation WHERE box = ?", address.box):
+                raise UserError(_SPOILED)  # it names the address of another invitation
             key = EphemeralKey.generate()
             state = Joining(
                 secret=offer.secret,
@@ -80,9 +89,16 @@ class Invitee:
             with self._vault.transaction():
                 expires_at = self._clock() + INVITATION_LIFE
                 invitations.insert(self._vault, address.box, None, "answering", state, expires_at)
-        _, state = self._load(address.box)
-        async with self._api(state) as api:
-            await api.deposit(address.box, steps.ANSWER, state.answer)
+        step, state = self._load(address.box)
+        try:
+            async with self._api(state) as api:
+                await api.deposit(address.box, steps.ANSWER, state.answer)
+        except Refused as refusal:
+            if step == "answering" and refusal.problem is Problem.UNAUTHORIZED:
+                raise self._give_up(address.box, _ENDED) from None
+            if step == "answering" and refusal.problem is Problem.ID_REUSED:
+                raise self._give_up(address.box, _SPOILED) from None
+            raise
         return address.box
 
     async def offer(self, box: bytes) -> Invitation | None:
@@ -142,25 +158,40 @@ class Invitee:
             bundle = KeyPackageBundle.from_bytes(state.bundle)
             group = Group.join(bundle, packet.welcome, ratchet_tree=packet.tree)
         except (CryptoError, PolicyError):
-            raise UserError(_SPOILED) from None
+            raise self._give_up(box, _SPOILED) from None
         terms = self._open_offer(box, state).terms
         if group.group_id != packet.channel or dict(group.extensions).get(CHARTER) != Terms.decode(terms).digest:
-            raise UserError("the channel's terms are not the ones you accepted: do not join; tell who invited you")
+            raise self._give_up(box, _OTHER_TERMS)
+        if ChannelStore(self._vault, packet.channel).row() is not None:
+            raise self._give_up(box, "this device already has a seat in this channel")
+        members = {
+            m.credential: Member(m.credential, m.device, m.name, m.fingerprint, m.leaving) for m in packet.members
+        }
+        expected = {m.credential for m in group.members} - {state.credential}
+        if members.keys() != expected or len(packet.members) != len(expected) or not _readable(members.values()):
+            raise self._give_up(box, _OTHER_MEMBERS)
         async with self._connect(state.url, state.device_token) as api:
-            await self._enter(api, box, state, packet, group)
+            await self._enter(api, box, state, packet, group, list(members.values()))
         async with self._api(state) as api:
             with suppress(Refused):  # it ends by itself
                 await api.remove_box(box)
         self._vault.empty_journal()
         return packet.channel
 
-    async def _enter(self, api: Api, box: bytes, state: Joining, packet: steps.Welcome, group: Group) -> None:
+    async def _enter(
+        self,
+        api: Api,
+        box: bytes,
+        state: Joining,
+        packet: steps.Welcome,
+        group: Group,
+        others: list[Member],
+    ) -> None:
         seen = await api.channel(packet.channel)
         page = await api.entries(packet.channel, seen.first_seq - 1)
         add = next((entry for entry in page.entries if entry.seq == seen.first_seq and entry.handshake), None)
-        if add is None:
+        if add is None or packet.seq >= add.seq:
             raise Refused("the service does not show the entry that seated this device: ask to be seated again")
-        members = [Member(m.credential, m.device, m.name, m.fingerprint, m.leaving) for m in packet.members]
         point = extend(
             packet.chain,
             seq=add.seq,
@@ -170,9 +201,7 @@ class Invitee:
             sealed=add.sealed,
         )
         card = self._key.card(self._name())
-        members.append(Member(state.credential, state.device, card.name, card.fingerprint))
-        if {m.credential for m in members} != {m.credential for m in group.members}:
-            raise UserError("the list of members that came with the welcome is wrong: tell who invited you")
+        members = [*others, Member(state.credential, state.device, card.name, card.fingerprint)]
         row = Row(
             id=packet.channel,
             url=state.url,
@@ -199,6 +228,11 @@ class Invitee:
             store.save_members(members)
             self._vault.execute("DELETE FROM invitation WHERE box = ?", box)
 
+    def _give_up(self, box: bytes, why: str) -> UserError:
+        """Erases an invitation of which nothing can come, its keys with it."""
+        invitations.erase(self._vault, box)
+        return UserError(why)
+
     def _name(self) -> str:
         row = self._vault.row("SELECT name FROM card")
         return str(row[0]) if row else ""
@@ -214,9 +248,19 @@ class Invitee:
             opened = open_step("offer", state.secret, state.answer, state.key, state.offer)
             offer = steps.decode(steps.Offer, opened)
             Terms.decode(offer.terms)
+            if check_name(offer.inviter) != offer.inviter:
+                raise Void("the inviter's name is not written as a name should be")
         except (CryptoError, PolicyError):
-            raise UserError(_SPOILED) from None
+            raise self._give_up(box, _SPOILED) from None
         return offer
 
     def _api(self, state: Joining) -> Api:
         return self._connect(state.url, state.token)
+
+
+def _readable(members: Iterable[Member]) -> bool:
+    """Whether every name is in its canonical form, as every other member has it."""
+    try:
+        return all(check_name(member.name) == member.name for member in members)
+    except Misuse:
+        return False

@@ -32,6 +32,7 @@ _SLOT: Final = _SALT + _NONCE + _KEY + _TAG
 _HEADER: Final = len(_MAGIC) + 8 + 2 * _SLOT
 HEADER_NAME: Final = "vault.keys"
 DATABASE_NAME: Final = "vault.db"
+_DAMAGED: Final = "the vault's file is missing or damaged: restore the whole directory of the vault from a copy"
 MIN_PASSPHRASE: Final = 8  # characters; Argon2id makes each guess dear, not a bad passphrase good
 
 
@@ -55,15 +56,22 @@ class Vault:
         self.directory = directory
         self._lock = lock
         self._db = dbapi2.connect(str(directory / DATABASE_NAME), isolation_level=None)
-        self._db.execute(f"PRAGMA key = \"x'{file_key.hex()}'\"")
         self._in_transaction = False
-        self._prepare()
+        try:
+            self._db.execute(f"PRAGMA key = \"x'{file_key.hex()}'\"")
+            self._prepare()
+        except dbapi2.DatabaseError:
+            self._db.close()
+            raise UserError(_DAMAGED) from None
+        except BaseException:
+            self._db.close()
+            raise
 
     @classmethod
     def create(cls, directory: Path, passphrase: str, cost: Cost | None = None) -> "Vault":
         """Makes a new vault. Raises UserError when there is one already or the passphrase is too short."""
         cost = cost or Cost()
-        if directory.exists() and any(directory.iterdir()):
+        if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
             raise UserError(f"{directory} is not empty: choose another place for the new vault")
         if len(passphrase) < MIN_PASSPHRASE:
             raise UserError(f"a passphrase has at least {MIN_PASSPHRASE} characters; several words are best")
@@ -87,6 +95,8 @@ class Vault:
         """Opens a vault. Raises UserError: no vault here, wrong passphrase, or in use by another process."""
         if not (directory / HEADER_NAME).is_file():
             raise UserError(f"there is no vault in {directory}: make one with `pourparler card new`")
+        if not (directory / DATABASE_NAME).is_file():
+            raise UserError(_DAMAGED)
         lock = _lock(directory)
         try:
             return cls(directory, lock, unlock(directory / HEADER_NAME, passphrase))

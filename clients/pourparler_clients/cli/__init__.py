@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import importlib.metadata
 import inspect
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -55,6 +56,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command. Status: 0 done, 1 not everything held, 2 it could not be done, 130 interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a character shows its number
+            stream.reconfigure(errors="backslashreplace")
     parser = build_parser()
     arguments = parser.parse_args(argv)
     if arguments.func is None:
@@ -68,13 +72,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except BrokenPipeError:
         return 1
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"pourparler: {place}{error.strerror or 'the system gave no reason'}", file=sys.stderr)
+        return 2
     except Exception as error:
         # A defect of ours. A traceback may hold a secret: it is shown only to who asks for it.
         if os.environ.get("POURPARLER_DEBUG"):
             raise
         kind = type(error).__name__
-        print(f"pourparler: something went wrong inside ({kind}); nothing was sent. Please report it.", file=sys.stderr)
+        print(
+            f"pourparler: something went wrong inside ({kind}); nothing was sent. Please report it.",
+            file=sys.stderr,
+        )
         return 70
+    except EOFError:
+        print("pourparler: no answer was given", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         return 130
 

@@ -98,7 +98,7 @@ def choose_channel(device: Device, arguments: argparse.Namespace) -> Channel:
         if len(channels) == 1:
             return channels[0]
         raise UserError("there are several channels: name one with --channel (see `pourparler channels`)")
-    if wanted.isdecimal() and 0 < int(wanted) <= len(channels):
+    if wanted.isdecimal() and len(wanted) < 9 and 0 < int(wanted) <= len(channels):
         return channels[int(wanted) - 1]
     found = [channel for channel in channels if channel.log.terms.title == wanted]
     if len(found) != 1:

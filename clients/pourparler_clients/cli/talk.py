@@ -13,7 +13,7 @@ from pourparler_crypto.card import check_digits
 
 from ..channel import Channel
 from ..device import Device
-from ..errors import PourparlerError, Refused, Unreachable, UserError
+from ..errors import PourparlerError, Unreachable, UserError
 from ..invitations import Inviter
 from ..log import Happening
 from ..store import Message, State
@@ -30,7 +30,7 @@ from .common import (
 )
 
 _LOOK: Final = (0.3, 5.0)  # seconds between looks for answered invitations: while some are under way, otherwise
-_MAX_LINE: Final = 256 * 1024  # characters of one line of input
+_MAX_LINE: Final = 512 * 1024  # bytes of one line of input: MAX_TEXT as JSON with every character escaped fits
 
 
 def add_commands(commands: Any, options: GlobalOptions) -> None:
@@ -55,19 +55,44 @@ def add_commands(commands: Any, options: GlobalOptions) -> None:
 
 
 async def _say(arguments: argparse.Namespace) -> int:
-    text = sys.stdin.read(_MAX_LINE)
+    data = sys.stdin.buffer.read(_MAX_LINE + 1)
+    text = _decode(data)
     async with open_device(arguments) as device:
         channel = choose_channel(device, arguments)
         try:
-            await channel.say(text.rstrip("\n"), arguments.life)
-        except Unreachable:
-            emit(arguments, {"said": False, "waiting": channel.log.store.waiting()}, [_WAITS])
+            await channel.say(text, arguments.life)
+        except Unreachable as error:
+            emit(arguments, {"said": False, "waiting": channel.log.store.waiting()}, [_WAITS.format(why=error)])
             return 1
         emit(arguments, {"said": True}, ["Said."])
     return 0
 
 
-_WAITS: Final = "The service does not answer. The message waits in the vault and is sent the next time."
+_WAITS: Final = "Not sent yet: {why}. The message waits in the vault and is sent the next time."
+
+
+def _decode(data: bytes) -> str:
+    """What a person wrote. Raises UserError when it is too long or not text."""
+    if len(data) > _MAX_LINE:
+        raise UserError("this is longer than any message: send it in parts")
+    try:
+        return data.decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise UserError("what you wrote is not UTF-8 text") from None
+
+
+def _said(data: bytes, *, as_json: bool) -> str:
+    """The text of one line of input. Raises UserError."""
+    text = _decode(data)
+    if not as_json:
+        return text
+    try:
+        said = json.loads(text)["say"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        said = None
+    if not isinstance(said, str):
+        raise UserError('each line is an object like {"say": "…"}')
+    return said
 
 
 async def _read(arguments: argparse.Namespace) -> int:
@@ -124,32 +149,28 @@ async def _follow(arguments: argparse.Namespace, device: Device, channel: Channe
 
 async def _speak(arguments: argparse.Namespace, channel: Channel) -> None:
     async for line in _input_lines():
-        text = line
-        if arguments.json:
-            try:
-                text = json.loads(line)["say"]
-            except (ValueError, TypeError, KeyError):
-                emit(arguments, {"event": "error", "text": 'each line is an object like {"say": "…"}'}, [])
-                continue
-        if not str(text).strip():
+        if not line.strip():
             continue
         try:
-            await channel.say(str(text), arguments.life)
-        except Unreachable:
-            emit(arguments, {"event": "waiting"}, [f"— {_WAITS} —"])
+            await channel.say(_said(line, as_json=arguments.json), arguments.life)
+        except Unreachable as error:
+            emit(arguments, {"event": "waiting"}, [f"— {_WAITS.format(why=error)} —"])
         except (PourparlerError, ValueError) as error:
             emit(arguments, {"event": "error", "text": str(error)}, [f"— {error} —"])
 
 
-async def _input_lines() -> AsyncIterator[str]:
+async def _input_lines() -> AsyncIterator[bytes]:
     """Lines of standard input, read aside so that the rest goes on."""
     loop = asyncio.get_running_loop()
-    lines: asyncio.Queue[str | None] = asyncio.Queue()
+    lines: asyncio.Queue[bytes | None] = asyncio.Queue()
 
     def read() -> None:
         with suppress(RuntimeError):  # the loop has closed: nobody waits for more
-            while line := sys.stdin.readline(_MAX_LINE):
-                loop.call_soon_threadsafe(lines.put_nowait, line.rstrip("\n"))
+            while line := sys.stdin.buffer.readline(_MAX_LINE + 1):
+                end = line
+                while len(end) > _MAX_LINE and not end.endswith(b"\n"):
+                    end = sys.stdin.buffer.readline(_MAX_LINE + 1)  # the rest of a line that is refused as a whole
+                loop.call_soon_threadsafe(lines.put_nowait, line)
             loop.call_soon_threadsafe(lines.put_nowait, None)
 
     threading.Thread(target=read, daemon=True).start()
@@ -167,7 +188,7 @@ async def _carry_invitations(arguments: argparse.Namespace, inviter: Inviter) ->
                     told[step.name] = step.step
                     text = f"— invitation of {plain(step.name, lines=False)}: {step.step} —"
                     emit(arguments, {"event": "invitation", "name": step.name, "step": step.step}, [text])
-        except (Unreachable, Refused, UserError):
+        except PourparlerError:  # said when something is sent; here it only waits
             pause = _LOOK[1]
         await asyncio.sleep(pause)
 
