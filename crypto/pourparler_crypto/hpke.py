@@ -77,6 +77,10 @@ class Kem(ABC):
     def load_public(self, public: bytes) -> PublicKey:
         """The key as an object that can seal. Raises Malformed unless it is a valid public key."""
 
+    def check_public(self, public: bytes) -> None:
+        """Raise Malformed unless it is a valid public key: what load_public refuses, this refuses."""
+        self.load_public(public)
+
     @abstractmethod
     def load_private(self, private: bytes) -> PrivateKey:
         """The key as an object that can open. Raises UsageError unless it is a valid private key."""
@@ -118,10 +122,13 @@ class _X25519(Kem):
     def public_of(self, private: bytes) -> bytes:
         return x25519_public(private)
 
-    def load_public(self, public: bytes) -> PublicKey:
+    def check_public(self, public: bytes) -> None:
         if len(public) != 32:
             raise Malformed("an X25519 public key has 32 bytes")
         _refuse_small_order(public)
+
+    def load_public(self, public: bytes) -> PublicKey:
+        self.check_public(public)
         return X25519PublicKey.from_public_bytes(public)
 
     def load_private(self, private: bytes) -> PrivateKey:

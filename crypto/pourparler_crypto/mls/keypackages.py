@@ -94,7 +94,7 @@ def check_key_package(
         raise NotAcceptable("a KeyPackage with a lifetime that is too long")
     if package.init_key == leaf.encryption_key:
         raise NotAcceptable("a KeyPackage whose init key is its encryption key")
-    suite.kem.load_public(package.init_key)
+    suite.kem.check_public(package.init_key)
     verify_leaf_signature(leaf, suite, b"", 0)
     signed = package.raw[: len(package.raw) - len(vl(package.signature))]
     leaf.verify(suite)(labeled(_TBS, signed), package.signature)

@@ -233,7 +233,7 @@ def check_leaf(
         requirements.check(capabilities)
     if now is not None:
         check_lifetime(leaf, now)
-    leaf.public(suite)
+    suite.kem.check_public(leaf.encryption_key)
     leaf.verify(suite)
 
 
