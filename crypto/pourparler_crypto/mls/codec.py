@@ -247,3 +247,25 @@ def tagged(tag: Codec[int], cases: Mapping[int, Codec[Any]], what: str) -> Codec
         return tag.write(kind) + cases[kind].write(value)
 
     return Codec(read, write)
+
+
+def interned(codec: Codec[T], keep: int = 8) -> Codec[T]:
+    """The same type, where values repeat: an encoding just seen gives the same object, without parsing.
+
+    An encoding that is complete in one place is complete in every place, so comparing bytes is enough. Only for
+    values that are public and never changed; the last ``keep`` different ones are remembered.
+    """
+    seen: list[tuple[bytes, T]] = []
+    read_value = codec.read
+
+    def read(data: bytes, at: int) -> tuple[T, int]:
+        for raw, value in seen:
+            if data.startswith(raw, at):
+                return value, at + len(raw)
+        value, end = read_value(data, at)
+        if len(seen) >= keep:
+            del seen[0]
+        seen.append((data[at:end], value))
+        return value, end
+
+    return Codec(read, codec.write)

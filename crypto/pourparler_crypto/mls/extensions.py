@@ -5,7 +5,7 @@ parse. No list of extensions has two of one type.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pourparler_crypto.errors import Malformed, NotAcceptable, UsageError
 from pourparler_crypto.mls.codec import (
@@ -14,6 +14,7 @@ from pourparler_crypto.mls.codec import (
     UINT16S,
     UINT64,
     Codec,
+    interned,
     keeping_raw,
     read_opaque,
     struct,
@@ -106,14 +107,17 @@ class Capabilities:
     raw: bytes = b""
 
 
-CAPABILITIES = keeping_raw(
-    struct(
-        Capabilities,
-        versions=UINT16S,
-        cipher_suites=UINT16S,
-        extensions=UINT16S,
-        proposals=UINT16S,
-        credentials=UINT16S,
+# Members that run the same software send the same bytes.
+CAPABILITIES = interned(
+    keeping_raw(
+        struct(
+            Capabilities,
+            versions=UINT16S,
+            cipher_suites=UINT16S,
+            extensions=UINT16S,
+            proposals=UINT16S,
+            credentials=UINT16S,
+        )
     )
 )
 
@@ -173,15 +177,19 @@ class GroupRequirements:
     proposal_types: frozenset[int]
     credential_types: frozenset[int]
     external_senders: tuple[ExternalSender, ...]
+    met_by: set[bytes] = field(default_factory=set)  # encoded capabilities that passed
 
     def check(self, capabilities: Capabilities) -> None:
         """Raise NotAcceptable unless a member with these capabilities meets them (RFC 9420, 7.3, 13.4)."""
+        if capabilities.raw in self.met_by:
+            return
         if not self.extension_types <= set(capabilities.extensions):
             raise NotAcceptable("a member does not support an extension that the group uses or requires")
         if not self.proposal_types <= set(capabilities.proposals):
             raise NotAcceptable("a member does not support a proposal type that the group requires")
         if not self.credential_types <= set(capabilities.credentials):
             raise NotAcceptable("a member does not support a credential type that the group requires")
+        self.met_by.add(capabilities.raw)
 
 
 def requirements_of(extensions: Iterable[Extension]) -> GroupRequirements:

@@ -19,7 +19,7 @@ from pourparler_crypto.mls.extensions import (
     own_capabilities,
     requirements_of,
 )
-from pourparler_crypto.mls.keypackages import KeyPackage, KeyPackageBundle
+from pourparler_crypto.mls.keypackages import KeyPackage, KeyPackageBundle, read_key_package_message
 from pourparler_crypto.mls.keyschedule import (
     EXTERNAL,
     PskId,
@@ -150,7 +150,11 @@ def join_state(
     now: int | None,
 ) -> EpochState:
     """Join by MLSMessage(Welcome). Raises NotAcceptable, NotAuthentic or Malformed."""
-    package, suite = bundle.check()
+    package = read_key_package_message(bundle.key_package)
+    suite = suite_of(package.cipher_suite)
+    signer = suite.signer(bundle.signature_private)
+    if signer.public != package.leaf_node.signature_key:
+        raise UsageError("a private key of the bundle does not belong to its KeyPackage")
     welcome = read_welcome(message)
     if welcome.cipher_suite != suite.number:
         raise NotAcceptable("a Welcome for another cipher suite")
@@ -190,7 +194,7 @@ def join_state(
         context,
         tree,
         own_leaf,
-        suite.signer(bundle.signature_private),
+        signer,
         keys,
         interim_hash(suite, confirmed, info.confirmation_tag),
         epoch,

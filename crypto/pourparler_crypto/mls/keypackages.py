@@ -165,7 +165,7 @@ class KeyPackageBundle:
             raise UsageError(f"not a KeyPackage bundle: {error}") from None
         return bundle
 
-    def check(self) -> tuple[KeyPackage, CipherSuite]:
+    def check(self) -> None:
         """Compare each private half with the KeyPackage; raises UsageError when one does not belong to it."""
         package = read_key_package_message(self.key_package)
         suite = suite_of(package.cipher_suite)
@@ -176,7 +176,6 @@ class KeyPackageBundle:
             or suite.signer(self.signature_private).public != leaf.signature_key
         ):
             raise UsageError("a private key of the bundle does not belong to its KeyPackage")
-        return package, suite
 
 
 _BUNDLE = struct(

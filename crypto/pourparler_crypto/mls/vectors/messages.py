@@ -1,5 +1,6 @@
 """Vectors of message forms and protection, Welcomes, and passive clients over whole histories."""
 
+import copy
 import os
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -149,8 +150,12 @@ def check_message_protection(entry: Entry) -> None:
         check(unprotect_private(sealed), raw, name)
 
 
+def _without_raw(value: Any) -> Any:
+    """A copy without the bytes that structs keep, so that encoding it is done anew."""
+    return _forget_raw(copy.deepcopy(value))
+
+
 def _forget_raw(value: Any) -> Any:
-    """Drop the bytes that structs keep, so that encoding them is done anew."""
     if isinstance(value, tuple):
         for item in value:
             _forget_raw(item)
@@ -163,12 +168,12 @@ def _forget_raw(value: Any) -> Any:
 
 
 def _reencode(codec: Codec[Any], raw: bytes, name: str) -> None:
-    same(codec.write(_forget_raw(codec.decode(raw, name))), raw, f"re-encoded {name}")
+    same(codec.write(_without_raw(codec.decode(raw, name))), raw, f"re-encoded {name}")
 
 
 def _reframed(content: AuthenticatedContent) -> AuthenticatedContent:
     body: Any = content.content
-    content_type, encoded = encode_content(body if isinstance(body, bytes) else _forget_raw(body))
+    content_type, encoded = encode_content(body if isinstance(body, bytes) else _without_raw(body))
     content.framed = frame(
         content.group_id, content.epoch, content.sender, content.authenticated_data, content_type, encoded
     )
@@ -194,7 +199,7 @@ def check_messages(entry: Entry) -> None:
         raw = unhex(entry[f"{name}_proposal"])
         _reencode(CASES[kind], raw, name)
         whole = kind.to_bytes(2) + raw
-        decoded: Proposal = _forget_raw(PROPOSAL.decode(whole, name))
+        decoded: Proposal = _without_raw(PROPOSAL.decode(whole, name))
         same(PROPOSAL.write(decoded), whole, f"re-encoded {name}")
     for name in ("public_message_application", "public_message_proposal", "public_message_commit"):
         message = unhex(entry[name])
