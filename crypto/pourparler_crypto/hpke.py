@@ -69,6 +69,10 @@ class Kem(ABC):
         """A fresh key pair ``(private, public)`` from ``private_length`` random bytes."""
         return self.derive(random(self.private_length))
 
+    def generate_loaded(self, random: Callable[[int], bytes]) -> tuple[bytes, bytes, PrivateKey]:
+        """The same with the private key as an object that can open, or None where making it costs extra."""
+        return *self.generate(random), None
+
     @abstractmethod
     def public_of(self, private: bytes) -> bytes:
         """The public key of a private key. Raises UsageError on a wrong size."""
@@ -114,10 +118,19 @@ class _X25519(Kem):
     enc_length = public_length = private_length = 32
     _suite_id = b"KEM\x00\x20"
 
-    def derive(self, ikm: bytes) -> tuple[bytes, bytes]:
+    def _derive_private(self, ikm: bytes) -> bytes:
         prk = _labeled_extract(self._suite_id, b"dkp_prk", ikm)
-        private = _labeled_expand(self._suite_id, prk, b"sk", b"")
+        return _labeled_expand(self._suite_id, prk, b"sk", b"")
+
+    def derive(self, ikm: bytes) -> tuple[bytes, bytes]:
+        private = self._derive_private(ikm)
         return private, x25519_public(private)
+
+    def generate_loaded(self, random: Callable[[int], bytes]) -> tuple[bytes, bytes, PrivateKey]:
+        # Loading computes the public key too, so both together cost less than one after the other.
+        private = self._derive_private(random(self.private_length))
+        key = X25519PrivateKey.from_private_bytes(private)
+        return private, key.public_key().public_bytes_raw(), key
 
     def public_of(self, private: bytes) -> bytes:
         return x25519_public(private)

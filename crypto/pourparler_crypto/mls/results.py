@@ -4,7 +4,6 @@ Whoever gets a result saves its ``changes`` before doing anything else: the mess
 commit changes nothing but that, until it is applied.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -59,14 +58,15 @@ class ReceivedProposal:
 class StagedCommit:
     """A commit that passed every check of RFC 9420 and waits for the caller's decision.
 
-    ``sender`` and the leaves are leaf indices; ``epoch`` is the new one; ``updated`` holds members with a new
-    leaf, the committer's own path included. To refuse it is to drop it, after saving ``changes``.
+    ``sender`` is a leaf index, ``epoch`` the new one. To refuse it is to drop it, after saving ``changes``.
     """
 
     __slots__ = (
+        "_added",
         "_group",
         "_next",
-        "added",
+        "_removed",
+        "_updated",
         "authenticated_data",
         "changes",
         "epoch",
@@ -75,10 +75,8 @@ class StagedCommit:
         "own",
         "proposals",
         "psks",
-        "removed",
         "removes_me",
         "sender",
-        "updated",
     )
 
     def __init__(
@@ -104,17 +102,27 @@ class StagedCommit:
         self.psks: tuple[PskId, ...] = tuple(proposals.psks)
         self.has_path = change.path_leaf is not None
         self.extensions: tuple[Extension, ...] | None = proposals.extensions
-        self.added = _members(
-            (index, package.leaf_node) for index, package in zip(change.added, proposals.adds, strict=True)
-        )
-        self.removed = _members(
-            (index, leaf) for index in proposals.removes if (leaf := old.tree.leaf(index)) is not None
-        )
-        updates = list(proposals.updates)
-        if change.path_leaf is not None:
-            updates.append((sender, change.path_leaf))
-        self.updated = _members(updates)
         self.removes_me = following.state is None
+        self._added = tuple(zip(change.added, proposals.adds, strict=True))
+        self._removed = tuple((index, old.tree.leaf(index)) for index in proposals.removes)
+        self._updated = tuple(proposals.updates)
+        if change.path_leaf is not None:
+            self._updated += ((sender, change.path_leaf),)
+
+    @property
+    def added(self) -> tuple[Member, ...]:
+        """Who comes in, in the order of the commit."""
+        return tuple(Member.of(index, package.leaf_node) for index, package in self._added)
+
+    @property
+    def removed(self) -> tuple[Member, ...]:
+        """Who goes, as they were."""
+        return tuple(Member.of(index, leaf) for index, leaf in self._removed if leaf is not None)
+
+    @property
+    def updated(self) -> tuple[Member, ...]:
+        """Who has a new leaf, as they will be; the committer too if the commit has a path."""
+        return tuple(Member.of(index, leaf) for index, leaf in self._updated)
 
     def apply(self) -> "Group":
         """The group of the new epoch; the old one stays as it is. Each call gives the same object.
@@ -149,7 +157,3 @@ class PendingCommit:
     ratchet_tree: bytes | None
     staged: StagedCommit
     changes: Changes
-
-
-def _members(leaves: Iterable[tuple[int, LeafNode]]) -> tuple[Member, ...]:
-    return tuple(Member.of(index, leaf) for index, leaf in leaves)

@@ -27,10 +27,10 @@ class NodeKey:
 
     __slots__ = ("_loaded", "private", "public")
 
-    def __init__(self, private: bytes, public: bytes) -> None:
+    def __init__(self, private: bytes, public: bytes, loaded: PrivateKey = None) -> None:
         self.private = private
         self.public = public
-        self._loaded: PrivateKey = None
+        self._loaded = loaded
 
     def load(self, suite: CipherSuite) -> PrivateKey:
         """The key, ready to open with."""
@@ -125,8 +125,8 @@ def create_path(
     suite = tree.suite
     filtered = tree.filtered_direct_path(leaf_index)
     receivers = [tree.resolution(copath, added) for _, copath in filtered]
-    private, public = suite.kem.generate(random)
-    keys = {2 * leaf_index: NodeKey(private, public)}
+    leaf_key = NodeKey(*suite.kem.generate_loaded(random))
+    keys = {2 * leaf_index: leaf_key}
     path_secrets: dict[int, bytes] = {}
     publics = []
     chain = _Chain(suite, random(suite.hash_length))
@@ -140,7 +140,7 @@ def create_path(
     tree.blank_path(leaf_index)
     parents, leaf_parent_hash = _parents(tree, filtered, publics)
     leaf = new_leaf(
-        public,
+        leaf_key.public,
         content.signature_key,
         content.credential,
         content.capabilities,
