@@ -7,20 +7,16 @@ receiver which skips the broken rule would accept it. No product code imports th
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from pourparler_crypto.mls.codec import vl
+from pourparler_crypto.mls.commitforms import Commit, HpkeCiphertext, UpdatePath, UpdatePathNode
 from pourparler_crypto.mls.extensions import Extension, requirements_of
 from pourparler_crypto.mls.framing import (
-    COMMIT,
     PRIVATE_MESSAGE,
     PUBLIC_MESSAGE,
     AuthenticatedContent,
-    Commit,
     Content,
-    HpkeCiphertext,
-    UpdatePath,
-    UpdatePathNode,
     membership_input,
     mls_message,
     ratchet_kind,
@@ -61,6 +57,8 @@ from pourparler_crypto.mls.tree import RatchetTree, new_parent, parent_hash
 from pourparler_crypto.mls.treekem import NodeKey
 from pourparler_crypto.mls.welcome import Joiner, seal_welcome, sign_group_info
 
+T = TypeVar("T")
+
 Item = Proposal | bytes  # by value, or the ref of a proposal sent before
 
 
@@ -84,11 +82,11 @@ class LooseTree(RatchetTree):
             self.nodes[2 * index] = None
 
 
-def _same[T](value: T) -> T:
+def _same(value: T) -> T:
     return value
 
 
-def _same_at[T](level: int, value: T) -> T:
+def _same_at(level: int, value: T) -> T:
     return value
 
 
@@ -433,7 +431,6 @@ def forge_welcome(
 
 
 __all__ = [
-    "COMMIT",
     "Forged",
     "ForgedWelcome",
     "Forger",
