@@ -1,0 +1,198 @@
+"""Expired bytes are in no file of the data directory: not in a page, not in a gap of one, not in the log."""
+
+import secrets
+import time
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+
+import httpx
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pourparler_policies import limits, wire
+from pourparler_policies.wire import Route
+from pourparler_service.settings import Settings
+from pourparler_service.testing import ServerProcess, b64, bearer, body, found_channel, problem, running, threaded
+
+START = 1_800_000_000.0
+
+
+def kept(data: Path) -> bytes:
+    return b"".join(one.read_bytes() for one in data.rglob("*") if one.is_file())
+
+
+def wait_for(holds: Callable[[], bool]) -> None:
+    """Until it holds, or the test's timeout strikes."""
+    while not holds():
+        time.sleep(0.05)
+
+
+def marked(size: int) -> tuple[bytes, bytes]:
+    """Sealed bytes that hold a random mark all over, so that a fragment would be found too."""
+    mark = secrets.token_bytes(16)
+    return mark, mark * (size // 16)
+
+
+def test_on_a_real_clock_expired_bytes_leave_the_files_and_the_living_stay(
+    client: httpx.Client, data: Path
+) -> None:
+    author, reader = found_channel(client, data, 2)
+    (gone, first), (stays, second) = marked(4096), marked(4096)
+    author.send(client, sealed=first, life=2)
+    last = author.send(client, sealed=second, life=60).json()
+    assert gone in kept(data)
+    wait_for(lambda: gone not in kept(data))
+    assert time.time() >= last["received_at"] + 2
+    assert stays in kept(data)
+    assert [one["seq"] for one in reader.page(client, 1).json()["entries"]] == [last["seq"]]
+
+
+def test_an_expired_entry_is_not_served_even_when_the_purger_has_not_come(tmp_path: Path) -> None:
+    now = [START]
+    with (
+        threaded(Settings(tmp_path, clock=lambda: now[0])) as url,
+        httpx.Client(base_url=url, timeout=20) as client,
+    ):
+        author, reader = found_channel(client, tmp_path, 2)
+        author.send(client, life=10)
+        now[0] += 9
+        assert len(reader.page(client, 1).json()["entries"]) == 1
+        now[0] += 1
+        assert reader.page(client, 1).json()["entries"] == []
+
+
+def test_expired_invitations_leave_the_files_too(client: httpx.Client, data: Path) -> None:
+    (author,) = found_channel(client, data)
+    box, token = secrets.token_bytes(16), secrets.token_bytes(32)
+    opened = wire.CreateBox(box=box, token_hash=sha256(token).digest(), life=2)
+    client.post(author.path(Route.BOXES), content=body(opened), headers=author.headers).raise_for_status()
+    mark, sealed = marked(16 * 1024)
+    place = Route.BOX_SLOT.format(box=b64(box), slot=0)
+    headers = {**bearer(token), "Content-Type": "application/json"}
+    client.put(place, content=body(wire.Deposit(sealed=sealed)), headers=headers).raise_for_status()
+    assert mark in kept(data)
+    wait_for(lambda: mark not in kept(data) and box not in kept(data))
+    assert problem(client.get(place, headers=bearer(token))) == "unauthorized"
+
+
+def test_the_receipt_of_the_last_append_outlives_its_entry(tmp_path: Path) -> None:
+    now = [START]
+    with (
+        threaded(Settings(tmp_path, clock=lambda: now[0])) as url,
+        httpx.Client(base_url=url, timeout=20) as client,
+    ):
+        (author,) = found_channel(client, tmp_path, absence_limit=limits.MAX_LIFE)
+        asked = author.append(life=5)
+        receipt = author.send(client, asked)
+        now[0] += 100
+        wait_for(lambda: asked.sealed[:16] not in kept(tmp_path))
+        assert author.send(client, asked).content == receipt.content
+        other = asked.model_copy(update={"sealed": secrets.token_bytes(1024)})
+        assert problem(author.send(client, other)) == "wrong-count"
+        assert author.page(client).json()["entries"] == []
+
+
+def test_what_expired_while_the_service_was_off_is_gone_before_it_serves(tmp_path: Path) -> None:
+    server = ServerProcess(tmp_path)
+    with httpx.Client(base_url=server.url, timeout=20) as client:
+        (author,) = found_channel(client, tmp_path)
+        mark, sealed = marked(1024)
+        expires_at = author.send(client, sealed=sealed, life=1).json()["expires_at"]
+    server.kill()
+    wait_for(lambda: time.time() > expires_at)
+    with running(tmp_path):
+        assert mark not in kept(tmp_path)
+
+
+def test_a_kill_between_expiry_and_purge_leaves_nothing_after_the_restart(tmp_path: Path) -> None:
+    """The log of a killed process still holds what it wrote; the next start clears it."""
+    server = ServerProcess(tmp_path)
+    with httpx.Client(base_url=server.url, timeout=20) as client:
+        (author,) = found_channel(client, tmp_path)
+        marks = []
+        for size in limits.BUCKETS:
+            mark, sealed = marked(size)
+            marks.append(mark)
+            expires_at = author.send(client, sealed=sealed, life=1).json()["expires_at"]
+        wait_for(lambda: time.time() > expires_at - 0.05)
+    server.kill()
+    wait_for(lambda: time.time() > expires_at)
+    with running(tmp_path):
+        assert not [mark for mark in marks if mark in kept(tmp_path)]
+
+
+def test_the_place_of_an_expired_entry_is_used_again(tmp_path: Path) -> None:
+    """The file does not grow for ever."""
+    now = [START]
+    with (
+        threaded(Settings(tmp_path, clock=lambda: now[0])) as url,
+        httpx.Client(base_url=url, timeout=20) as client,
+    ):
+        (author,) = found_channel(client, tmp_path)
+        sizes = []
+        for _ in range(4):
+            marks = []
+            for _ in range(100):
+                mark, sealed = marked(1024)
+                marks.append(mark)
+                assert author.send(client, sealed=sealed, life=5).status_code == 201
+            now[0] += 10
+            wait_for(lambda marks=marks: not [mark for mark in marks if mark in kept(tmp_path)])  # type: ignore[misc]
+            sizes.append((tmp_path / "pourparler.sqlite3").stat().st_size)
+        assert len(set(sizes)) == 1
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("append"), st.sampled_from(limits.BUCKETS[:4]), st.integers(1, 20)),
+        st.tuples(st.just("delete"), st.integers(0, 50), st.just(0)),
+        st.tuples(st.just("wait"), st.integers(1, 10), st.just(0)),
+    ),
+    min_size=5,
+    max_size=40,
+)
+
+
+def test_random_histories_leave_exactly_the_living_bytes(tmp_path_factory: object) -> None:
+    """Any mix of sizes, deletions and expiry, in any order: who balances pages leaves no copy behind."""
+    import tempfile
+
+    now = [START]
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder)
+        with (
+            threaded(Settings(data, clock=lambda: now[0])) as url,
+            httpx.Client(base_url=url, timeout=20) as client,
+        ):
+
+            @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+            @given(STEPS)
+            def histories(steps: list[tuple[str, int, int]]) -> None:
+                secret = secrets.token_bytes(32)
+                (author,) = found_channel(client, data)
+                living: dict[bytes, tuple[wire.Append, float]] = {}
+                gone: list[bytes] = []
+                for kind, number, life in steps:
+                    if kind == "append":
+                        mark, sealed = marked(number)
+                        asked = author.append(sealed=sealed, life=life, delete_hash=sha256(secret).digest())
+                        answer = author.send(client, asked).json()
+                        living[mark] = (asked, answer["expires_at"])
+                    elif kind == "delete" and living:
+                        mark = list(living)[number % len(living)]
+                        asked, expires_at = living.pop(mark)
+                        place = author.path(Route.DELETION, entry=asked.entry)
+                        answer = client.post(
+                            place, content=body(wire.Deletion(secret=secret)), headers=author.headers
+                        )
+                        assert answer.status_code in (204, 404)
+                        gone.append(mark)
+                    elif kind == "wait":
+                        now[0] += number
+                        gone += [mark for mark, (_, expires_at) in living.items() if expires_at <= now[0]]
+                        living = {mark: one for mark, one in living.items() if one[1] > now[0]}
+                wait_for(lambda: not [mark for mark in gone if mark in kept(data)])
+                files = kept(data)
+                assert all(mark in files for mark in living)
+
+            histories()
