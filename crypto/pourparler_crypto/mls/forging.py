@@ -129,11 +129,11 @@ class _Applied:
 
 
 class Forger:
-    """Speaks for a member; its group's ratchets go on as it sends."""
+    """Speaks for a member, from a copy of its state."""
 
     def __init__(self, group: Group) -> None:
-        """Any member's group."""
-        self.group = group
+        """Any member's group, which stays as it is."""
+        self.group = Group.load(group.records())
 
     @property
     def state(self) -> EpochState:
@@ -175,14 +175,20 @@ class Forger:
         kind: str | None = None,
         leaf: int | None = None,
         generation: int | None = None,
+        told_leaf: int | None = None,
     ) -> bytes:
-        """MLSMessage(PrivateMessage); ``kind`` and ``leaf`` choose another ratchet than the right one."""
+        """MLSMessage(PrivateMessage).
+
+        ``kind`` and ``leaf`` choose another ratchet than the right one, ``told_leaf`` is what the sender data say.
+        """
         state = self.state
         step = state.secret_tree.find(
             state.own_leaf if leaf is None else leaf, kind or ratchet_kind(content.content_type), generation
         )
         if leaf is None:
             state.secret_tree.take(step)
+        if told_leaf is not None:
+            step.leaf = told_leaf
         head = vl(content.group_id) + content.epoch.to_bytes(8)
         before = len(head) + 5 + len(vl(content.authenticated_data)) + 1
         plaintext = content.framed[before:] + content.auth + padding
