@@ -81,9 +81,9 @@ class Kem(ABC):
     def load_public(self, public: bytes) -> PublicKey:
         """The key as an object that can seal. Raises Malformed unless it is a valid public key."""
 
-    def check_public(self, public: bytes) -> None:
-        """Raise Malformed unless it is a valid public key: what load_public refuses, this refuses."""
-        self.load_public(public)
+    def check_public(self, public: bytes) -> PublicKey | None:
+        """Refuse what load_public refuses; returns the loaded key where checking takes loading, else None."""
+        return self.load_public(public)
 
     @abstractmethod
     def load_private(self, private: bytes) -> PrivateKey:
@@ -135,10 +135,11 @@ class _X25519(Kem):
     def public_of(self, private: bytes) -> bytes:
         return x25519_public(private)
 
-    def check_public(self, public: bytes) -> None:
+    def check_public(self, public: bytes) -> PublicKey | None:
         if len(public) != 32:
             raise Malformed("an X25519 public key has 32 bytes")
         _refuse_small_order(public)
+        return None
 
     def load_public(self, public: bytes) -> PublicKey:
         self.check_public(public)

@@ -124,7 +124,7 @@ def check_tree(tree: RatchetTree, group_id: bytes, requirements: GroupRequiremen
     for index, leaf in tree.members():
         verify_leaf_signature(leaf, tree.suite, group_id, index)
     for _, parent in tree.parents():
-        tree.suite.kem.check_public(parent.encryption_key)
+        parent.check_public(tree.suite)
 
 
 def _check_own_path(tree: RatchetTree, own_leaf: int, keys: Mapping[int, NodeKey]) -> None:

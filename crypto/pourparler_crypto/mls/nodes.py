@@ -64,6 +64,11 @@ class ParentNode:
     raw: bytes = b""
     loaded: PublicKey = None
 
+    def check_public(self, suite: CipherSuite) -> None:
+        """Raise Malformed unless the encryption key is one."""
+        if self.loaded is None:
+            self.loaded = suite.kem.check_public(self.encryption_key)
+
     def public(self, suite: CipherSuite) -> PublicKey:
         """The encryption key, ready to seal to."""
         if self.loaded is None:
@@ -136,6 +141,11 @@ class LeafNode:
         """The identity of a basic credential; empty for any other type."""
         value = self.credential[1]
         return value if isinstance(value, bytes) else b""
+
+    def check_public(self, suite: CipherSuite) -> None:
+        """Raise Malformed unless the encryption key is one."""
+        if self.loaded is None:
+            self.loaded = suite.kem.check_public(self.encryption_key)
 
     def public(self, suite: CipherSuite) -> PublicKey:
         """The encryption key, ready to seal to."""
@@ -233,7 +243,7 @@ def check_leaf(
         requirements.check(capabilities)
     if now is not None:
         check_lifetime(leaf, now)
-    suite.kem.check_public(leaf.encryption_key)
+    leaf.check_public(suite)
     leaf.verify(suite)
 
 

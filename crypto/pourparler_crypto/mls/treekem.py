@@ -193,8 +193,8 @@ def merge_path(tree: RatchetTree, sender: int, path: UpdatePath, added: Collecti
 
     tree.blank_path(sender)
     parents, leaf_parent_hash = _parents(tree, filtered, fresh[1:])
-    for key in fresh[1:]:
-        suite.kem.check_public(key)
+    for _, parent in parents:
+        parent.check_public(suite)
     if path.leaf_node.parent_hash != leaf_parent_hash:
         raise NotAcceptable("a path whose leaf has the wrong parent hash")
     tree.merge_path(sender, parents, path.leaf_node)
