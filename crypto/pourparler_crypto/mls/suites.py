@@ -39,6 +39,21 @@ SUITE_PQ = 0xF07A
 NONCE_LENGTH = 12  # bytes, AEAD.Nn of every suite
 
 _PREFIX = b"MLS 1.0 "
+# DeriveSecret's labels in RFC 9420, 7.4 and 8
+_DERIVED = (
+    b"authentication",
+    b"confirm",
+    b"encryption",
+    b"exporter",
+    b"external",
+    b"init",
+    b"membership",
+    b"node",
+    b"path",
+    b"resumption",
+    b"sender data",
+    b"welcome",
+)
 _IPAD = bytes(byte ^ 0x36 for byte in range(256))
 _OPAD = bytes(byte ^ 0x5C for byte in range(256))
 
@@ -46,7 +61,7 @@ Verify = Callable[[bytes, bytes], None]  # (message, signature); raises NotAuthe
 Aead = AESGCM | ChaCha20Poly1305
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def _label(label: bytes) -> bytes:
     return vl(_PREFIX + label)
 
@@ -165,7 +180,7 @@ class CipherSuite:
     """One suite: sizes in bytes and the functions of RFC 9420, sections 5 and 8."""
 
     __slots__ = (
-        "_derive_labels",
+        "_derive_infos",
         "_signer",
         "aead",
         "block_length",
@@ -207,7 +222,7 @@ class CipherSuite:
         self.load_verifier = load_verifier
         self.signature_seed_length = 32
         self.zero = bytes(self.hash_length)
-        self._derive_labels: dict[bytes, bytes] = {}
+        self._derive_infos = {label: kdf_label(label, b"", self.hash_length) for label in _DERIVED}
 
     # hash, MAC and KDF
 
@@ -244,11 +259,8 @@ class CipherSuite:
         return output[:length]
 
     def derive_info(self, label: bytes) -> bytes:
-        """The constant KDFLabel of DeriveSecret for one label."""
-        info = self._derive_labels.get(label)
-        if info is None:
-            info = self._derive_labels[label] = kdf_label(label, b"", self.hash_length)
-        return info
+        """The KDFLabel of DeriveSecret for one label; those of the protocol are made once."""
+        return self._derive_infos.get(label) or kdf_label(label, b"", self.hash_length)
 
     def derive_secret(self, secret: bytes, label: bytes) -> bytes:
         """DeriveSecret (RFC 9420, 8), Nh bytes."""
