@@ -7,6 +7,7 @@ Each pair of one-time keys is erased with its invitation, whichever way it ends.
 import base64
 import binascii
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,7 +26,7 @@ from pourparler_policies.payload import Seated, check_name
 from pourparler_policies.wire import Problem
 
 from .channel import Channel, Connect
-from .errors import Refused, UserError
+from .errors import Refused, Unreachable, UserError
 from .log import bucket_for
 from .suite import SUITE
 from .vault import Vault
@@ -155,6 +156,13 @@ class Inviter:
             raise UserError("this card already has a seat in the channel")
         if not 1 <= life <= MAX_BOX_LIFE:
             raise UserError(f"an invitation waits 1 to {MAX_BOX_LIFE // DAY} days")
+        for box, step, state in self.pending():
+            if state.card == card.encode() and step == "offered":
+                # Perhaps never handed over: the newer one takes its place.
+                with suppress(Refused, Unreachable):
+                    async with self._connect(state.url, state.token) as api:
+                        await api.remove_box(box)
+                erase(self._vault, box)
         box, token, secret = os.urandom(16), os.urandom(32), os.urandom(32)
         key = EphemeralKey.generate()
         url = self._channel.log.row.url

@@ -121,7 +121,8 @@ class Vault:
             yield
             self._commit()
         except BaseException:
-            self._db.execute("ROLLBACK")
+            if self._db.in_transaction:  # a full disk may have ended it already
+                self._db.execute("ROLLBACK")
             raise
         finally:
             self._in_transaction = False

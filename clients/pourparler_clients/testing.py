@@ -1,0 +1,379 @@
+"""For tests: power cuts at any step, lines that lie, clocks that are set, and devices on real vaults.
+
+Nothing here stands in for the real part: vaults are files, services are processes, keys are keys. Only the line
+between a device and its service, its clock, and the moment at which it dies are in the test's hands.
+"""
+
+import itertools
+import json
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+
+from pourparler_crypto.mls.framing import open_sender_data, read_private
+from pourparler_policies import wire
+from pourparler_policies.terms import Terms
+
+from .api import Api
+from .channel import Channel, Connect
+from .device import Device
+from .errors import PourparlerError
+from .log import Happening, Log
+from .store import ChannelStore, State
+from .vault import Cost, Vault
+
+CHEAP: Final = Cost(1, 8 * 1024)  # Argon2id for tests: milliseconds
+PASSPHRASE: Final = "correct horse battery staple"  # noqa: S105 -- of vaults that live for one test
+
+
+class PowerCut(BaseException):
+    """The device is dead from here on. No handler may catch it, as none runs when the power goes."""
+
+
+class SetClock:
+    """A clock in the test's hands, in Unix seconds; `offset` seconds from another one."""
+
+    def __init__(self, base: Callable[[], int]) -> None:
+        self._base = base
+        self.offset = 0
+
+    def __call__(self) -> int:
+        """Unix seconds."""
+        return self._base() + self.offset
+
+
+class Faults:
+    """Counts the steps of one device, and cuts the power at the step that was chosen.
+
+    A step lies before and after each commit of the vault, before each request, and between the service's answer
+    and its arrival. At the cut, the vault's files are copied as they lie on the disk: `image` is what is left.
+    """
+
+    def __init__(self, cut: int | None = None) -> None:
+        self.cut = cut
+        self.steps: list[str] = []
+        self.image: Path | None = None
+        self.vault: Vault | None = None
+        self.alive = True
+
+    def step(self, name: str) -> None:
+        """One step; raises PowerCut when it is the chosen one, and ever after."""
+        if not self.alive:
+            raise PowerCut(name)
+        self.steps.append(name)
+        if self.cut is not None and len(self.steps) == self.cut + 1 and self.vault is not None:
+            self.alive = False
+            self.image = _next_to(self.vault.directory)
+            shutil.copytree(self.vault.directory, self.image)
+            raise PowerCut(name)
+
+    def watch(self, vault: Vault) -> None:
+        """Counts the commits of this vault."""
+        self.vault = vault
+        commit = vault._commit
+
+        def counted() -> None:
+            self.step("before a commit")
+            commit()
+            self.step("after a commit")
+
+        vault._commit = counted  # type: ignore[method-assign]
+
+
+def _next_to(directory: Path) -> Path:
+    for number in itertools.count(1):
+        place = directory.with_name(f"{directory.name}-{number}")
+        if not place.exists():
+            return place
+    raise AssertionError
+
+
+Rewrite = Callable[[str, str, int, bytes], tuple[int, bytes]]  # method, path, status, body -> status, body
+
+
+class Line(httpx.AsyncBaseTransport):
+    """The line between a device and its service: it counts, records, breaks and lies as a test wants.
+
+    `rewrite` sees every answer and says what arrives instead. `sealed` holds every sealed entry that was sent.
+    """
+
+    def __init__(self, faults: Faults | None = None) -> None:
+        self.faults = faults or Faults()
+        self.rewrite: Rewrite | None = None
+        self.sealed: list[bytes] = []
+        self.requests: list[tuple[str, str]] = []
+        self.before_request: Callable[[str, str], None] | None = None
+        self.after_answer: Callable[[str, str], None] | None = None
+        self._http = httpx.AsyncHTTPTransport()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Sends on, whole; see `rewrite`."""
+        method, path = request.method, request.url.raw_path.decode()
+        body = await request.aread()
+        self.faults.step(f"before {method} {path}")
+        if self.before_request is not None:
+            self.before_request(method, path)
+        self.requests.append((method, path))
+        if method == "POST" and path.endswith("/entries"):
+            self.sealed.append(wire.Append.model_validate_json(body).sealed)
+        response = await self._http.handle_async_request(request)
+        if response.headers.get("Content-Type", "").startswith("text/event-stream"):
+            return response
+        try:
+            data = await response.aread()
+        finally:
+            await response.aclose()
+        if self.after_answer is not None:
+            self.after_answer(method, path)
+        self.faults.step(f"before the answer to {method} {path}")
+        status = response.status_code
+        if self.rewrite is not None:
+            status, data = self.rewrite(method, path, status, data)
+        headers = [(k, v) for k, v in response.headers.raw if k.lower() not in (b"content-length",)]
+        return httpx.Response(status, headers=headers, stream=_Whole(data), request=request)
+
+    async def aclose(self) -> None:
+        """The connection below stays, as several clients share this line."""
+
+    async def hang_up(self) -> None:
+        """Ends the connections."""
+        await self._http.aclose()
+
+    def connect(self, url: str, bearer: bytes | None) -> Api:
+        """For `Device(connect=…)`."""
+        return Api(url, bearer, transport=self)
+
+
+class _Whole(httpx.AsyncByteStream):
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self._data
+
+
+def breaks(method: str, ending: str, *, reached: bool, times: int = 1) -> Callable[[Line], None]:
+    """Breaks the line at the next such requests, before or after they reached the service."""
+    left = itertools.count(times, -1)
+
+    def strike(actual: str, path: str) -> None:
+        if actual == method and path.partition("?")[0].endswith(ending) and next(left) > 0:
+            raise httpx.ReadError("the line broke")
+
+    def arm(line: Line) -> None:
+        line.before_request, line.after_answer = (None, strike) if reached else (strike, None)
+
+    return arm
+
+
+def rewrite_pages(change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> Rewrite:
+    """A service that shows other entries than it has; `change` gets a page's entries as JSON objects."""
+
+    def rewrite(method: str, path: str, status: int, data: bytes) -> tuple[int, bytes]:
+        if method == "GET" and path.partition("?")[0].endswith("/entries") and status == 200:
+            page = json.loads(data)
+            page["entries"] = change(page["entries"])
+            data = json.dumps(page).encode()
+        return status, data
+
+    return rewrite
+
+
+@dataclass
+class Person:
+    """A device in a test, with its line, clock and faults."""
+
+    name: str
+    directory: Path
+    device: Device
+    line: Line
+    clock: SetClock
+    faults: Faults
+
+    @classmethod
+    def make(cls, directory: Path, name: str, cut: int | None = None) -> "Person":
+        """A new vault with a card."""
+        Device.create(directory, PASSPHRASE, name, CHEAP).vault.close()
+        return cls.open(directory, name, Faults(cut))
+
+    @classmethod
+    def open(cls, directory: Path, name: str, faults: Faults | None = None, offset: int = 0) -> "Person":
+        """The vault in `directory`, opened by a new process, so to say."""
+        faults = faults or Faults()
+        line = Line(faults)
+        clock = SetClock(_now)
+        clock.offset = offset
+        vault = Vault.open(directory, PASSPHRASE)
+        device = _device(vault, line.connect, clock)
+        faults.watch(vault)
+        return cls(name, directory, device, line, clock, faults)
+
+    @property
+    def channel(self) -> Channel:
+        """The only channel."""
+        (channel,) = self.device.channels()
+        return channel
+
+    @property
+    def log(self) -> Log:
+        """The only channel's log."""
+        return self.channel.log
+
+    @property
+    def state(self) -> State | None:
+        """The only channel's state; None when the vault has no channel."""
+        channels = self.device.channels()
+        return channels[0].log.row.state if channels else None
+
+    def texts(self) -> list[str]:
+        """What this device shows now, in order."""
+        return [message.text for message in self.log.store.messages(self.device.clock())]
+
+    def waiting(self) -> list[str]:
+        """Texts in the vault that the log does not hold yet."""
+        rows = self.device.vault.rows("SELECT event FROM draft ORDER BY number")
+        return [json.loads(event)["text"] for (event,) in rows if event and b'"said"' in event]
+
+    async def sync(self) -> list[Happening]:
+        """Folds to the head."""
+        return await self.channel.sync()
+
+    async def say(self, *texts: str, life: int | None = None) -> None:
+        """Says texts, one after the other."""
+        for text in texts:
+            await self.channel.say(text, life)
+
+    async def close(self) -> None:
+        """Closes vault and connections."""
+        with suppress(PowerCut, PourparlerError):
+            self.faults.alive, self.faults.cut = True, None
+            await self.device.aclose()
+        await self.line.hang_up()
+
+    async def again(self, *, cut: int | None = None, directory: Path | None = None) -> "Person":
+        """The same device after its end: after a power cut from what the disk held, else from its own files."""
+        place = directory or self.faults.image or self.directory
+        await self.close()
+        person = Person.open(place, self.name, Faults(cut), self.clock.offset)
+        person.line.sealed = [*self.line.sealed]
+        return person
+
+    def copy(self, target: Path) -> Path:
+        """The vault's files as they lie on the disk now."""
+        return Path(shutil.copytree(self.directory, target))
+
+
+def _now() -> int:
+    from time import time  # noqa: PLC0415
+
+    return int(time())
+
+
+def _device(vault: Vault, connect: Connect, clock: Callable[[], int]) -> Device:
+    try:
+        return Device(vault, connect, clock)
+    except BaseException:
+        vault.close()
+        raise
+
+
+@dataclass
+class House:
+    """A service, and the people who use it: makes channels through the real founding and the real invitation."""
+
+    url: str
+    grant: Callable[[], bytes]
+    root: Path
+    people: list[Person] = field(default_factory=list)
+
+    async def person(self, name: str, cut: int | None = None) -> Person:
+        """One more person with a new vault."""
+        person = Person.make(self.root / f"vault-{len(self.people)}-{name}", name, cut)
+        self.people.append(person)
+        return person
+
+    async def again(self, person: Person, **options: Any) -> Person:
+        """As `Person.again`, and the house knows the new one."""
+        following = await person.again(**options)
+        self.people[self.people.index(person)] = following
+        return following
+
+    async def found(self, person: Person, **terms: Any) -> Channel:
+        """Opens a channel."""
+        return await person.device.found(self.url, self.grant(), Terms(**{"title": "Two wells", **terms}))
+
+    async def seat(self, inviter: Person, invitee: Person) -> Channel:
+        """The whole invitation, both sides."""
+        sides = inviter.device.inviter(inviter.channel), invitee.device.invitee()
+        box = await sides[1].answer(await sides[0].invite(invitee.device.card))
+        await sides[0].progress()
+        if await sides[1].offer(box) is None:
+            raise AssertionError("no offer came")
+        await sides[1].accept(box)
+        await sides[0].progress()
+        if await sides[1].join(box) is None:
+            raise AssertionError("no welcome came")
+        return invitee.channel
+
+    async def room(self, *names: str, **terms: Any) -> list[Person]:
+        """People in one channel, all at its head; the first founded it."""
+        first, *others = [await self.person(name) for name in names]
+        await self.found(first, **terms)
+        for other in others:
+            await self.seat(first, other)
+        for person in (first, *others):
+            await person.sync()
+        return [first, *others]
+
+    async def close(self) -> None:
+        """Everybody goes home."""
+        for person in self.people:
+            await person.close()
+
+
+class Keys:
+    """Tells whether two different messages were ever sealed under one key of one sender's ratchet.
+
+    Needs the sender data secret of every epoch: call `learn` while a member is in it.
+    """
+
+    def __init__(self) -> None:
+        self._epochs: dict[int, Any] = {}
+
+    def learn(self, person: Person) -> None:
+        """Remembers how sender data opens in the epochs where a person's vault is now."""
+        for channel in ChannelStore.all(person.device.vault):
+            row = ChannelStore(person.device.vault, channel).row()
+            if row is not None and row.state is State.OPEN:
+                group = Log(person.device.vault, channel, person.device.clock).group
+                self._epochs[group.epoch] = group._state.sender_data
+
+    def reused(self, sealed: Iterable[bytes]) -> list[tuple[int, int, int, int]]:
+        """(epoch, leaf, content type, generation) of keys that sealed two different messages.
+
+        Raises AssertionError when an epoch is not known: then nothing would have been checked.
+        """
+        seen: dict[tuple[int, int, int, int], bytes] = {}
+        twice = []
+        for message in sealed:
+            private = read_private(message, 4)
+            if private.epoch not in self._epochs:
+                raise AssertionError(f"nobody was watched in epoch {private.epoch}")
+            leaf, generation, _ = open_sender_data(self._epochs[private.epoch], private)
+            place = (private.epoch, leaf, private.content_type, generation)
+            if seen.setdefault(place, message) != message:
+                twice.append(place)
+        return twice
+
+
+async def until(act: Callable[[], Awaitable[bool]], patience: int = 200) -> None:
+    """Repeats an act until it is true; AssertionError when it does not come true."""
+    for _ in range(patience):
+        if await act():
+            return
+    raise AssertionError("it did not come true")

@@ -1,0 +1,29 @@
+"""One real service process for all tests of a module, and a house with people in it for each test."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from pourparler_clients.testing import House
+from pourparler_service.grants import issue
+from pourparler_service.testing import ServerProcess, running
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="module")
+def server(data: Path) -> Iterator[ServerProcess]:
+    with running(data) as process:
+        yield process
+
+
+@pytest_asyncio.fixture
+async def house(server: ServerProcess, data: Path, tmp_path: Path) -> AsyncIterator[House]:
+    house = House(server.url, lambda: issue(data)[0], tmp_path)
+    yield house
+    await house.close()
