@@ -24,6 +24,7 @@ from pourparler_crypto.mls.keyschedule import (
     psk_secret,
     welcome_secret,
 )
+from pourparler_crypto.mls.limits import MAX_EPOCH
 from pourparler_crypto.mls.nodes import (
     COMMIT,
     UPDATE,
@@ -207,6 +208,8 @@ def process_commit(
     commit = content.content
     if kind != MEMBER or committer is None or not isinstance(commit, Commit):
         raise Unsupported("external commits are left out (docs/protocol.md)")
+    if state.context.epoch >= MAX_EPOCH:
+        raise NotAcceptable("a commit after the last epoch")
     proposals = check_list(_collect(state, commit, committer), committer, suite)
     if commit.path is None and proposals.path_required:
         raise NotAcceptable("a commit that needs a path and has none")

@@ -389,6 +389,8 @@ class Group:
         by_value: list[Proposal] = []
         if extensions is not None:
             by_value.append(_proposal(GROUP_CONTEXT_EXTENSIONS, check_extension_list(extensions)))
+        if len(set(remove)) != len(remove):
+            raise UsageError("a member to be removed is named twice")
         for index in remove:
             require_member(state.tree, index)
             if index == state.own_leaf:

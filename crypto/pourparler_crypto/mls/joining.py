@@ -29,6 +29,7 @@ from pourparler_crypto.mls.keyschedule import (
     interim_hash,
     psk_secret,
 )
+from pourparler_crypto.mls.limits import MAX_PSKS
 from pourparler_crypto.mls.nodes import (
     KEY_PACKAGE,
     ParentNode,
@@ -95,6 +96,8 @@ def _find_psks(
     suite: CipherSuite, secrets: GroupSecrets, psks: Mapping[bytes, bytes]
 ) -> list[tuple[PskId, bytes]]:
     """The PSKs that the Welcome names. A newcomer has no resumption PSK, since it was in no earlier epoch."""
+    if len(secrets.psks) > MAX_PSKS:
+        raise NotAcceptable(f"a Welcome that names more than {MAX_PSKS} pre-shared keys")
     if len(set(secrets.psks)) != len(secrets.psks):
         raise NotAcceptable("a Welcome that names a PreSharedKeyID twice")
     found = []

@@ -22,6 +22,12 @@ MAX_RESUMPTION_PSKS = 16
 # proposals by reference kept in an epoch; members are at most MAX_LEAVES, honest groups use a handful.
 MAX_PROPOSALS = 1024
 
+# pre-shared keys in one commit or Welcome; PSKLabel counts them in 16 bits (RFC 9420, 8.4), nobody needs as many.
+MAX_PSKS = 1024
+
+# The last epoch that a commit may begin: epochs are counted in 64 bits, and nothing follows the last.
+MAX_EPOCH = 2**64 - 1
+
 # seconds. The longest lifetime of a KeyPackage that this client uses (RFC 9420, 7.2 asks for a maximum): a year.
 MAX_LIFETIME = 366 * 24 * 3600
 

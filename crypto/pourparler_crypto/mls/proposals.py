@@ -12,6 +12,7 @@ from pourparler_crypto.mls.codec import OPAQUE, UINT8, UINT16, UINT32, Codec, ke
 from pourparler_crypto.mls.extensions import EXTENSIONS, Extension
 from pourparler_crypto.mls.keypackages import KEY_PACKAGE_CODEC, KeyPackage
 from pourparler_crypto.mls.keyschedule import APPLICATION, PSK_ID, RESUMPTION, PskId, ResumptionId
+from pourparler_crypto.mls.limits import MAX_PSKS
 from pourparler_crypto.mls.nodes import LEAF_NODE, LeafNode
 from pourparler_crypto.mls.suites import CipherSuite
 
@@ -173,6 +174,8 @@ def check_list(proposals: Sequence[ProposalBy], committer: int, suite: CipherSui
             if body in psks_seen:
                 raise NotAcceptable("two proposals of the same PreSharedKeyID")
             psks_seen.add(body)
+            if len(psks_seen) > MAX_PSKS:
+                raise NotAcceptable(f"more than {MAX_PSKS} pre-shared keys")
             result.psks.append(body)
         elif kind == GROUP_CONTEXT_EXTENSIONS and isinstance(body, tuple):
             if extensions_seen:
