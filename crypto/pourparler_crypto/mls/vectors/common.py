@@ -25,5 +25,5 @@ def unhex(text: str) -> bytes:
 
 
 def suite_in(entry: Entry) -> CipherSuite:
-    """The suite of an entry."""
-    return suite_of(entry["cipher_suite"])
+    """The suite of an entry; without one it is the mandatory suite, as early files took for granted."""
+    return suite_of(entry.get("cipher_suite", 1))

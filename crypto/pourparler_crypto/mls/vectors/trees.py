@@ -28,7 +28,8 @@ def check_tree_operations(entry: Entry) -> None:
     """One Add, Update or Remove applied to a tree."""
     suite = suite_in(entry)
     tree = RatchetTree.from_bytes(suite, unhex(entry["tree_before"]))
-    same(tree.tree_hash().hex(), entry["tree_hash_before"], "tree hash before")
+    if "tree_hash_before" in entry:  # early files hold the trees only
+        same(tree.tree_hash().hex(), entry["tree_hash_before"], "tree hash before")
     proposal = PROPOSAL.decode(unhex(entry["proposal"]), "proposal")
     body: Any = proposal.body
     if proposal.kind == ADD:
@@ -41,7 +42,8 @@ def check_tree_operations(entry: Entry) -> None:
     else:
         raise VectorMismatch("a proposal that does not change the tree")
     same(tree.to_bytes().hex(), entry["tree_after"], "tree after")
-    same(tree.tree_hash().hex(), entry["tree_hash_after"], "tree hash after")
+    if "tree_hash_after" in entry:
+        same(tree.tree_hash().hex(), entry["tree_hash_after"], "tree hash after")
     fresh = RatchetTree.from_bytes(suite, tree.to_bytes())
     same(fresh.tree_hash(), tree.tree_hash(), "tree hash computed anew")
 
