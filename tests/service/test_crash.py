@@ -13,7 +13,7 @@ from pourparler_policies.wire import Route
 from pourparler_service.testing import ServerProcess, TestDevice, events, found_channel
 
 AUTHORS = 4
-KILLS = 6
+KILLS = 5
 
 
 class Author(threading.Thread):
@@ -22,6 +22,7 @@ class Author(threading.Thread):
     def __init__(self, device: TestDevice) -> None:
         super().__init__(daemon=True)
         self.device, self.url = device, ""
+        self.up = threading.Event()  # while the server is down there is nothing to try
         self.receipts: dict[bytes, wire.Receipt] = {}
         self.refused: list[str] = []
         self.stopped = False
@@ -29,6 +30,7 @@ class Author(threading.Thread):
     def run(self) -> None:
         asked = self.device.append()
         while not self.stopped:
+            self.up.wait()
             try:
                 with httpx.Client(base_url=self.url, timeout=10) as client:
                     while not self.stopped:
@@ -41,7 +43,7 @@ class Author(threading.Thread):
                         self.receipts[asked.entry] = wire.Receipt.model_validate_json(answer.content)
                         asked = self.device.append()
             except httpx.TransportError:
-                time.sleep(0.01)
+                time.sleep(0.05)
 
 
 @pytest.mark.slow
@@ -56,13 +58,17 @@ def test_nothing_acknowledged_is_lost_and_nothing_is_stored_twice(tmp_path: Path
     authors = [Author(device) for device in devices]
     for author in authors:
         author.url = server.url
+        author.up.set()
         author.start()
     for _ in range(KILLS):
         time.sleep(pauses.uniform(0.05, 1.0))
         server.kill()
+        for author in authors:
+            author.up.clear()
         server = ServerProcess(tmp_path)
         for author in authors:
             author.url = server.url
+            author.up.set()
     time.sleep(0.5)
     for author in authors:
         author.stopped = True

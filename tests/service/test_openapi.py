@@ -1,0 +1,86 @@
+"""The OpenAPI document is complete, and the real server keeps to it whatever it is sent."""
+
+import secrets
+from hashlib import sha256
+from pathlib import Path
+
+import httpx
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from pourparler_policies import wire
+from pourparler_policies.wire import Problem, Route
+from pourparler_service.problems import KINDS
+from pourparler_service.testing import ServerProcess, b64, bearer, body, found_channel
+
+
+@pytest.fixture(scope="module")
+def document(server: ServerProcess) -> dict[str, object]:
+    return httpx.get(server.url + "/v1/openapi.json").json()  # type: ignore[no-any-return]
+
+
+def test_every_route_of_the_wire_is_documented(document: dict[str, dict[str, object]]) -> None:
+    assert set(document["paths"]) == {route.value for route in Route}
+
+
+def test_every_problem_of_the_wire_is_documented_somewhere(
+    document: dict[str, dict[str, dict[str, dict]]],
+) -> None:  # type: ignore[type-arg]
+    told = {
+        int(code)
+        for item in document["paths"].values()
+        for operation in item.values()
+        for code, answer in operation["responses"].items()
+        if "application/problem+json" in answer.get("content", {})
+    }
+    # 405 is no answer of an operation, and 410 is for closing, which comes later.
+    assert told == {kind.status for kind in KINDS.values()} - {405, KINDS[Problem.CLOSED].status}
+
+
+OPERATIONS = [
+    ("GET", Route.SERVICE), ("POST", Route.CHANNELS), ("GET", Route.CHANNEL), ("POST", Route.ENTRIES),
+    ("GET", Route.ENTRIES), ("POST", Route.DELETION), ("GET", Route.STREAM), ("DELETE", Route.OWN_DEVICE),
+    ("POST", Route.REVOCATION), ("POST", Route.BOXES), ("DELETE", Route.BOX), ("PUT", Route.BOX_SLOT),
+    ("GET", Route.BOX_SLOT),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("method", "route"), OPERATIONS)
+def test_the_server_keeps_to_its_document(server: ServerProcess, data: Path, method: str, route: Route) -> None:
+    """Generated requests, good and bad, some with a token that opens the place and some without."""
+    schema = schemathesis.openapi.from_url(server.url + "/v1/openapi.json")
+    operation = schema[route.value][method]
+    with httpx.Client(base_url=server.url, timeout=20) as client:
+        device, target = found_channel(client, data, 2)
+        box, secret = secrets.token_bytes(16), secrets.token_bytes(32)
+        asked = wire.CreateBox(box=box, token_hash=sha256(secret).digest(), life=3600)
+        client.post(device.path(Route.BOXES), content=body(asked), headers=device.headers).raise_for_status()
+    of_box = route in (Route.BOX, Route.BOX_SLOT)
+    known = {"channel": b64(device.channel), "device": b64(target.device), "box": b64(box), "entry": b64(box)}
+
+    @settings(
+        max_examples=15,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.explicit, Phase.generate],
+        derandomize=True,
+    )
+    @given(
+        case=st.one_of(
+            operation.as_strategy(generation_mode=schemathesis.GenerationMode.POSITIVE),
+            operation.as_strategy(generation_mode=schemathesis.GenerationMode.NEGATIVE),
+        ),
+        opened=st.booleans(),
+    )
+    def keeps(case: schemathesis.Case, opened: bool) -> None:
+        if opened:
+            case.path_parameters = {
+                **(case.path_parameters or {}),
+                **{k: v for k, v in known.items() if "{" + k in route},
+            }
+        token = (secret if of_box else device.token) if opened else secrets.token_bytes(32)
+        answer = case.call(headers=bearer(token), timeout=20, stream=route is Route.STREAM)
+        case.validate_response(answer)
+
+    keeps()

@@ -1,0 +1,223 @@
+"""The commands, the data directory, restored backups, and what a stolen disk or log shows."""
+
+import os
+import shutil
+import signal
+import sqlite3
+import stat
+import subprocess
+from pathlib import Path
+
+import httpx
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from pourparler_policies.wire import Route
+from pourparler_service import database, tables
+from pourparler_service.testing import ServerProcess, command, found_channel, make_grant, running
+from sqlmodel import SQLModel
+
+assert tables  # it registers the tables
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*arguments), capture_output=True, text=True, timeout=60, env={**os.environ, **environment}
+    )
+
+
+def incarnation(url: str) -> str:
+    return str(httpx.get(url + Route.SERVICE).json()["incarnation"])
+
+
+def test_a_second_process_on_the_same_data_is_refused_with_one_sentence(server: ServerProcess, data: Path) -> None:
+    told = run("serve", "--data", str(data), "--port", "0")
+    assert told.returncode == 2
+    assert told.stdout == ""
+    assert told.stderr == f"Another service process uses the data directory {data}.\n"
+    assert httpx.get(server.url + Route.SERVICE).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--largest-entry", "1"),
+        ("--longest-life", "0"),
+        ("--devices-a-channel", "1000000"),
+        ("--host", "203.0.113.7"),
+    ],
+)
+def test_what_it_cannot_do_is_said_in_one_sentence(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    told = run("serve", "--data", str(tmp_path), "--port", "0", *arguments)
+    assert told.returncode == 2
+    assert told.stderr.count("\n") <= 2  # a warning about the address may come first
+    assert "Traceback" not in told.stderr
+
+
+def test_a_data_directory_that_is_a_file_is_refused_with_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for name in ("serve", "grant"):
+        told = run(name, "--data", str(tmp_path / "file"))
+        assert (told.returncode, told.stderr.count("\n")) == (2, 1)
+    (tmp_path / "pourparler.sqlite3").write_bytes(b"this is no database" * 1000)
+    for name in ("serve", "grant"):
+        told = run(name, "--data", str(tmp_path))
+        assert (told.returncode, told.stderr.count("\n")) == (2, 1), told.stderr
+
+
+def test_caps_may_stand_in_the_environment_and_the_option_wins(tmp_path: Path) -> None:
+    server = ServerProcess(
+        tmp_path,
+        "--longest-life",
+        "500",
+        environment={"POURPARLER_LONGEST_LIFE": "400", "POURPARLER_LARGEST_ENTRY": "4096"},
+    )
+    caps = httpx.get(server.url + Route.SERVICE).json()["caps"]
+    assert (caps["longest_life"], caps["largest_entry"]) == (500, 4096)
+    server.stop()
+    told = run("serve", "--data", str(tmp_path), POURPARLER_LARGEST_ENTRY="many")
+    assert (told.returncode, told.stderr) == (
+        2,
+        "POURPARLER_LARGEST_ENTRY must be a whole number of bytes.\n",
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_stops_cleanly_and_says_nothing_about_anybody(tmp_path: Path, number: int) -> None:
+    server = ServerProcess(tmp_path)
+    with httpx.Client(base_url=server.url, timeout=20) as client:
+        (device,) = found_channel(client, tmp_path)
+        device.send(client)
+        device.send(client, count=9)
+        client.get(device.path(Route.STREAM) + "?after=x", headers=device.headers)
+    server.process.send_signal(number)
+    out, errors = server.process.communicate(timeout=30)
+    assert (server.process.returncode, out, errors) == (0, "", "")
+    assert (
+        not (tmp_path / "pourparler.sqlite3-wal").exists()
+        or not (tmp_path / "pourparler.sqlite3-wal").stat().st_size
+    )
+
+
+def test_it_listens_on_loopback_and_warns_when_told_otherwise(tmp_path: Path) -> None:
+    server = ServerProcess(tmp_path, "--host", "0.0.0.0")
+    _, errors = server.stop()
+    assert errors.startswith("Warning: this address can be reached from other machines")
+    server = ServerProcess(tmp_path)
+    assert server.url.startswith("http://127.0.0.1:")
+    assert server.stop() == (0, "")
+
+
+def test_the_files_are_for_this_user_alone(server: ServerProcess, data: Path) -> None:
+    for one in data.rglob("*"):
+        assert not stat.S_IMODE(one.stat().st_mode) & 0o077, one
+
+
+def test_a_grant_is_made_while_the_service_runs_or_before_its_first_start(
+    server: ServerProcess, data: Path, tmp_path: Path
+) -> None:
+    for where in (data, tmp_path):
+        assert len(make_grant(where)) == 32
+    assert run("grant", "--data", str(data), "--expires", "0").returncode == 2
+    assert run("grant", "--data", str(data), "--expires", "1.5").returncode == 0
+
+
+# --- restored backups ------------------------------------------------------------------------------------------
+
+
+def backup(data: Path, to: Path) -> None:
+    """As an operator does: the database by SQLite's own copy, the rest as the tag of that folder asks."""
+    with sqlite3.connect(data / "pourparler.sqlite3") as source, sqlite3.connect(to) as target:
+        source.backup(target)
+    source.close()
+    target.close()
+
+
+def restore(copy: Path, data: Path) -> None:
+    for one in data.glob("pourparler.sqlite3*"):
+        one.unlink()
+    shutil.copy(copy, data / "pourparler.sqlite3")
+
+
+def test_a_restart_keeps_the_incarnation(tmp_path: Path) -> None:
+    seen = set()
+    for _ in range(2):
+        with running(tmp_path) as server:
+            seen.add(incarnation(server.url))
+    assert len(seen) == 1
+
+
+def test_a_database_that_went_back_in_time_gets_a_new_incarnation(tmp_path: Path) -> None:
+    """#12, also within one run of the service: a backup of this morning, restored this evening."""
+    data = tmp_path / "data"
+    server = ServerProcess(data)
+    with httpx.Client(base_url=server.url, timeout=20) as client:
+        (device,) = found_channel(client, data)
+        backup(data, tmp_path / "copy")
+        device.send(client)
+        before = incarnation(server.url)
+    server.kill()
+    restore(tmp_path / "copy", data)
+    with running(data) as server:
+        after = incarnation(server.url)
+        told = httpx.get(server.url + device.path(Route.CHANNEL), headers=device.headers).json()
+        assert after != before
+        assert told["incarnation"] == after
+        assert told["head"] == 0
+    with running(data) as server:
+        assert incarnation(server.url) == after
+
+
+def test_a_database_on_a_new_machine_gets_a_new_incarnation(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    with running(old) as server:
+        before = incarnation(server.url)
+    new.mkdir()
+    shutil.copy(old / "pourparler.sqlite3", new / "pourparler.sqlite3")
+    with running(new) as server:
+        assert incarnation(server.url) != before
+
+
+def test_the_operator_can_say_that_it_was_restored(tmp_path: Path) -> None:
+    with running(tmp_path) as server:
+        before = incarnation(server.url)
+    with running(tmp_path, "--restored") as server:
+        assert incarnation(server.url) != before
+
+
+def test_backup_programs_are_told_to_leave_the_mark_out(server: ServerProcess, data: Path) -> None:
+    tag = data / database.OUTSIDE_BACKUPS / "CACHEDIR.TAG"
+    assert tag.read_bytes().startswith(b"Signature: 8a477f597d28d172789f06886806bc55")
+
+
+# --- tables ----------------------------------------------------------------------------------------------------
+
+
+def test_the_migrations_make_the_tables_that_the_code_knows(tmp_path: Path) -> None:
+    connection = database.connect(database.open_directory(tmp_path))
+    database.migrate(connection)
+    assert compare_metadata(MigrationContext.configure(connection), SQLModel.metadata) == []
+    connection.close()
+
+
+def test_no_column_joins_an_entry_to_a_device() -> None:
+    assert set(tables.ENTRY.c.keys()) == {
+        "key", "channel_key", "seq", "entry", "handshake", "received_at", "expires_at", "delete_hash", "digest",
+    }  # fmt: skip
+    assert [one.column.table.name for column in tables.ENTRY.c for one in column.foreign_keys] == ["channel"]
+
+
+def test_the_database_is_set_up_to_be_durable_and_to_forget(tmp_path: Path) -> None:
+    connection = database.connect(database.open_directory(tmp_path))
+    found = {
+        name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+        for name in ("journal_mode", "synchronous", "secure_delete", "foreign_keys", "temp_store")
+    }
+    connection.close()
+    assert found == {
+        "journal_mode": "wal",
+        "synchronous": 2,
+        "secure_delete": 1,
+        "foreign_keys": 1,
+        "temp_store": 2,
+    }
