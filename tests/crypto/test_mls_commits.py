@@ -1,7 +1,7 @@
-"""Commits that are authentic and wrong (RFC 9420, 7.3, 10.1, 12.1 to 12.4.2): all refuse them, nobody is split off.
+"""Commits that are authentic and wrong (RFC 9420, 7.3, 10.1, 12.1 to 12.4.2): all refuse them, none is split off.
 
 An insider signs what no honest client would. Every other member must refuse it with the same family of error, keep
-its epoch and tree, lose one ratchet key at most, and go on.
+its epoch and tree, lose one ratchet key at most, and go on. The file is long because it is a table of clauses.
 """
 
 import os
