@@ -230,10 +230,11 @@ def process_commit(
     keys, signer = _own_keys(state, change)
     tree_hash = tree.tree_hash()
     commit_secret = suite.zero
+    path_keys: dict[int, NodeKey] = {}
     if merged is not None:
         provisional = _next_context(state, change, state.context.confirmed_transcript_hash, tree_hash)
         path_keys, commit_secret = decrypt_path(tree, merged, state.own_leaf, keys, provisional.raw)
-        keys = {**current_keys(tree, keys), **path_keys}
+    keys = {**current_keys(tree, keys), **path_keys}
     confirmed = confirmed_hash(suite, state.interim_hash, content.confirmed_input)
     context = _next_context(state, change, confirmed, tree_hash)
     joiner = joiner_secret(suite, state.init_secret, commit_secret, context.raw)
@@ -267,8 +268,11 @@ def _check_path_leaf(change: Change, committer: int, leaf: LeafNode) -> None:
         raise NotAcceptable("a member does not support a credential type that is in use")
 
 
-def _own_keys(state: EpochState, change: Change) -> tuple[dict[int, NodeKey], Signer]:
-    """This member's keys in the tree with the proposals applied; its own Update, if committed, brings new ones."""
+def _own_keys(state: EpochState, change: Change) -> tuple[Mapping[int, NodeKey], Signer]:
+    """This member's keys, with those that its own Update brings if it is committed.
+
+    Those of nodes that are no more are still among them, and in no resolution: current_keys drops them at the end.
+    """
     keys: Mapping[int, NodeKey] = state.keys
     signer = state.signer
     for item in change.proposals.all:
@@ -278,7 +282,7 @@ def _own_keys(state: EpochState, change: Change) -> tuple[dict[int, NodeKey], Si
             keys = {**keys, 2 * state.own_leaf: NodeKey(own.encryption_private, leaf.encryption_key)}
             if own.signature_private is not None:
                 signer = state.suite.signer(own.signature_private)
-    return current_keys(change.tree, keys), signer
+    return keys, signer
 
 
 # Creating (RFC 9420, 12.4.1)
@@ -331,6 +335,7 @@ def create_commit(
     tree = change.tree
     keys, signer = _own_keys(state, change)
     commit_secret = suite.zero
+    path_keys: dict[int, NodeKey] = {}
     path_secrets: dict[int, bytes] = {}
     if plan.with_path or proposals.path_required or plan.new_signer is not None:
         leaf = state.tree.leaf(own)
@@ -354,8 +359,8 @@ def create_commit(
         )
         commit.path = UpdatePath(created.path.leaf_node, created.path.nodes)
         change.path_leaf = created.path.leaf_node
-        commit_secret, path_secrets = created.commit_secret, created.path_secrets
-        keys = {**current_keys(tree, keys), **created.keys}
+        commit_secret, path_secrets, path_keys = created.commit_secret, created.path_secrets, created.keys
+    keys = {**current_keys(tree, keys), **path_keys}
 
     content = sign_content(
         state.signer,

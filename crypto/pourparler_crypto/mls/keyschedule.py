@@ -148,8 +148,8 @@ def epoch_secrets(suite: CipherSuite, member: bytes, context: bytes) -> EpochSec
 
 def expand_epoch(suite: CipherSuite, epoch_secret: bytes) -> EpochSecrets:
     """All secrets of an epoch from epoch_secret, which is not kept."""
-    expander = Expander(suite, epoch_secret)
-    return EpochSecrets(*(expander.expand(suite.derive_info(label)) for label in _EPOCH_LABELS))
+    expand, infos = Expander(suite, epoch_secret).expand, suite.derive_infos
+    return EpochSecrets(*[expand(infos[label]) for label in _EPOCH_LABELS])
 
 
 def export(suite: CipherSuite, exporter_secret: bytes, label: bytes, context: bytes, length: int) -> bytes:

@@ -180,10 +180,10 @@ class CipherSuite:
     """One suite: sizes in bytes and the functions of RFC 9420, sections 5 and 8."""
 
     __slots__ = (
-        "_derive_infos",
         "_signer",
         "aead",
         "block_length",
+        "derive_infos",
         "hash_length",
         "hash_name",
         "hpke",
@@ -222,7 +222,7 @@ class CipherSuite:
         self.load_verifier = load_verifier
         self.signature_seed_length = 32
         self.zero = bytes(self.hash_length)
-        self._derive_infos = {label: kdf_label(label, b"", self.hash_length) for label in _DERIVED}
+        self.derive_infos = {label: kdf_label(label, b"", self.hash_length) for label in _DERIVED}
 
     # hash, MAC and KDF
 
@@ -260,7 +260,7 @@ class CipherSuite:
 
     def derive_info(self, label: bytes) -> bytes:
         """The KDFLabel of DeriveSecret for one label; those of the protocol are made once."""
-        return self._derive_infos.get(label) or kdf_label(label, b"", self.hash_length)
+        return self.derive_infos.get(label) or kdf_label(label, b"", self.hash_length)
 
     def derive_secret(self, secret: bytes, label: bytes) -> bytes:
         """DeriveSecret (RFC 9420, 8), Nh bytes."""

@@ -79,10 +79,10 @@ class _Chain:
 
     def key_pair(self) -> tuple[bytes, bytes]:
         suite = self._suite
-        return suite.kem.derive(self._expander.expand(suite.derive_info(b"node")))
+        return suite.kem.derive(self._expander.expand(suite.derive_infos[b"node"]))
 
     def next(self) -> "_Chain":
-        return _Chain(self._suite, self._expander.expand(self._suite.derive_info(b"path")))
+        return _Chain(self._suite, self._expander.expand(self._suite.derive_infos[b"path"]))
 
 
 def _parents(
