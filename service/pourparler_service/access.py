@@ -1,6 +1,6 @@
 """Who may speak: bearer tokens, compared as SHA-256, and the pace that each may keep.
 
-A token is looked up by its hash and the hash compared in constant time; since only a hash of 32 random bytes is ever
+A token is looked up by its hash, and the hash compared in constant time; since only hashes of 32 random bytes are
 compared, timing tells a guesser nothing. No such channel, no such token, ended token: one and the same refusal.
 """
 

@@ -97,7 +97,7 @@ def end_device(registry: Registry, channel: ChannelState, device: DeviceState) -
 def revoke(
     registry: Registry, channel: ChannelState, voter: DeviceState, target_id: bytes
 ) -> Callable[[Batch], bool]:
-    """Record that `voter` wants a token ended. True when it ended: at least half of the others have asked (#27)."""
+    """Record that `voter` wants a token ended. True when it ended: half of the others have asked (#27)."""
 
     def act(batch: Batch) -> bool:
         batch.require_living(channel, voter)

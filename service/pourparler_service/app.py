@@ -34,7 +34,7 @@ async def _heartbeat(hub: Hub) -> None:
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The service over `settings.data`. It opens the directory when it starts, and raises DataError when it cannot."""
+    """The service over `settings.data`. It opens the directory when it starts; DataError when it cannot."""
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -66,7 +66,8 @@ def create_app(settings: Settings) -> FastAPI:
             database.close()
 
     app = FastAPI(
-        lifespan=lifespan, title="Pourparler service", docs_url=None, redoc_url=None, openapi_url="/v1/openapi.json",
+        lifespan=lifespan, title="Pourparler service", docs_url=None, redoc_url=None,
+        openapi_url="/v1/openapi.json",
         redirect_slashes=False,
     )  # fmt: skip
     app.state.hub = None

@@ -1,4 +1,4 @@
-"""Reading a request's body: of the right type, never more of it than the protocol allows, and of the right form."""
+"""Reading a request's body: of the right type and form, never more of it than the protocol allows."""
 
 from typing import Final, TypeVar
 

@@ -1,7 +1,7 @@
 """The subcommands `pourparler serve` and `pourparler grant`.
 
-The service logs neither requests nor addresses, and prints one line when it is ready. A fault is logged by its kind
-alone.
+The service logs neither requests nor addresses, and prints one line when it is ready. A fault is logged by its
+kind alone.
 """
 
 import argparse
@@ -24,7 +24,7 @@ LONGEST_GRANT = 3650  # days
 
 
 def add_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Register `serve` and `grant`; each parser sets `func`, which takes the arguments and returns an exit status."""
+    """Register `serve` and `grant`; each parser's `func` takes the arguments and returns an exit status."""
     serve = subparsers.add_parser("serve", help="run the service", description=__doc__.partition("\n\n")[2])
     serve.add_argument("--data", type=Path, required=True, metavar="DIR", help="where everything is kept")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")

@@ -1,7 +1,8 @@
 """One HTTP connection: uvicorn's, with a limit on heads, no address, and a way to drop who is stuck.
 
 The application never sees a client's address. A request's head has at most `MAX_HEAD` bytes; what is not HTTP gets
-a problem document too. `scope["extensions"]["pourparler.abort"]["now"]()` drops the connection with all that waits in it.
+a problem document too. `scope["extensions"]["pourparler.abort"]["now"]()` drops the connection and all that waits
+in it.
 """
 
 from typing import Any, Final

@@ -16,9 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import Connection, Engine, create_engine, event, insert, select, update
+from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select, update
 from sqlalchemy.pool import NullPool
 
 from .tables import INSTANCE
@@ -29,6 +27,7 @@ OUTSIDE_BACKUPS: Final = "outside-backups"
 CACHEDIR_TAG: Final = b"Signature: 8a477f597d28d172789f06886806bc55\n# Leave this folder out of backups.\n"
 WAL_SOFT_LIMIT: Final = 8 * 1024 * 1024  # bytes of WAL after which a checkpoint is due: it stays in the page cache
 PAGE: Final = 8192  # bytes: seven small entries fill one, where 4096 would waste a quarter on three
+MIGRATIONS: Final = Path(__file__).parent / "migrations"
 BUSY: Final = 10_000  # milliseconds to wait for `pourparler grant`, which holds the lock for one insert
 
 _PRAGMAS: Final = (
@@ -98,8 +97,13 @@ def raw(connection: Connection) -> sqlite3.Connection:
 
 def migrate(connection: Connection) -> None:
     """Bring the tables to this version's form, in one transaction."""
+    if _version(connection) == max(one.name[:4] for one in (MIGRATIONS / "versions").glob("[0-9]*.py")):
+        return
+    from alembic import command  # noqa: PLC0415 - a second that most starts need not wait
+    from alembic.config import Config  # noqa: PLC0415
+
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["connection"] = connection
     connection.exec_driver_sql("BEGIN IMMEDIATE")
     try:
@@ -109,6 +113,13 @@ def migrate(connection: Connection) -> None:
         if raw(connection).in_transaction:
             connection.exec_driver_sql("ROLLBACK")
         raise
+
+
+def _version(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    return None if found is None else str(found)
 
 
 class DirectoryLock:
@@ -167,11 +178,11 @@ class Database:
         return restored, incarnation, generation
 
     def note(self, generation: int) -> None:
-        """Remember, outside the database, that this commit is durable. It may lag after a power cut, never lead."""
+        """Remember, outside the database, that this commit is durable. It may lag, never lead."""
         os.pwrite(self._mark, generation.to_bytes(8, "big"), 0)
 
     def checkpoint(self, *, truncate: bool) -> bool:
-        """Move the WAL into the database; with `truncate`, leave no frame of it. False when a reader was in the way."""
+        """Move the WAL into the database; with `truncate`, leave no frame of it. False when a reader was there."""
         mode = "TRUNCATE" if truncate else "PASSIVE"
         busy, _frames, _done = raw(self.write).execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
         return not busy

@@ -1,5 +1,6 @@
 """The operator's grants: 32 random bytes, shown once, stored as a hash, good for one channel."""
 
+import hashlib
 import secrets
 import time
 from pathlib import Path
@@ -8,7 +9,6 @@ from sqlalchemy import insert
 
 from pourparler_policies.limits import DAY, TOKEN_BYTES
 
-from .acts import sha256
 from .database import connect, migrate, open_directory, raw
 from .tables import GRANT
 
@@ -26,7 +26,9 @@ def issue(data: Path, number: int = 1, days: float | None = None) -> list[bytes]
         raw(connection).execute("BEGIN IMMEDIATE")
         for grant in grants:
             connection.execute(
-                insert(GRANT).values(grant_hash=sha256(grant), expires_at=expires_at, used_mark=None)
+                insert(GRANT).values(
+                    grant_hash=hashlib.sha256(grant).digest(), expires_at=expires_at, used_mark=None
+                )
             )
         raw(connection).execute("COMMIT")
     finally:

@@ -1,4 +1,4 @@
-"""Reading stored entries: pages after a cursor, in one snapshot, never past a gap and never past an entry's time."""
+"""Reading stored entries: pages after a cursor, in one snapshot, and nothing past its time."""
 
 import asyncio
 import hashlib

@@ -2,7 +2,7 @@
 
 SQLite's `secure_delete` overwrites what it frees, but when it balances its tree it copies neighbouring rows and may
 leave the old copy in a page's gap (seen in a few of a thousand deletions). So rows of `body` never move: they are
-only appended, never deleted and never change their size. To erase one is to overwrite it where it lies; its place,
+only appended, never deleted, and never change their size. To erase one is to overwrite it where it lies; its place,
 of one bucket's size, is then vacant for a later entry. `tests/service/test_expiry.py` searches the files for what
 should be gone.
 """

@@ -22,6 +22,15 @@ _ID: Final = {
 _PATH_SCHEMAS: Final[dict[str, dict[str, Any]]] = {
     "slot": {"type": "integer", "minimum": 0, "maximum": limits.BOX_SLOTS - 1},
 }
+_EVENT: Final = {
+    "type": "object",
+    "required": ["event", "data"],
+    "properties": {
+        "event": {"enum": ["entry", "head"]},
+        "id": {"type": "string", "pattern": "^[0-9]+$", "description": "an entry's seq"},
+        "data": {"type": "string", "description": "an Entry as JSON, or {head, incarnation}"},
+    },
+}
 _MODELS: Final = (
     wire.Service, wire.CreateChannel, wire.Channel, wire.Append, wire.Receipt, wire.Page,
     wire.Deletion, wire.CreateBox, wire.Deposit, wire.Deposited, wire.ProblemDocument,
@@ -53,7 +62,7 @@ def document(
     if reply is not None:
         good["content"] = {"application/json": {"schema": {"$ref": _REF + reply.__name__}}}
     if stream:
-        good["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
+        good["content"] = {"text/event-stream": {"schema": _EVENT}}
         good["description"] = (
             "Events `entry` (data: an Entry), and `head` once when all that was stored has been sent"
         )
@@ -161,10 +170,11 @@ def describe(app: FastAPI) -> dict[str, Any]:
     for path, item in found["paths"].items():
         names = [part[1:-1] for part in path.split("/") if part.startswith("{")]
         for operation in item.values():
-            # FastAPI's own schemas of a refusal are not ours.
-            codes = operation["responses"]
-            for code in [one for one, told in codes.items() if "HTTPValidationError" in str(told)]:
-                del codes[code]
+            for code, told in list(operation["responses"].items()):
+                if "HTTPValidationError" in str(told):  # FastAPI's own form of a refusal is not ours
+                    del told["content"]["application/json"]
+                    if not told["content"]:
+                        del operation["responses"][code]
             operation["parameters"] = [
                 {"name": name, "in": "path", "required": True, "schema": _PATH_SCHEMAS.get(name, _ID)}
                 for name in names

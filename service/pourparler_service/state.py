@@ -1,7 +1,7 @@
 """What the process knows of a channel while somebody uses it: a copy of committed rows, and the newest entries.
 
-The copy changes only after the commit that it mirrors (`writer` calls `publish`), so nobody ever reads what a crash
-could take back. It may be thrown away at any time between two commits.
+The copy changes only after the commit that it mirrors (`writer` calls `publish`), so nobody ever reads what a
+crash could take back. It may be thrown away at any time between two commits.
 """
 
 import asyncio

@@ -51,7 +51,7 @@ class Device(SQLModel, table=True):
     first_seq: int = Field(sa_type=BigInteger)
     accepted: int = Field(sa_type=BigInteger)  # how many entries: the count that the device gave last
     last_day: int  # day of the last use since 1970, not its time
-    # The last accepted append, so that its retry is known after the entry is gone: SHA-256(token, request), receipt.
+    # The last accepted append, so that its retry is known when the entry is gone: SHA-256(token, digest), receipt.
     last_mark: bytes | None
     last_seq: int = Field(sa_type=BigInteger)
     last_received_at: int = Field(sa_type=BigInteger)

@@ -215,7 +215,7 @@ def events(lines: Iterator[str]) -> Iterator[tuple[str, str, str]]:
 
 @contextlib.contextmanager
 def threaded(settings: Settings) -> Iterator[str]:
-    """The application in a thread of this process, behind the same server: for a clock or heartbeat of one's own."""
+    """The application in a thread of this process, behind the same server: for a clock of one's own."""
     listener = socket.create_server(("127.0.0.1", 0))
     app = create_app(settings)
     server = uvicorn.Server(

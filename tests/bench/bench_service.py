@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+
 from pourparler_service.testing import READY, ServerProcess, b64, found_channel
 
 HERE = Path(__file__).parent
@@ -44,7 +45,9 @@ def load(url: str, channels: list[list[dict[str, Any]]], rate: int | None, secon
     with tempfile.NamedTemporaryFile("w", suffix=".json") as plan:
         json.dump({"url": url, "channels": channels, "rate": rate, "seconds": seconds}, plan)
         plan.flush()
-        told = subprocess.run([sys.executable, HERE / "load.py", plan.name], capture_output=True, text=True)
+        told = subprocess.run(
+            [sys.executable, HERE / "load.py", plan.name], capture_output=True, text=True, check=False
+        )
     if told.returncode:
         raise RuntimeError(told.stderr)
     return json.loads(told.stdout)
@@ -185,8 +188,8 @@ def main() -> None:
     if args.quick:
         args.seconds = 4
     print(
-        f"{args.channels} channels of {args.devices} devices, 1 KiB sealed entries, {args.seconds:g} s a part, fixed "
-        f"rate {args.rate}/s, {os.cpu_count()} cores, {time.strftime('%Y-%m-%d')}\n"
+        f"{args.channels} channels of {args.devices} devices, 1 KiB sealed entries, {args.seconds:g} s a part, "
+        f"fixed rate {args.rate}/s, {os.cpu_count()} cores, {time.strftime('%Y-%m-%d')}\n"
     )
     nothing = {"full": {}, "fixed": {}}
     relay = floor(args) if args.only != "service" else nothing
@@ -195,7 +198,8 @@ def main() -> None:
         if args.only == name:
             full = one["full"]
             print(
-                f"{full['accepted'] / full['seconds']:.0f}/s, CPU {full['cpu']:.3f}, p {full['p']}, fixed {one['fixed']['p']}"
+                f"{full['accepted'] / full['seconds']:.0f}/s, CPU {full['cpu']:.3f}, p {full['p']}, "
+                f"fixed {one['fixed']['p']}"
             )
     if args.only is None:
         print(table(ours, relay))

@@ -12,9 +12,10 @@ from collections.abc import AsyncIterator
 
 import uvicorn
 from fastapi import FastAPI
-from pourparler_policies import wire
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+
+from pourparler_policies import wire
 
 app = FastAPI()
 heads: dict[str, int] = defaultdict(int)

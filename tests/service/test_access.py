@@ -36,7 +36,7 @@ def leave(client: httpx.Client, device: TestDevice) -> httpx.Response:
 
 
 def test_every_stranger_gets_the_same_bytes(client: httpx.Client, data: Path) -> None:
-    """Wrong token, ended token, other channel's token, no such channel, no such box: one answer, which says nothing."""
+    """Wrong token, ended token, other channel's token, no such channel or box: one answer."""
     device, gone = found_channel(client, data, 2)
     (other,) = found_channel(client, data)
     assert leave(client, gone).status_code == 204

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+
 from pourparler_policies import limits, wire
 from pourparler_policies.wire import Route
 from pourparler_service.testing import TestDevice, b64, bearer, body, found_channel, problem, running

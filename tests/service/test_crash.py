@@ -1,4 +1,4 @@
-"""Kill the real process at random moments under load: what was acknowledged is there, once, and nothing else twice."""
+"""Kill the real process at random moments under load: what was acknowledged is there, and nothing twice."""
 
 import random
 import secrets
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+
 from pourparler_policies import wire
 from pourparler_policies.wire import Route
 from pourparler_service.testing import ServerProcess, TestDevice, events, found_channel

@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from pourparler_policies import limits, wire
 from pourparler_policies.wire import Route
 from pourparler_service.settings import Settings
@@ -180,7 +181,7 @@ def test_random_histories_leave_exactly_the_living_bytes(tmp_path_factory: objec
                         living[mark] = (asked, answer["expires_at"])
                     elif kind == "delete" and living:
                         mark = list(living)[number % len(living)]
-                        asked, expires_at = living.pop(mark)
+                        asked, _ = living.pop(mark)
                         place = author.path(Route.DELETION, entry=asked.entry)
                         answer = client.post(
                             place, content=body(wire.Deletion(secret=secret)), headers=author.headers

@@ -9,6 +9,8 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
+
 from pourparler_policies import wire
 from pourparler_policies.wire import Problem, Route
 from pourparler_service.problems import KINDS
@@ -74,13 +76,18 @@ def test_the_server_keeps_to_its_document(server: ServerProcess, data: Path, met
         opened=st.booleans(),
     )
     def keeps(case: schemathesis.Case, opened: bool) -> None:
+        # An open stream has no end to wait for; `test_streams` reads those.
+        opened = opened and route is not Route.STREAM
         if opened:
             case.path_parameters = {
                 **(case.path_parameters or {}),
                 **{k: v for k, v in known.items() if "{" + k in route},
             }
         token = (secret if of_box else device.token) if opened else secrets.token_bytes(32)
-        answer = case.call(headers=bearer(token), timeout=20, stream=route is Route.STREAM)
-        case.validate_response(answer)
+        answer = case.call(headers=bearer(token), timeout=20)
+        # What the schema allows is refused for good reasons: no such box, a size that is no bucket, 405.0 seconds.
+        # And a path that was put right may make a bad case good.
+        excluded = [positive_data_acceptance, *([negative_data_rejection] if opened else [])]
+        case.validate_response(answer, excluded_checks=excluded)
 
     keeps()

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+
 from pourparler_policies import limits, wire
 from pourparler_policies.wire import PROBLEM_URN, Problem, Route
 from pourparler_service.problems import KINDS
@@ -207,11 +208,10 @@ def test_a_body_that_breaks_off_stores_nothing(
 
 def test_what_is_not_http_gets_no_service_and_harms_none(server: ServerProcess, client: httpx.Client) -> None:
     for junk in (b"\x16\x03\x01\x02\x00" * 50, b"GET\r\n\r\n", b"A" * 100_000, b"\r\n" * 1000):
-        with raw(server) as connection:
-            with contextlib.suppress(ConnectionError):
-                connection.sendall(junk)
-                connection.shutdown(socket.SHUT_WR)
-                assert b" 200 " not in answered(connection)
+        with raw(server) as connection, contextlib.suppress(ConnectionError):
+            connection.sendall(junk)
+            connection.shutdown(socket.SHUT_WR)
+            assert b" 200 " not in answered(connection)
     assert client.get(Route.SERVICE).status_code == 200
 
 

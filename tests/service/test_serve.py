@@ -12,17 +12,23 @@ import httpx
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from sqlmodel import SQLModel
+
 from pourparler_policies.wire import Route
 from pourparler_service import database, tables
 from pourparler_service.testing import ServerProcess, command, found_channel, make_grant, running
-from sqlmodel import SQLModel
 
 assert tables  # it registers the tables
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command(*arguments), capture_output=True, text=True, timeout=60, env={**os.environ, **environment}
+        command(*arguments),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, **environment},
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
+
 from pourparler_policies import wire
 from pourparler_policies.wire import Route
 from pourparler_service.caps import Caps
