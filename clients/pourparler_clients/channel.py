@@ -27,6 +27,7 @@ Connect = Callable[[str, bytes | None], Api]
 MAX_TRIES: Final = 12  # times a handshake is sealed anew before the person is told that the channel is too busy
 # Refusals that sending again would not change: the text is given up, and the person is told.
 _NEVER: Final = (Problem.OVER_CAP, Problem.TOO_LARGE, Problem.MALFORMED, Problem.ID_REUSED)
+_CONTRADICTION: Final = "the service contradicts itself: tell its operator"
 # Refusals that pass by themselves: a watching device comes back.
 _PASSING: Final = (Problem.BUDGET, Problem.UNAVAILABLE)
 RECONNECT: Final = (0.2, 30.0)  # seconds: first and longest pause before a broken stream is opened again
@@ -198,12 +199,15 @@ class Channel:
             if page.incarnation != row.incarnation:
                 changed += 1
                 if changed > 1:
-                    raise Refused("the service contradicts itself: tell its operator")
+                    raise Refused(_CONTRADICTION)
                 await self._check_service()
             elif page.head < row.cursor:
                 self._stop(SET_BACK)
             else:
+                before = row.cursor
                 self._tell(self.log.fold(page.entries))
+                if page.entries and self.log.row.cursor == before and self.log.row.state is not State.HALTED:
+                    raise Refused(_CONTRADICTION)
                 if not page.entries:
                     # Entries at the end may have ended before this device saw them.
                     self.log.skip_to(page.head)

@@ -173,11 +173,14 @@ def breaks(method: str, ending: str, *, reached: bool, times: int = 1) -> Callab
 
 def rewrite_pages(change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> Rewrite:
     """A service that shows other entries than it has; `change` gets a page's entries as JSON objects."""
+    head = [0]  # a liar keeps to what it said
 
     def rewrite(method: str, path: str, status: int, data: bytes) -> tuple[int, bytes]:
         if method == "GET" and path.partition("?")[0].endswith("/entries") and status == 200:
             page = json.loads(data)
-            page["entries"] = change(page["entries"])
+            after = int(path.partition("after=")[2].partition("&")[0])
+            page["entries"] = [entry for entry in change(page["entries"]) if entry["seq"] > after]
+            head[0] = page["head"] = max([page["head"], *head, *(entry["seq"] for entry in page["entries"])])
             data = json.dumps(page).encode()
         return status, data
 
@@ -194,6 +197,7 @@ class Person:
     line: Line
     clock: SetClock
     faults: Faults
+    closed: bool = False
 
     @classmethod
     def make(cls, directory: Path, name: str, cut: int | None = None) -> "Person":
@@ -249,7 +253,10 @@ class Person:
             await self.channel.say(text, life)
 
     async def close(self) -> None:
-        """Closes vault and connections."""
+        """Closes vault and connections; again is harmless."""
+        if self.closed:
+            return
+        self.closed = True
         with suppress(PowerCut, PourparlerError):
             self.faults.alive, self.faults.cut = True, None
             await self.device.aclose()

@@ -1,0 +1,333 @@
+"""An invitation that goes wrong is refused in one sentence, and leaves none of its one-time keys behind."""
+
+import base64
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from pourparler_clients import invitations, joining
+from pourparler_clients.api import Api
+from pourparler_clients.errors import Refused, Unreachable, UserError
+from pourparler_clients.store import State
+from pourparler_clients.testing import House, Person, breaks
+from pourparler_crypto.card import Card
+from pourparler_crypto.mls import SUITE_PQ, SUITE_X25519_AES128, KeyPackageBundle, make_key_package
+from pourparler_policies import invitation as steps
+from pourparler_policies.terms import Terms
+
+
+def keys_left(person: Person) -> list[tuple[Any, ...]]:
+    return person.device.vault.rows("SELECT box, step FROM invitation")
+
+
+def answer_box(person: Person, box: bytes) -> Any:
+    """The Api at a box, with the token that the person's vault has."""
+    kind = (
+        joining.Joining
+        if person.device.vault.row("SELECT channel FROM invitation")[0] is None
+        else invitations.Inviting
+    )  # type: ignore[index]
+    _, state = invitations.load(person.device.vault, kind, box)
+    return Api(state.url, state.token)
+
+
+async def invited(house: House, **terms: Any) -> tuple[Person, Person, str]:
+    (ada,) = await house.room("ada", **terms)
+    ben = await house.person("ben")
+    return ada, ben, await ada.device.inviter(ada.channel).invite(ben.device.card)
+
+
+async def test_invitation_for_another_card_is_refused(house: House) -> None:
+    _, _, text = await invited(house)
+    eve = await house.person("eve")
+    with pytest.raises(UserError, match="another card"):
+        await eve.device.invitee().answer(text)
+    assert keys_left(eve) == []
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda text: text[:-1],
+        lambda text: text[: len(text) // 2],
+        lambda text: text[:23],
+        lambda text: "",
+        lambda text: text.replace("pourparler-invitation:", "pourparler-card:"),
+        lambda text: text[:500] + ("A" if text[500] != "A" else "B") + text[501:],
+        lambda text: text + "AAAA",
+        lambda text: text + "!",
+        lambda text: text * 3,
+        lambda text: text + "A" * 10_000_000,
+        lambda text: "pourparler-invitation:é" + text[23:],
+        lambda text: "pourparler-invitation:" + "A" * 3000,
+    ],
+)
+async def test_damaged_truncated_or_oversized_invitation_is_refused(
+    spoil: Callable[[str], str], house: House
+) -> None:
+    ada, ben, text = await invited(house)
+    with pytest.raises(UserError, match="invitation"):
+        await ben.device.invitee().answer(spoil(text))
+    assert keys_left(ben) == []
+    # The real one still works, also when a mail program broke its line.
+    box = await ben.device.invitee().answer(text[:100] + "\r\n " + text[100:] + "\n")
+    await ada.device.inviter(ada.channel).progress()
+    assert await ben.device.invitee().offer(box) is not None
+
+
+async def test_invitation_that_was_used_is_refused_and_leaves_nothing(house: House) -> None:
+    ada, ben, text = await invited(house)
+    box = await ben.device.invitee().answer(text)
+    await ada.device.inviter(ada.channel).progress()
+    await ben.device.invitee().offer(box)
+    await ben.device.invitee().accept(box)
+    await ada.device.inviter(ada.channel).progress()
+    assert await ben.device.invitee().join(box) == ada.channel.id
+    assert keys_left(ada) == keys_left(ben) == []
+    with pytest.raises(UserError, match="used already"):
+        await ben.device.invitee().answer(text)
+    assert keys_left(ben) == []
+    assert len(ben.device.channels()) == 1
+
+
+async def test_declined_invitation_leaves_nothing_on_the_device(house: House) -> None:
+    ada, ben, text = await invited(house)
+    box = await ben.device.invitee().answer(text)
+    await ada.device.inviter(ada.channel).progress()
+    await ben.device.invitee().offer(box)
+    await ben.device.invitee().decline(box)
+    assert keys_left(ben) == []
+    assert [step.step for step in await ada.device.inviter(ada.channel).progress()] == ["answered"]
+    assert len(ada.log.members) == 1
+
+
+@pytest.mark.parametrize("slot", [steps.ANSWER, steps.OFFER, steps.ACCEPTANCE])
+async def test_box_filled_by_somebody_else_spoils_the_invitation_and_its_keys_go(slot: int, house: House) -> None:
+    ada, ben, text = await invited(house)
+    inviter, invitee = ada.device.inviter(ada.channel), ben.device.invitee()
+    (box,) = (box for box, _, _ in inviter.pending())
+    junk = os.urandom(4096)
+    api = answer_box(ada, box)
+    if slot == steps.ANSWER:
+        await api.deposit(box, slot, junk)
+        with pytest.raises(UserError, match="spoiled"):
+            await invitee.answer(text)
+    elif slot == steps.OFFER:
+        await invitee.answer(text)
+        await api.deposit(box, slot, junk)
+        with pytest.raises(UserError, match="spoiled"):
+            await invitee.offer(box)
+    else:
+        await invitee.answer(text)
+        await inviter.progress()
+        await invitee.offer(box)
+        await api.deposit(box, slot, junk)
+        with pytest.raises(Refused):
+            await invitee.accept(box)
+        await invitee.decline(box)
+    await api.close()
+    assert [step.step for step in await inviter.progress()] == ["failed"]
+    assert keys_left(ada) == keys_left(ben) == []
+    assert len(ada.log.members) == 1
+
+
+async def accepted(house: House, spoil: Callable[[Person, steps.Acceptance], steps.Acceptance]) -> Person:
+    """An invitee who accepts with something else than its own program would."""
+    ada, ben, text = await invited(house)
+    inviter, invitee = ada.device.inviter(ada.channel), ben.device.invitee()
+    box = await invitee.answer(text)
+    await inviter.progress()
+    await invitee.offer(box)
+    _, state = invitations.load(ben.device.vault, joining.Joining, box)
+    assert isinstance(state, joining.Joining)
+    package = make_key_package(SUITE_PQ, os.urandom(16), lifetime=(0, 2**40)).key_package
+    honest = steps.Acceptance(key_package=package, device=os.urandom(16), token_hash=os.urandom(32))
+    sealed = invitations.seal_to_bucket(
+        "acceptance", state.secret, state.offer, state.inviter, spoil(ada, honest).encode()
+    )
+    async with Api(state.url, state.token) as api:
+        await api.deposit(box, steps.ACCEPTANCE, sealed)
+    assert [step.step for step in await inviter.progress()] == ["failed"]
+    assert keys_left(ada) == []
+    assert ada.state is State.OPEN
+    await ada.say("the channel goes on")
+    assert len(ada.log.members) == 1
+    return ada
+
+
+def package(**changes: Any) -> bytes:
+    arguments = {"suite": SUITE_PQ, "credential": os.urandom(16), "lifetime": (0, 2**40), **changes}
+    made: KeyPackageBundle = make_key_package(
+        arguments["suite"], arguments["credential"], lifetime=arguments["lifetime"]
+    )
+    return made.key_package
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda ada, it: it.model_copy(update={"key_package": package(credential=b"short")}),
+        lambda ada, it: it.model_copy(update={"key_package": package(suite=SUITE_X25519_AES128)}),
+        lambda ada, it: it.model_copy(update={"key_package": package(lifetime=(0, 1))}),
+        lambda ada, it: it.model_copy(update={"key_package": b"junk"}),
+        lambda ada, it: it.model_copy(update={"device": ada.log.row.device}),
+    ],
+    ids=["short credential", "other suite", "lifetime over", "junk", "the inviter's own device number"],
+)
+async def test_hostile_acceptance_costs_the_invitation_and_nothing_else(
+    spoil: Callable[[Person, steps.Acceptance], steps.Acceptance], house: House
+) -> None:
+    await accepted(house, spoil)
+
+
+async def test_device_number_of_somebody_who_left_is_refused_before_the_others_would_void_it(house: House) -> None:
+    ada, ben, cleo = await house.room("ada", "ben", "cleo")
+    number = cleo.log.row.device
+    await cleo.channel.leave()
+    dan = await house.person("dan")
+    inviter, invitee = ada.device.inviter(ada.channel), dan.device.invitee()
+    box = await invitee.answer(await inviter.invite(dan.device.card))
+    await inviter.progress()
+    await invitee.offer(box)
+    make = os.urandom
+    numbers = [make(16), number]
+    _, state = invitations.load(dan.device.vault, joining.Joining, box)
+    assert isinstance(state, joining.Joining)
+    acceptance = steps.Acceptance(key_package=package(), device=numbers[1], token_hash=make(32)).encode()
+    sealed = invitations.seal_to_bucket("acceptance", state.secret, state.offer, state.inviter, acceptance)
+    async with Api(state.url, state.token) as api:
+        await api.deposit(box, steps.ACCEPTANCE, sealed)
+    assert [step.step for step in await inviter.progress()] == ["failed"]
+    await ada.say("ada")
+    await ben.say("ben")
+    await ada.sync()
+    assert ada.texts() == ben.texts() == ["ada", "ben"]
+    assert ada.log.epoch_digits() == ben.log.epoch_digits()
+
+
+@pytest.mark.parametrize("what", ["terms", "members", "names", "chain"])
+async def test_welcome_that_differs_from_what_was_accepted_is_refused(
+    what: str, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada, ben, text = await invited(house)
+    inviter, invitee = ada.device.inviter(ada.channel), ben.device.invitee()
+    welcome = inviter._welcome
+
+    def ahead(packet: bytes) -> bytes:
+        return steps.decode(steps.Welcome, packet).model_copy(update={"seq": 10**6}).encode()
+
+    box = await invitee.answer(text)
+    if what == "terms":  # a lying inviter offers other terms than the group has
+        ada.log.row.terms = Terms(title="Two wells", life=60).encode()
+    await inviter.progress()
+    await invitee.offer(box)
+    await invitee.accept(box)
+    if what == "members":
+        (me,) = ada.log.members.values()
+        ada.log.members[b"x" * 16] = replace(me, credential=b"x" * 16, device=b"y" * 16)
+    if what == "names":
+        (me,) = ada.log.members.values()
+        ada.log.members[me.credential] = replace(me, name="ada\u202e")
+    if what == "chain":
+        monkeypatch.setattr(inviter, "_welcome", lambda *arguments: ahead(welcome(*arguments)))
+    await inviter.progress()
+    with pytest.raises((UserError, Refused), match=r"terms|list of members|does not show"):
+        await invitee.join(box)
+    assert ben.device.channels() == []
+    if what != "chain":
+        assert keys_left(ben) == []
+
+
+async def test_card_that_has_a_seat_or_is_ones_own_is_not_invited(house: House) -> None:
+    ada, ben = await house.room("ada", "ben")
+    with pytest.raises(UserError, match="already has a seat"):
+        await ada.device.inviter(ada.channel).invite(ben.device.card)
+    with pytest.raises(UserError, match="own card"):
+        await ada.device.inviter(ada.channel).invite(ada.device.card)
+    assert keys_left(ada) == []
+
+
+async def test_two_invitations_to_one_card_seat_it_once(house: House) -> None:
+    ada, ben, first = await invited(house)
+    inviter, invitee = ada.device.inviter(ada.channel), ben.device.invitee()
+    box = await invitee.answer(first)
+    await inviter.progress()
+    second = await inviter.invite(ben.device.card)
+    other = await invitee.answer(second)
+    await inviter.progress()
+    for one in (box, other):
+        await invitee.offer(one)
+        await invitee.accept(one)
+    assert sorted(step.step for step in await inviter.progress()) == ["failed", "seated"]
+    assert keys_left(ada) == []
+    assert len(ada.log.members) == 2
+
+
+@pytest.mark.parametrize("name", ["ben\u202e", "b\x1b[2Jen", "e\u0301ve", "", " ben", "x" * 65, "a\nb"])
+async def test_card_whose_name_the_others_would_refuse_is_not_invited(name: str, house: House) -> None:
+    (ada,) = await house.room("ada")
+    ben = await house.person("ben")
+    with pytest.raises(ValueError, match=r"name|character"):
+        try:
+            await ada.device.inviter(ada.channel).invite(Card(name, ben.device.card.public))
+        except UserError as error:
+            raise ValueError(str(error)) from None
+    assert keys_left(ada) == []
+
+
+async def test_invitation_whose_box_was_never_made_blocks_no_other(house: House) -> None:
+    (ada,) = await house.room("ada")
+    ben, cleo = await house.person("ben"), await house.person("cleo")
+    inviter = ada.device.inviter(ada.channel)
+    breaks("POST", "/boxes", reached=False)(ada.line)
+    with pytest.raises(Unreachable):
+        await inviter.invite(ben.device.card)
+    box = await cleo.device.invitee().answer(await inviter.invite(cleo.device.card))
+    told = {step.name: step.step for step in await inviter.progress()}
+    assert told == {"ben": "failed", "cleo": "answered"}
+    assert await cleo.device.invitee().offer(box) is not None
+
+
+async def test_invitation_that_names_the_address_of_another_is_refused(house: House) -> None:
+    ada, ben, _ = await invited(house)
+    cleo = await house.person("cleo")
+    # Cleo's channel, at the same service; she invites Ada to the box in which Ada waits for Ben.
+    (box, _, state), *_ = ada.device.inviter(ada.channel).pending()
+    address = steps.Address(url=state.url, box=box, token=state.token).encode()
+    offer = invitations.Offer(address, os.urandom(32), state.public)
+    with pytest.raises(UserError, match="spoiled"):
+        await ada.device.invitee().answer(invitations.encode_invitation(offer.seal_to(ada.device.card)))
+    assert len(keys_left(ada)) == 1
+    assert cleo.device.channels() == ben.device.channels() == []
+
+
+@pytest.mark.parametrize(
+    "url", ["http://192.0.2.1", "ftp://example.org", "http://[::1", "https://x:99999", "https://a@b", "file:///x"]
+)
+async def test_invitation_to_an_unprotected_or_odd_address_is_refused(url: str, house: House) -> None:
+    ben = await house.person("ben")
+    address = steps.Address(url=url, box=os.urandom(16), token=os.urandom(32)).encode()
+    key = invitations.EphemeralKey.generate()
+    text = invitations.encode_invitation(
+        invitations.Offer(address, os.urandom(32), key.public).seal_to(ben.device.card)
+    )
+    with pytest.raises(UserError, match="https"):
+        await ben.device.invitee().answer(text)
+    assert keys_left(ben) == []
+
+
+async def test_invitation_that_nobody_answered_is_erased_with_its_keys(house: House) -> None:
+    ada, _, _ = await invited(house)
+    assert len(keys_left(ada)) == 1
+    ada.clock.offset = invitations.INVITATION_LIFE + 1
+    ada.device.purge()
+    assert keys_left(ada) == []
+
+
+def test_invitations_are_text_that_any_mail_carries() -> None:
+    text = invitations.encode_invitation(os.urandom(100))
+    assert text.isascii()
+    assert base64.urlsafe_b64decode(text.partition(":")[2] + "==")
