@@ -1,17 +1,23 @@
-"""Puts the parts together: one FastAPI application over one data directory."""
+"""Puts the parts together: one FastAPI application over one data directory.
+
+Appends go past FastAPI's routing, straight to the endpoint that it would choose: routing was four fifths of their
+cost. The endpoint, its refusals and its documentation are the same.
+"""
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
-from pourparler_policies.wire import Problem
+from pourparler_policies.wire import Problem, Route
 
 from .api import Api, text
 from .database import Database, DataError, connect
@@ -24,7 +30,35 @@ from .state import Registry
 from .streams import Hub
 from .writer import Writer
 
+_ENTRIES = re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", Route.ENTRIES.value))
 _log = logging.getLogger("pourparler.service")
+
+
+class Service(FastAPI):
+    """The application."""
+
+    hub: Hub | None = None
+    failure: DataError | None = None  # why it could not start
+    append: Callable[[Request], Awaitable[Response]] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] == "http" and scope["method"] == "POST" and self.append is not None:
+            found = _ENTRIES.fullmatch(scope["path"])
+            if found is not None:
+                scope["path_params"] = found.groupdict()
+                response = await self._answer(self.append, Request(scope, receive))
+                await response(scope, receive, send)
+                return
+        await super().__call__(scope, receive, send)
+
+    async def _answer(self, endpoint: Callable[[Request], Awaitable[Response]], request: Request) -> Response:
+        try:
+            return await endpoint(request)
+        except Refusal as refusal:
+            return respond(refusal)
+        except Exception as error:
+            return await _broken(request, error)
 
 
 async def _heartbeat(hub: Hub) -> None:
@@ -33,15 +67,15 @@ async def _heartbeat(hub: Hub) -> None:
         hub.beat()
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings) -> Service:
     """The service over `settings.data`. It opens the directory when it starts; DataError when it cannot."""
 
     @contextlib.asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         try:
             database = Database(settings.data, restored=settings.restored)
         except DataError as error:
-            app.state.failure = error
+            service.failure = error
             raise
         reader = connect(database.path, read_only=True)
         pages = Pages(database.path)
@@ -50,8 +84,9 @@ def create_app(settings: Settings) -> FastAPI:
         hub = Hub(settings, pages, text(database.incarnation))
         purger = Purger(settings, registry, writer)
         await purger.once()  # before anything is served: a restored database may hold what expired long ago (#12)
-        app.include_router(Api(settings, registry, writer, hub, database.incarnation).router())
-        app.state.hub = hub
+        api = Api(settings, registry, writer, hub, database.incarnation)
+        service.include_router(api.router())
+        service.append, service.hub = api.append, hub
         tasks = [asyncio.create_task(purger.run()), asyncio.create_task(_heartbeat(hub))]
         try:
             yield
@@ -65,19 +100,17 @@ def create_app(settings: Settings) -> FastAPI:
             reader.close()
             database.close()
 
-    app = FastAPI(
+    service = Service(
         lifespan=lifespan, title="Pourparler service", docs_url=None, redoc_url=None,
         openapi_url="/v1/openapi.json",
         redirect_slashes=False,
     )  # fmt: skip
-    app.state.hub = None
-    app.state.failure = None
-    app.openapi = lambda: describe(app)  # type: ignore[method-assign]
-    app.add_exception_handler(Refusal, _refused)
-    app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(RequestValidationError, _malformed)
-    app.add_exception_handler(Exception, _broken)
-    return app
+    service.openapi = lambda: describe(service)  # type: ignore[method-assign]
+    service.add_exception_handler(Refusal, _refused)
+    service.add_exception_handler(HTTPException, _http)
+    service.add_exception_handler(RequestValidationError, _malformed)
+    service.add_exception_handler(Exception, _broken)
+    return service
 
 
 async def _refused(_request: Request, error: Exception) -> Response:

@@ -114,8 +114,8 @@ def _run(settings: Any, listener: socket.socket, host: str) -> None:
                 _say(f"listening on http://{shown}:{listener.getsockname()[1]}")
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            if app.state.hub is not None:
-                app.state.hub.end_all()
+            if app.hub is not None:
+                app.hub.end_all()
             await super().shutdown(sockets)
 
     config = uvicorn.Config(
@@ -137,8 +137,8 @@ def _run(settings: Any, listener: socket.socket, host: str) -> None:
     # uvicorn leaves by SystemExit when the application could not start; the reason is known here.
     with contextlib.suppress(SystemExit), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(server.serve(sockets=[listener]))
-    if app.state.failure is not None:
-        raise app.state.failure
+    if app.failure is not None:
+        raise app.failure
 
 
 def run_grant(args: argparse.Namespace) -> int:

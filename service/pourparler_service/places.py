@@ -1,10 +1,10 @@
 """Where sealed bytes lie on the disk, so that they can be taken away again: every one in a place of its own.
 
-SQLite's `secure_delete` overwrites what it frees, but when it balances its tree it copies neighbouring rows and may
-leave the old copy in a page's gap (seen in a few of a thousand deletions). So rows of `body` never move: they are
-only appended, never deleted, and never change their size. To erase one is to overwrite it where it lies; its place,
-of one bucket's size, is then vacant for a later entry. `tests/service/test_expiry.py` searches the files for what
-should be gone.
+SQLite's `secure_delete` overwrites what it frees, but when it balances its tree it copies neighbouring rows and
+may leave the old copy in a page's gap (seen in a few of a thousand deletions). So rows of `body` never move: they
+are only appended, never deleted, and never change their size. To erase one is to overwrite it where it lies; its
+place, of one bucket's size, is then vacant for a later entry. `tests/service/test_expiry.py` searches the files
+for what should be gone.
 """
 
 import sqlite3

@@ -227,12 +227,12 @@ def threaded(settings: Settings) -> Iterator[str]:
         deadline = time.monotonic() + 30
         while not server.started:
             if not thread.is_alive() or time.monotonic() > deadline:
-                raise app.state.failure or RuntimeError("the server did not start")
+                raise app.failure or RuntimeError("the server did not start")
             time.sleep(0.01)
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
-        if app.state.hub is not None:
-            app.state.hub.loop.call_soon_threadsafe(app.state.hub.end_all)
+        if app.hub is not None:
+            app.hub.loop.call_soon_threadsafe(app.hub.end_all)
         server.should_exit = True
         thread.join(30)
         listener.close()
