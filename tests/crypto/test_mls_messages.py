@@ -94,6 +94,19 @@ def test_the_key_of_a_message_that_is_late_is_kept_but_only_for_so_many(room: Ro
     reader.read(messages[-2])
 
 
+def test_the_keys_kept_for_late_messages_are_bounded_over_many_leaps(room: Room) -> None:
+    sender, reader, _ = room.members
+    leap = limits.MAX_SKIPPED - 10
+    messages = [sender.send(b"") for _ in range(3 * leap)]
+    for number in range(leap - 1, len(messages), leap):
+        reader.read(messages[number])
+    kept = len(reader.group._state.secret_tree.find(sender.leaf, "application").ratchet.skipped)
+    assert kept == limits.MAX_SKIPPED
+    refuse(reader, messages[0], KeyUsed)
+    refuse(reader, messages[leap], KeyUsed)
+    assert reader.read(messages[-2]) == b""
+
+
 def test_skipping_forward_is_capped_and_a_message_beyond_changes_nothing(room: Room) -> None:
     sender, reader, _ = room.members
     messages = [sender.group.encrypt(b"")[0] for _ in range(limits.MAX_FORWARD + 2)]
