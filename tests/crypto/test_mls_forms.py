@@ -1,4 +1,4 @@
-"""The forms of RFC 9420, 2.1, 5.3, 7.2, 13: one encoding of each value; what is unknown is skipped where it can be.
+"""The forms of RFC 9420 (2.1, 5.3, 7.2, 13): one encoding of each value, and the unknown skipped where it may be.
 
 Also the libraries' gaps that we close: lengths, points and encodings that they would take.
 """

@@ -152,6 +152,17 @@ def test_a_forged_own_message_by_someone_without_the_signature_key_is_not_authen
     refuse(victim, forger.private(content, leaf=victim.leaf), NotAuthentic)
 
 
+def test_a_public_message_in_this_devices_name_proves_nothing_unless_it_is_authentic(room: Room) -> None:
+    """Else anyone could make a device believe that another copy of its vault is at work."""
+    victim, insider, _ = room.members
+    forger = Forger(victim.group)
+    authentic = forger.sign(Proposal(REMOVE, 2), wire_format=PUBLIC_MESSAGE)
+    refuse(victim, forger.public(authentic, membership_tag=bytes(32)), NotAuthentic)
+    other = Forger(insider.group).sign(Proposal(REMOVE, 2), wire_format=PUBLIC_MESSAGE, leaf=victim.leaf)
+    refuse(victim, forger.public(other), NotAuthentic)
+    refuse(victim, forger.public(authentic), OwnMessage)
+
+
 # what the signature binds (6.1)
 
 

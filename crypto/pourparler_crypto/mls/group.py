@@ -322,8 +322,6 @@ class Group:
             leaf = state.tree.leaf(index)
             if leaf is None:
                 raise NotAuthentic("a message from a leaf that is blank")
-            if index == state.own_leaf:
-                raise OwnMessage("this device's own message")
             tbm = membership_input(content, state.context.raw)
             state.suite.check_mac(state.membership_key, tbm, public.membership_tag, "membership tag")
             verify = leaf.verify(state.suite)
@@ -338,6 +336,9 @@ class Group:
         else:
             raise Unsupported("external commits and proposals by newcomers are left out (docs/protocol.md)")
         verify(signature_input(content, state.context.raw), content.signature)
+        # Only now: anyone can write this leaf's number on a message.
+        if kind == MEMBER and index == state.own_leaf:
+            raise OwnMessage("a message of this leaf that this state has not sent")
         return content
 
     def _receive_proposal(
