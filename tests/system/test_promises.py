@@ -1,0 +1,124 @@
+"""The promises of the design, each by its name, as far as they are built (docs/threat-model.md says how far).
+
+The whole of each stands in the suites beside this one; here each is seen once, in the open.
+"""
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pourparler_clients.errors import Halted
+from pourparler_clients.examine import files_below, found, traces, vault_pages
+from pourparler_clients.testing import PASSPHRASE, House, Person, rewrite_pages
+from pourparler_crypto.errors import ProtocolError
+from pourparler_crypto.mls import Group
+
+SECRET = "Both villages may use the wells on alternate days."
+
+
+def records(person: Person) -> dict[str, bytes]:
+    return person.log.store.records()
+
+
+async def test_promise_1_content_nobody_but_the_channels_devices_can_read_anything(
+    house: House, data: Path
+) -> None:
+    ada, ben, eve = await house.room("ada", "ben", "eve")
+    before = Group.load(records(eve))
+    await eve.channel.leave()
+    await ben.sync()
+    await ada.say(SECRET)
+    await ben.sync()
+    assert ben.texts() == [SECRET]
+    sealed = ada.line.sealed[-1]
+    with pytest.raises(ProtocolError):  # who has left holds old keys, and they open nothing
+        before.decrypt(sealed)
+    assert not found(traces(SECRET), [sealed, *files_below(data)])
+
+
+async def test_promise_3_expiry_past_its_time_a_message_can_be_opened_nowhere(
+    house: House, data: Path, tmp_path: Path
+) -> None:
+    ada, ben = await house.room("ada", "ben")
+    await ada.say(SECRET, life=60)
+    await ben.sync()
+    sealed = ada.line.sealed[-1]
+    for person in (ada, ben):
+        assert found(traces(SECRET), vault_pages(person.copy(tmp_path / f"{person.name}-living"), PASSPHRASE))
+        person.clock.offset = 61
+        person.device.purge()
+        image = person.copy(tmp_path / f"{person.name}-later")
+        assert not found(traces(SECRET), vault_pages(image, PASSPHRASE))
+        # Not with the sealed bytes either, had somebody recorded them: the message's key is used up.
+        with pytest.raises(ProtocolError):
+            Group.load(records(person)).decrypt(sealed)
+
+
+async def test_promise_5_consent_nobody_enters_whom_no_member_has_seated(house: House) -> None:
+    """As far as it is built: every party's approval comes with the charter."""
+    ada, ben = await house.room("ada", "ben")
+    eve = await house.person("eve")
+    sides = ada.device.inviter(ada.channel), eve.device.invitee()
+    box = await sides[1].answer(await sides[0].invite(eve.device.card))
+    await sides[0].progress()
+    await sides[1].offer(box)
+    await sides[1].accept(box)
+    assert await sides[1].join(box) is None  # accepted by the newcomer, and by nobody else
+    await ben.sync()
+    assert {member.name for member in ben.log.members.values()} == {"ada", "ben"}
+
+
+async def test_promise_7_a_blind_service_holds_no_names_texts_or_membership(house: House, data: Path) -> None:
+    ada, ben = await house.room("ada-of-the-north", "ben-of-the-south", title="Two wells and a road")
+    await ada.say(SECRET)
+    await ben.say("We could live with that.")
+    await ada.sync()
+    words = (SECRET, "We could live with that.", "Two wells and a road", "ada-of-the-north", "ben-of-the-south")
+    people = [p.device.card.fingerprint for p in (ada, ben)] + [p.device.card.public[:32] for p in (ada, ben)]
+    members = [p.log.row.credential for p in (ada, ben)]
+    needles = {trace for word in words for trace in traces(word)} | set(people) | set(members)
+    for form in (bytes.hex, lambda value: base64.urlsafe_b64encode(value).decode()[:20]):
+        needles |= {form(value).encode() for value in [*people, *members]}
+    assert not found(needles, files_below(data))
+    assert found([ada.log.row.device], files_below(data))  # the search works: this number the service does hold
+    assert {len(sealed) for sealed in ada.line.sealed + ben.line.sealed} <= {1024, 4096, 16384, 65536}
+
+
+async def test_promise_8_nothing_lost_an_acknowledged_message_survives_both_sides_crashing(
+    house: House, tmp_path: Path
+) -> None:
+    ada, ben = await house.room("ada", "ben")
+    await ada.say(SECRET)
+    ben = await house.again(ben)
+    ada = await house.again(ada)
+    await ben.sync()
+    assert ben.texts() == ada.texts() == [SECRET]
+
+
+async def test_promise_8_an_old_copy_of_a_vault_notices_and_stops(house: House, tmp_path: Path) -> None:
+    ada, ben = await house.room("ada", "ben")
+    old = ada.copy(tmp_path / "old")
+    await ada.say(SECRET)
+    copy = Person.open(old, "ada")
+    house.people.append(copy)
+    with pytest.raises(Halted):
+        await copy.say("from the copy")
+    await ben.sync()
+    assert ben.texts() == [SECRET]
+
+
+async def test_a_service_that_lies_about_the_course_of_events_is_noticed(house: House) -> None:
+    ada, ben = await house.room("ada", "ben")
+
+    def later(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [{**entry, "received_at": entry["received_at"] + 1} for entry in entries if json.dumps(entry)]
+
+    ben.line.rewrite = rewrite_pages(later)
+    await ada.channel.refresh_keys()
+    await ben.sync()
+    ben.line.rewrite = None
+    await ada.say(SECRET)
+    assert [happening.kind for happening in await ben.sync()] == ["alarm", "said"]
