@@ -146,7 +146,7 @@ class Channel:
                     passing = isinstance(error, Refused) and error.problem in _PASSING
                     if error is not None and not isinstance(error, Unreachable) and not passing:
                         raise error
-                    if self.log.row.state not in (State.OPEN, State.ALARM):
+                    if not self._reads():
                         return
                     await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 -- jitter, not a secret
                     pause = min(pause * 2, RECONNECT[1])
@@ -160,13 +160,13 @@ class Channel:
     async def _pump(self) -> None:
         async with self._turn:
             await self._sync()
-        if self.log.row.state not in (State.OPEN, State.ALARM):
+        if not self._reads():
             return
         async for entry in self._api.stream(self.id, self.log.row.cursor):
             async with self._turn:
                 self._tell(self.log.fold([entry]))
                 await self._finish_if_ended()
-                if self.log.row.state not in (State.OPEN, State.ALARM):
+                if not self._reads():
                     return
 
     def _tell(self, happened: list[Happening]) -> None:
@@ -191,9 +191,9 @@ class Channel:
 
     async def _pull(self) -> None:
         changed = 0
-        if not self._checked and self.log.row.state in (State.OPEN, State.ALARM):
+        if not self._checked and self._reads():
             await self._check_service()
-        while self.log.row.state in (State.OPEN, State.ALARM):
+        while self._reads():
             row = self.log.row  # a failed step would have read it anew
             page = await self._api.entries(self.id, row.cursor)
             if page.incarnation != row.incarnation:
@@ -206,13 +206,16 @@ class Channel:
             else:
                 before = row.cursor
                 self._tell(self.log.fold(page.entries))
-                if page.entries and self.log.row.cursor == before and self.log.row.state is not State.HALTED:
+                if page.entries and self.log.row.cursor == before and self._reads():
                     raise Refused(_CONTRADICTION)
                 if not page.entries:
                     # Entries at the end may have ended before this device saw them.
                     self.log.skip_to(page.head)
                     break
         await self._finish_if_ended()
+
+    def _reads(self) -> bool:
+        return self.log.row.state in (State.OPEN, State.ALARM)
 
     async def _check_service(self) -> None:
         """Once a connection: is this vault the newest copy, and has the service kept what it accepted?"""

@@ -4,14 +4,19 @@ Nothing here stands in for the real part: vaults are files, services are process
 between a device and its service, its clock, and the moment at which it dies are in the test's hands.
 """
 
+import io
 import itertools
 import json
+import os
 import shutil
+import subprocess
+import sys
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import httpx
 
@@ -384,3 +389,119 @@ async def until(act: Callable[[], Awaitable[bool]], patience: int = 200) -> None
         if await act():
             return
     raise AssertionError("it did not come true")
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command of `pourparler` that ran to its end in a process of its own."""
+
+    status: int
+    out: str
+    errors: str
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """What `--json` printed: one object a line."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+def pourparler(
+    *arguments: str | Path,
+    passphrase: str | bytes | None = None,
+    text: bytes = b"",
+    environment: dict[str, str] | None = None,
+) -> Done:
+    """Runs one command. The passphrase goes through a pipe, as the program wants it."""
+    extra: list[str] = []
+    descriptors: tuple[int, ...] = ()
+    if passphrase is not None:
+        reading, writing = os.pipe()
+        data = passphrase if isinstance(passphrase, bytes) else passphrase.encode()
+        os.write(writing, data + b"\n")
+        os.close(writing)
+        extra, descriptors = ["--passphrase-fd", str(reading)], (reading,)
+    try:
+        done = subprocess.run(  # noqa: S603 -- our own program, arguments made here
+            [sys.executable, "-m", "pourparler_clients.cli", *map(str, arguments), *extra],
+            input=text,
+            capture_output=True,
+            timeout=120,
+            pass_fds=descriptors,
+            env={**os.environ, **(environment or {})},
+            check=False,
+        )
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+    return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+class Commands:
+    """Runs many commands soon: each is a process of its own, forked from one that has loaded the program."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._numbers = itertools.count()
+        self._server = subprocess.Popen(
+            [sys.executable, "-c", "from pourparler_clients.testing import serve_commands; serve_commands()"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def __call__(self, *arguments: str | Path, passphrase: str | bytes | None = None, text: bytes = b"") -> Done:
+        """As `pourparler`."""
+        place = self._root / f"command-{next(self._numbers)}"
+        place.mkdir()
+        (place / "in").write_bytes(text)
+        if passphrase is not None:
+            (place / "passphrase").write_bytes(
+                (passphrase if isinstance(passphrase, bytes) else passphrase.encode()) + b"\n"
+            )
+        if self._server.stdin is None or self._server.stdout is None:
+            raise RuntimeError("this cannot be")
+        self._server.stdin.write(json.dumps({"place": str(place), "arguments": [*map(str, arguments)]}) + "\n")
+        self._server.stdin.flush()
+        status = int(self._server.stdout.readline())
+        return Done(status, (place / "out").read_bytes().decode(), (place / "errors").read_bytes().decode())
+
+    def close(self) -> None:
+        """Ends the process that has loaded the program."""
+        self._server.communicate()
+
+
+def serve_commands() -> None:
+    """What the process of `Commands` does: a fork for each line of input."""
+    from .cli import main  # noqa: PLC0415 -- the command line does not need this module
+
+    for line in sys.stdin:
+        job = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            _become(Path(job["place"]), job["arguments"], main)
+        _, status = os.waitpid(child, 0)
+        sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
+        sys.stdout.flush()
+
+
+def _become(place: Path, arguments: list[str], main: Callable[[list[str]], int]) -> NoReturn:
+    status = 1
+    try:
+        os.dup2(os.open(place / "in", os.O_RDONLY), 0)
+        os.dup2(os.open(place / "out", os.O_WRONLY | os.O_CREAT), 1)
+        os.dup2(os.open(place / "errors", os.O_WRONLY | os.O_CREAT), 2)
+        sys.stdin = io.TextIOWrapper(io.FileIO(0, closefd=False))
+        sys.stdout = io.TextIOWrapper(io.FileIO(1, "w", closefd=False))
+        sys.stderr = io.TextIOWrapper(io.FileIO(2, "w", closefd=False))
+        if (place / "passphrase").exists():
+            descriptor = os.open(place / "passphrase", os.O_RDONLY)
+            arguments = [*arguments, "--passphrase-fd", str(descriptor)]
+        status = main(arguments)
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)

@@ -58,6 +58,7 @@ class Vault:
         self._db = dbapi2.connect(str(directory / DATABASE_NAME), isolation_level=None)
         self._in_transaction = False
         try:
+            self._db.execute("PRAGMA cipher_log_level = NONE")  # it would write on the person's screen
             self._db.execute(f"PRAGMA key = \"x'{file_key.hex()}'\"")
             self._prepare()
         except dbapi2.DatabaseError:
