@@ -35,9 +35,6 @@ class Caps:
     )
     devices_a_channel: int = _cap(128, 1, 1024, "devices", "fan-out: each entry goes to each of them")
     boxes_a_device: int = _cap(16, 1, 1024, "boxes", "invitations one device may have open at a time")
-    entries_a_channel: int = _cap(
-        1_000_000, 16, limits.MAX_SEQ, "living entries", "one channel must not fill the disk for all"
-    )
     slow_reader: int = _cap(30, 1, 3600, "seconds", "a reader that takes nothing for so long is cut off")
     requests_burst: int = _cap(1000, 1, 10**9, "requests", "a client that folds a long absence sends many at once")
     requests_rate: int = _cap(

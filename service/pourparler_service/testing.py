@@ -42,10 +42,21 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-c", _RUN, *arguments]
 
 
+def environment(**changes: str) -> dict[str, str]:
+    """For child processes: they may keep compiled modules, which halves the time that each takes to start."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, **changes}
+
+
 def make_grant(data: Path, *options: str) -> bytes:
     """A new grant, made by the real command. `grants.issue` does the same within this process, and sooner."""
     told = subprocess.run(  # noqa: S603 - our own command
-        command("grant", "--data", str(data), *options), check=True, capture_output=True, text=True, timeout=60
+        command("grant", "--data", str(data), *options),
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=environment(),
     )
     grant = unpad(told.stdout.strip(), limits.TOKEN_BYTES)
     if grant is None:
@@ -56,14 +67,14 @@ def make_grant(data: Path, *options: str) -> bytes:
 class ServerProcess:
     """`pourparler serve` over `data`, ready when this returns."""
 
-    def __init__(self, data: Path, *options: str, environment: dict[str, str] | None = None) -> None:
+    def __init__(self, data: Path, *options: str, variables: dict[str, str] | None = None) -> None:
         self.data = data
         self.process = subprocess.Popen(  # noqa: S603 - our own command
             command("serve", "--data", str(data), "--port", "0", *options),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, **(environment or {})},
+            env=environment(**variables or {}),
         )
         line = self.process.stdout.readline() if self.process.stdout else ""
         if not line.startswith(READY):

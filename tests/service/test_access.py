@@ -11,6 +11,7 @@ import pytest
 
 from pourparler_policies import limits, wire
 from pourparler_policies.wire import Route
+from pourparler_service.caps import Caps
 from pourparler_service.grants import issue
 from pourparler_service.settings import Settings
 from pourparler_service.testing import (
@@ -22,7 +23,6 @@ from pourparler_service.testing import (
     found_channel,
     make_grant,
     problem,
-    running,
     threaded,
 )
 
@@ -186,10 +186,8 @@ def test_only_a_day_is_kept_of_a_devices_last_use(client: httpx.Client, data: Pa
 
 def test_a_device_that_asks_too_fast_is_slowed_and_the_others_are_not(tmp_path: Path) -> None:
 
-    with (
-        running(tmp_path, "--requests-burst", "20", "--requests-rate", "1") as server,
-        httpx.Client(base_url=server.url, timeout=20) as client,
-    ):
+    slow = Settings(tmp_path, caps=Caps(requests_burst=20, requests_rate=1))
+    with threaded(slow) as url, httpx.Client(base_url=url, timeout=20) as client:
         busy, calm = found_channel(client, tmp_path, 2)
         answers = [busy.page(client) for _ in range(30)]
         assert {200, 429} == {answer.status_code for answer in answers}

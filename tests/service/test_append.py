@@ -10,6 +10,8 @@ import pytest
 
 from pourparler_policies import limits, wire
 from pourparler_policies.wire import Route
+from pourparler_service.caps import Caps
+from pourparler_service.settings import Settings
 from pourparler_service.testing import (
     ServerProcess,
     TestDevice,
@@ -17,8 +19,8 @@ from pourparler_service.testing import (
     body,
     found_channel,
     problem,
-    running,
     seat,
+    threaded,
 )
 
 
@@ -322,17 +324,8 @@ def test_everything_holds_after_a_restart(tmp_path: Path) -> None:
 
 
 def test_the_caps_bind(tmp_path: Path) -> None:
-    caps = (
-        "--longest-life",
-        "7200",
-        "--largest-entry",
-        "4096",
-        "--devices-a-channel",
-        "2",
-        "--longest-absence",
-        "900000",
-    )
-    with running(tmp_path, *caps) as server, httpx.Client(base_url=server.url, timeout=20) as client:
+    caps = Caps(longest_life=7200, largest_entry=4096, devices_a_channel=2)
+    with threaded(Settings(tmp_path, caps=caps)) as url, httpx.Client(base_url=url, timeout=20) as client:
         author, _ = found_channel(client, tmp_path, 2)
         assert problem(author.send(client, life=7201)) == "over-cap"
         assert problem(author.send(client, life=10, sealed=bytes(16 * 1024))) == "over-cap"

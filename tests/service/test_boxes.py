@@ -9,7 +9,9 @@ import pytest
 
 from pourparler_policies import limits, wire
 from pourparler_policies.wire import Route
-from pourparler_service.testing import TestDevice, b64, bearer, body, found_channel, problem, running
+from pourparler_service.caps import Caps
+from pourparler_service.settings import Settings
+from pourparler_service.testing import TestDevice, b64, bearer, body, found_channel, problem, threaded
 
 SEALED = bytes(1024)
 
@@ -126,8 +128,8 @@ def test_a_box_outlives_the_device_that_opened_it(client: httpx.Client, data: Pa
 
 
 def test_the_caps_bind_boxes(tmp_path: Path) -> None:
-    caps = ("--boxes-a-device", "2", "--longest-box-life", "100", "--largest-entry", "4096")
-    with running(tmp_path, *caps) as server, httpx.Client(base_url=server.url, timeout=20) as client:
+    caps = Caps(boxes_a_device=2, longest_box_life=100, largest_entry=4096)
+    with threaded(Settings(tmp_path, caps=caps)) as url, httpx.Client(base_url=url, timeout=20) as client:
         (device,) = found_channel(client, tmp_path)
         assert problem(Box(client, life=101).open(device)) == "over-cap"
         boxes = [Box(client) for _ in range(3)]

@@ -1,6 +1,5 @@
 """The commands, the data directory, restored backups, and what a stolen disk or log shows."""
 
-import os
 import shutil
 import signal
 import sqlite3
@@ -16,19 +15,19 @@ from sqlmodel import SQLModel
 
 from pourparler_policies.wire import Route
 from pourparler_service import database, tables
-from pourparler_service.testing import ServerProcess, command, found_channel, make_grant, running
+from pourparler_service.testing import ServerProcess, command, environment, found_channel, make_grant, running
 
 assert tables  # it registers the tables
 
 
-def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command(*arguments),
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
-        env={**os.environ, **environment},
+        env=environment(**variables),
     )
 
 
@@ -76,7 +75,7 @@ def test_caps_may_stand_in_the_environment_and_the_option_wins(tmp_path: Path) -
         tmp_path,
         "--longest-life",
         "500",
-        environment={"POURPARLER_LONGEST_LIFE": "400", "POURPARLER_LARGEST_ENTRY": "4096"},
+        variables={"POURPARLER_LONGEST_LIFE": "400", "POURPARLER_LARGEST_ENTRY": "4096"},
     )
     caps = httpx.get(server.url + Route.SERVICE).json()["caps"]
     assert (caps["longest_life"], caps["largest_entry"]) == (500, 4096)
