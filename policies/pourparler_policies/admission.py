@@ -88,8 +88,10 @@ def judge(commit: Commit, roster: Roster) -> dict[bytes, Member]:
         raise Void("a commit explains only whom it seats")
     if not commit.added and commit.events:
         raise Void("somebody is named who is not added")
+    # A commit's own path updates without a proposal; the other two are judged by what they do, named or not.
+    does = {"add": bool(commit.added or commit.events), "remove": bool(commit.removed), "update": True}
     for proposal, rule in TABLE.items():
-        if proposal in commit.proposals or proposal == "update":
+        if proposal in commit.proposals or does[proposal]:
             rule(commit, roster)
     after = {credential: member for credential, member in roster.items() if credential not in commit.removed}
     for event in commit.events:

@@ -1,0 +1,214 @@
+"""What members say to each other: parsed with limits; void when malformed, a halt when unknown."""
+
+import json
+import unicodedata
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pourparler_policies import payload
+from pourparler_policies.errors import Misuse, Unknown, Void
+from pourparler_policies.limits import BUCKETS, MAX_LIFE
+from pourparler_policies.payload import (
+    MAX_ENVELOPE,
+    MAX_EVENTS,
+    MAX_NAME,
+    MAX_TEXT,
+    Closed,
+    Envelope,
+    Event,
+    Leaving,
+    Said,
+    Seated,
+    check_name,
+    check_text,
+    decode,
+    decode_application,
+    encode,
+)
+
+SAID = Said(id=b"i" * 16, text="hello", life=60)
+SEATED = Seated(credential=b"c" * 16, device=b"d" * 16, name="Dan", fingerprint=b"f" * 32)
+
+EVENTS: st.SearchStrategy[Event] = st.one_of(
+    st.builds(
+        Said,
+        id=st.binary(min_size=16, max_size=16),
+        text=st.text(min_size=1, max_size=50),
+        life=st.integers(1, MAX_LIFE),
+    ),
+    st.builds(
+        Seated,
+        credential=st.binary(min_size=16, max_size=16),
+        device=st.binary(min_size=16, max_size=16),
+        name=st.text(max_size=20),
+        fingerprint=st.binary(min_size=32, max_size=32),
+    ),
+    st.just(Leaving()),
+    st.just(Closed()),
+)
+
+
+def envelope(*events: Event) -> Envelope:
+    return Envelope(seq=7, chain=b"h" * 32, events=list(events))
+
+
+def changed(**changes: Any) -> bytes:
+    return json.dumps({**json.loads(encode(envelope(SAID))), **changes}).encode()
+
+
+def event(**changes: Any) -> bytes:
+    return changed(events=[{**json.loads(SAID.model_dump_json()), **changes}])
+
+
+@given(st.integers(0, 2**53 - 1), st.binary(min_size=32, max_size=32), st.lists(EVENTS, max_size=4))
+def test_what_was_encoded_is_decoded_alike(seq: int, chain: bytes, events: list[Event]) -> None:
+    one = Envelope(seq=seq, chain=chain, events=events)
+    assert decode(encode(one)) == one
+    assert encode(decode(encode(one))) == encode(one)
+    assert one.procedure == any(not isinstance(event, Said) for event in events)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        event(type="sounding"),
+        event(type="Said"),
+        event(type=""),
+        changed(v=2),
+        changed(v=0),
+        changed(events=[json.loads(SAID.model_dump_json()), {"type": "new", "anything": 1}]),
+    ],
+)
+def test_an_event_or_version_of_another_release_halts_and_is_never_skipped(data: bytes) -> None:
+    with pytest.raises(Unknown):
+        decode(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"hello",
+        b"\xff\xfe",
+        b"[]",
+        b"{}",
+        b"null",
+        b"[" * 100_000,
+        encode(envelope(SAID))[:-1],
+        encode(envelope(SAID)) + b"x",
+        changed(more=1),
+        changed(v="1"),
+        changed(v=None),
+        changed(seq=-1),
+        changed(seq=2**53),
+        changed(seq=1.5),
+        changed(seq="7"),
+        changed(chain="AAAA"),
+        changed(chain=7),
+        changed(events=[SAID.model_dump(mode="json")] * (MAX_EVENTS + 1)),
+        event(text=""),
+        event(text=7),
+        event(life=0),
+        event(life=MAX_LIFE + 1),
+        event(life="60"),
+        event(id="AAAA"),
+        event(more=1),
+        changed(events=[{}]),
+        changed(events=[{"text": "no type"}]),
+        b" " * (MAX_ENVELOPE + 1),
+    ],
+)
+def test_what_is_no_envelope_is_void(data: bytes) -> None:
+    with pytest.raises(Void):
+        decode(data)
+
+
+@given(st.binary(max_size=300))
+def test_no_bytes_raise_anything_else(data: bytes) -> None:
+    try:
+        decode(data)
+    except (Void, Unknown):
+        return
+    pytest.fail("random bytes are an envelope")
+
+
+@given(st.data())
+def test_no_alteration_of_an_envelope_raises_anything_else(data: st.DataObject) -> None:
+    good = bytearray(encode(envelope(SAID, SEATED)))
+    place = data.draw(st.integers(0, len(good) - 1))
+    good[place] = data.draw(st.integers(0, 255))
+    try:
+        decode(bytes(good))
+    except (Void, Unknown):
+        return
+
+
+def test_an_application_entry_holds_exactly_one_event_of_its_own_kind() -> None:
+    for good in (SAID, Leaving(), Closed()):
+        assert decode_application(encode(envelope(good))).events == [good]
+    for bad in ([], [SAID, SAID], [SEATED], [SAID, Leaving()]):
+        with pytest.raises(Void):
+            decode_application(encode(envelope(*bad)))
+
+
+def test_only_messages_are_outside_the_procedure() -> None:
+    assert [envelope(one).procedure for one in (SAID, SEATED, Leaving(), Closed())] == [False, True, True, True]
+    assert {one.model_fields["type"].default for one in (Said, Seated, Leaving, Closed)} == payload.TYPES
+
+
+def test_the_longest_message_fits_the_bucket_that_it_is_meant_for() -> None:
+    text = check_text("\x01" * MAX_TEXT)
+    size = len(encode(envelope(Said(id=b"i" * 16, text="x" * MAX_TEXT, life=60))))
+    assert size < BUCKETS[3] - 1024
+    # JSON writes a control character in six bytes: the worst text still fits an entry
+    assert len(encode(envelope(Said(id=b"i" * 16, text=text, life=60)))) <= min(MAX_ENVELOPE, BUCKETS[-1] - 1024)
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n\t ", "\u2003"])
+def test_empty_text_is_refused(text: str) -> None:
+    with pytest.raises(Misuse, match="empty"):
+        check_text(text)
+
+
+def test_text_is_counted_in_bytes_and_refused_beyond_the_limit() -> None:
+    assert check_text("é" * (MAX_TEXT // 2)) == "é" * (MAX_TEXT // 2)
+    with pytest.raises(Misuse, match=str(MAX_TEXT)):
+        check_text("é" * (MAX_TEXT // 2) + "x")
+    with pytest.raises(Misuse, match="not text"):
+        check_text("half a character: \ud800")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Ada", "  Ada  ", "Анна", "أمل", "می‌خواهم", "ශ්‍රී", "李", "O’Neill-García", "x" * MAX_NAME, "é"],
+)
+def test_names_of_any_script_are_allowed_and_canonical(name: str) -> None:
+    canonical = check_name(name)
+    assert check_name(canonical) == canonical == unicodedata.normalize("NFC", canonical)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("", "  ", "x" * (MAX_NAME + 1), "a\nb", "a\tb", "a\x1b[2Jb", "a\x00b", "a\x7fb", "a\x9bb", "a\u2028b"),
+        *("a\u202eb", "a\u2066b", "a\u200eb", "a\u200fb", "a\u061cb", "a\ufeffb", "a\u200bb", "a\ue000b"),
+        *("a\ud800b", "a\U000e0041b", "a\u00adb", "a\u2029b"),
+    ],
+)
+def test_names_with_characters_that_readers_cannot_see_are_refused(name: str) -> None:
+    with pytest.raises(Misuse):
+        check_name(name)
+
+
+@given(st.text(max_size=80))
+def test_a_name_that_passes_is_canonical_and_one_line(name: str) -> None:
+    try:
+        canonical = check_name(name)
+    except Misuse:
+        return
+    assert check_name(canonical) == canonical
+    assert len(canonical.splitlines()) == 1
+    assert not {unicodedata.category(char) for char in canonical} & {"Cc", "Cs", "Co", "Zl", "Zp"}
