@@ -38,7 +38,7 @@ class Caps:
     slow_reader: int = _cap(30, 1, 3600, "seconds", "a reader that takes nothing for so long is cut off")
     requests_burst: int = _cap(1000, 1, 10**9, "requests", "a client that folds a long absence sends many at once")
     requests_rate: int = _cap(
-        50, 1, 10**9, "requests a second", "far above any person, below what starves the rest"
+        100, 1, 10**9, "requests a second", "far above any person, below what starves the rest"
     )
     handshake_burst: int = _cap(
         limits.HANDSHAKE_BURST, 1, limits.HANDSHAKE_BURST, "handshakes", "six devices can be seated at once"
