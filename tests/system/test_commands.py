@@ -1,0 +1,304 @@
+"""The command line against a real service: real processes, real vaults, and nothing lost when one is killed."""
+
+import argparse
+import json
+import os
+import random
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pourparler_clients.cli import build_parser
+from pourparler_clients.demo.processes import Process
+from pourparler_clients.device import Device
+from pourparler_clients.testing import CHEAP, PASSPHRASE, Commands, Done, pourparler
+from pourparler_clients.vault import Vault
+from pourparler_service.grants import issue
+from pourparler_service.testing import ServerProcess, wire_text
+
+SEED = int(os.environ.get("POURPARLER_SEED", "0")) or random.SystemRandom().randrange(2**32)
+ROUNDS = 12
+
+
+class Desk:
+    """Vaults and commands of some people at one service."""
+
+    def __init__(self, commands: Commands, server: ServerProcess, root: Path) -> None:
+        self.commands, self.server, self.root = commands, server, root
+        self.grants = 0
+
+    def vault(self, name: str) -> Path:
+        return self.root / f"vault-{name}"
+
+    def make(self, *names: str) -> None:
+        for name in names:
+            Device.create(self.vault(name), PASSPHRASE, name, CHEAP).vault.close()
+
+    def run(self, name: str, *arguments: str | Path, text: bytes = b"") -> Done:
+        return self.commands(*arguments, "--vault", self.vault(name), passphrase=PASSPHRASE, text=text)
+
+    def ok(self, name: str, *arguments: str | Path, text: bytes = b"") -> Done:
+        done = self.run(name, *arguments, text=text)
+        assert done.status == 0, done
+        assert "Traceback" not in done.errors
+        return done
+
+    def open(self, name: str, *options: str) -> None:
+        grant = wire_text(issue(self.server.data)[0]).encode()
+        self.ok(name, "open", "--service", self.server.url, "--title", "Two wells", *options, text=grant)
+
+    def seat(self, inviter: str, name: str) -> None:
+        card = self.root / f"{name}.card"
+        invitation = self.root / f"{name}.invitation"
+        self.ok(name, "card", "show", "--out", card, "--json")
+        waiting = Process(
+            [
+                *("invite", str(card), "--vault", str(self.vault(inviter))),
+                *("--out", str(invitation), "--wait", "1m", "--json"),
+            ],
+            PASSPHRASE,
+        )
+        waiting.event(name=name)
+        self.ok(name, "join", invitation, "--accept", "--json")
+        waiting.event(step="seated")
+        waiting.end_of_input()
+
+    def talk(self, name: str) -> Process:
+        process = Process(["talk", "--vault", str(self.vault(name)), "--json"], PASSPHRASE)
+        process.event(event="ready")
+        return process
+
+    def read(self, name: str) -> list[str]:
+        return [record["text"] for record in self.ok(name, "read", "--json").records if record["event"] == "said"]
+
+
+@pytest.fixture(scope="module")
+def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
+    commands = Commands(tmp_path_factory.mktemp("commands"))
+    yield commands
+    commands.close()
+
+
+@pytest.fixture
+def desk(commands: Commands, server: ServerProcess, tmp_path: Path) -> Desk:
+    return Desk(commands, server, tmp_path)
+
+
+@pytest.mark.slow
+def test_every_command_answers_people_and_programs(desk: Desk) -> None:
+    assert (
+        pourparler(
+            *("card", "new", "--name", "ada", "--vault", desk.vault("ada"), "--json"), passphrase=PASSPHRASE
+        )
+        .records[0]["card"]
+        .startswith("pourparler-card:")
+    )
+    desk.make("ben")
+    desk.open("ada", "--life", "1h", "--json")
+    desk.seat("ada", "ben")
+    assert desk.ok("ada", "say", text=b"Guten Morgen.\n").out == "Said.\n"
+    assert desk.ok("ben", "say", "--json", "--life", "30m", text=b"Bonjour").records == [{"said": True}]
+    said = desk.ok("ada", "read", "--json").records
+    assert [(one["name"], one["own"], one["text"]) for one in said] == [
+        ("ada", True, "Guten Morgen."),
+        ("ben", False, "Bonjour"),
+    ]
+    assert said[1]["expires_at"] - said[1]["received_at"] == 1800
+    people = desk.ok("ben", "read").out
+    assert "ada: Guten Morgen." in people
+    assert "you: Bonjour" in people
+    (who,), (also,) = desk.ok("ada", "who", "--json").records, desk.ok("ben", "who", "--json").records
+    assert who["channel_digits"] == also["channel_digits"]
+    assert [m["name"] for m in who["members"]] == ["ada", "ben"]
+    assert desk.ok("ben", "channels", "--json").records[0]["members"] == ["ada", "ben"]
+    card = json.loads(desk.ok("ben", "card", "show", "--json").out)
+    check = desk.commands("card", "check", "-", "--json", text=card["card"].encode())
+    assert check.records[0]["check_digits"] == card["check_digits"] == who["members"][1]["check_digits"]
+    assert desk.run("ben", "resume", "--yes").status == 2
+    assert desk.run("ben", "leave").errors == "pourparler: nothing was done\n"
+    assert desk.ok("ben", "leave", "--yes", "--json").records == [{"state": "removed"}]
+    assert desk.run("ben", "say", text=b"too late").status == 2
+    desk.ok("ada", "say", text=b"alone now")
+    assert [m["name"] for m in desk.ok("ada", "who", "--json").records[0]["members"]] == ["ada"]
+    assert desk.ok("ada", "close", "--yes", "--json").records == [{"state": "closed"}]
+    assert desk.ok("ada", "channels", "--json").records == []
+
+
+def test_bad_words_get_one_sentence_and_nothing_is_sent(desk: Desk) -> None:
+    desk.make("ada")
+    desk.open("ada")
+    cases = [
+        (b"\xff\xfe", "not UTF-8"),
+        (b"", "empty"),
+        (b" \n", "empty"),
+        (b"x" * 50_000, "50000 bytes"),
+        (b"x" * 600_000, "longer than any message"),
+    ]
+    for text, sentence in cases:
+        done = desk.run("ada", "say", text=text)
+        assert done.status == 2
+        assert sentence in done.errors
+        assert len(done.errors.splitlines()) == 1
+    assert desk.run("ada", "say", "--life", "30d", text=b"hello").status == 2
+    assert desk.run("ada", "say", "--channel", "nonsense", text=b"hello").status == 2
+    assert desk.run("ada", "say", "--channel", "9" * 5000, text=b"hello").status == 2
+    assert desk.read("ada") == []
+
+
+def test_bad_lines_to_talk_are_answered_one_by_one_and_the_talk_goes_on(desk: Desk) -> None:
+    desk.make("ada")
+    desk.open("ada")
+    lines = [
+        b"not an object",
+        b'{"say": 7}',
+        b'{"other": "x"}',
+        b"[" * 100_000,
+        b"\xff\xfe",
+        b'{"say": "\\ud800"}',
+        json.dumps({"say": "x" * 50_000}).encode(),
+        b'{"say": "' + b"y" * 2_000_000 + b'"}',
+        b"",
+        json.dumps({"say": "good"}).encode(),
+    ]
+    done = desk.run("ada", "talk", "--json", text=b"\n".join(lines) + b"\n")
+    assert done.status == 0, done
+    assert "Traceback" not in done.errors
+    kinds = [record["event"] for record in done.records]
+    assert kinds.count("error") == 8
+    assert desk.read("ada") == ["good"]
+
+
+def test_service_down_keeps_the_message_and_sends_it_later(desk: Desk, tmp_path: Path) -> None:
+    with_service = ServerProcess(tmp_path / "data")
+    try:
+        desk.server = with_service
+        desk.make("ada")
+        desk.open("ada")
+        with_service.stop()
+        done = desk.run("ada", "say", text=b"for later")
+        assert done.status == 1
+        assert "waits in the vault" in done.out
+        assert desk.run("ada", "who").status == 2
+        again = ServerProcess(with_service.data, "--port", with_service.url.rpartition(":")[2])
+        try:
+            assert desk.read("ada") == ["for later"]
+            assert desk.read("ada") == ["for later"]
+        finally:
+            again.stop()
+    finally:
+        if with_service.process.poll() is None:
+            with_service.stop()
+
+
+def test_controls_and_direction_marks_are_shown_harmlessly(desk: Desk) -> None:
+    desk.make("ada")
+    desk.open("ada")
+    evil = "start \x1b[2J\x07\x9b31m \u202eesrever\u2066 \r\x00 end\nsecond line"
+    desk.ok("ada", "say", text=evil.encode())
+    shown = desk.ok("ada", "read").out
+    assert not set(shown) & set("\x1b\x07\x9b\u202e\u2066\r\x00")
+    assert "\\u202e" in shown
+    assert "end\n    second line" in shown
+    (record,) = desk.ok("ada", "read", "--json").records
+    assert record["text"] == evil
+    raw = desk.ok("ada", "read", "--json").out
+    assert "\x1b" not in raw
+
+
+def test_no_option_takes_a_secret_and_no_process_shows_one(desk: Desk) -> None:
+    def options(parser: argparse.ArgumentParser) -> Iterator[str]:
+        for action in parser._actions:
+            yield action.dest
+            if isinstance(action, argparse._SubParsersAction):
+                for sub in action.choices.values():
+                    yield from options(sub)
+
+    secret = {
+        name for name in options(build_parser()) if any(w in name for w in ("pass", "grant", "token", "key"))
+    }
+    assert secret == {"passphrase_fd", "grant_file"}
+    desk.make("ada")
+    desk.open("ada")
+    talk = desk.talk("ada")
+    for place in ("cmdline", "environ"):
+        assert PASSPHRASE.encode() not in Path(f"/proc/{talk.pid}/{place}").read_bytes()
+    talk.end_of_input()
+
+
+def drafts(vault: Path) -> list[str]:
+    """Texts that wait in a vault which nobody has open."""
+    opened = Vault.open(vault, PASSPHRASE)
+    rows = opened.rows("SELECT event FROM draft ORDER BY number")
+    opened.close()
+    return [json.loads(event)["text"] for (event,) in rows if event]
+
+
+@pytest.mark.slow
+def test_killing_talk_at_any_time_loses_and_doubles_nothing(desk: Desk) -> None:
+    print(f"POURPARLER_SEED={SEED}")
+    chosen = random.Random(SEED)
+    desk.make("ada", "ben")
+    desk.open("ada")
+    desk.seat("ada", "ben")
+    talks = {name: desk.talk(name) for name in ("ada", "ben")}
+    begun: list[str] = []  # every text that was handed to a process
+    saved: list[str] = []  # those that a vault had taken
+    for number in range(ROUNDS):
+        victim, other = chosen.sample(("ada", "ben"), 2)
+        for count in range(4):
+            for name in (victim, other):
+                text = f"{name} {number} {count}"
+                begun.append(text)
+                talks[name].write(json.dumps({"say": text}))
+        time.sleep(chosen.uniform(0, 0.15))
+        os.kill(talks[victim].pid, signal.SIGKILL)
+        talks[victim].stop()
+        saved += drafts(desk.vault(victim))
+        talks[victim] = desk.talk(victim)
+    for name, talk in talks.items():
+        talk.write(json.dumps({"say": f"{name} last"}))
+        talk.event(event="said", text=f"{name} last", own=True)
+    for talk in talks.values():
+        talk.stop()
+    texts = desk.read("ada")
+    assert texts == desk.read("ben")
+    assert len(texts) == len(set(texts))
+    assert set(saved) <= set(texts) <= {*begun, "ada last", "ben last"}
+    for name in ("ada", "ben"):
+        mine = [text for text in texts if text.startswith(name)]
+        order = [text for text in [*begun, f"{name} last"] if text in mine]
+        assert mine == order
+    assert len(texts) > ROUNDS, "nothing was said before the processes were killed: nothing was tested"
+    assert drafts(desk.vault("ada")) == drafts(desk.vault("ben")) == []
+
+
+@pytest.mark.slow
+def test_demonstration_keeps_what_it_was_asked_to_keep_and_nothing_of_what_was_said(tmp_path: Path) -> None:
+    text = tmp_path / "text"
+    paragraphs = ["Το πηγάδι ανήκει στο χωριό.", "The second well.\nOn two lines.", "第三口井。"]
+    text.write_text("\n\n\n".join(paragraphs) + "\n", encoding="utf-8")
+    kept = tmp_path / "kept"
+    before = set(Path("/proc").glob("[0-9]*"))
+    done = pourparler("demo", "--text", text, "--keep", kept, environment={"TMPDIR": str(tmp_path / "tmp")})
+    assert done.status == 0, done
+    assert "Nothing of what was said is left." in done.out
+    assert {path.name for path in kept.iterdir()} >= {"server", "passphrases.txt", "vault-cedar", "vault-heron"}
+    for path in kept.rglob("*"):
+        if path.is_file():
+            data = path.read_bytes()
+            assert not any(paragraph.encode() in data for paragraph in paragraphs)
+    for line in (kept / "passphrases.txt").read_text().splitlines():
+        name, _, passphrase = line.partition(": ")
+        Vault.open(kept / f"vault-{name.lower()}", passphrase).close()
+    left = {path for path in set(Path("/proc").glob("[0-9]*")) - before if _runs_in(path, kept)}
+    assert left == set()
+
+
+def _runs_in(process: Path, directory: Path) -> bool:
+    try:
+        return str(directory).encode() in (process / "cmdline").read_bytes()
+    except OSError:
+        return False
