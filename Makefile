@@ -13,7 +13,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Pourparler needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3"; exit 1; }
 	@if command -v uv >/dev/null 2>&1; then \
 	  uv venv --quiet --allow-existing --python $(PYTHON) $(VENV) && \
-	  uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock && \
+	  uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock && \
 	  uv pip install --quiet --python $(BIN)/python --no-deps -e . ; \
 	else \
 	  $(PYTHON) -m venv $(VENV) && \
@@ -26,10 +26,10 @@ demo: $(STAMP)  ## the main job: three devices talk off the record through a bli
 	@$(BIN)/pourparler demo $(ARGS)
 
 test: $(STAMP)  ## every test
-	$(BIN)/python -m pytest -q $(ARGS)
+	$(BIN)/python -m pytest -q -n auto --dist worksteal $(ARGS)
 
 test-fast: $(STAMP)  ## without the tests that take longer than ten seconds
-	$(BIN)/python -m pytest -q -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -q -n auto --dist worksteal -m "not slow" $(ARGS)
 
 lint: $(STAMP)  ## ruff, mypy strict, the layers of imports
 	$(BIN)/ruff check .

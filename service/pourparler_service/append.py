@@ -18,7 +18,7 @@ from pourparler_policies.wire import Problem
 
 from .caps import Caps
 from .problems import Refusal
-from .state import NO_RECEIPT, ChannelState, DeviceState, Frame, Receipt
+from .state import ChannelState, DeviceState, Frame, Receipt
 from .tables import BOX, DEVICE, SLOT, UNUSED, new_key
 from .writer import Batch, DeviceDraft
 
@@ -26,6 +26,7 @@ WELCOME_SLOT: Final = limits.BOX_SLOTS - 1  # the last of an invitation's deposi
 
 _SEEN: Final = "SELECT seq, received_at, expires_at, digest FROM entry WHERE entry = ? AND channel_key = ?"
 _NUMBERS: Final = struct.Struct(">?QQQ?")
+_RECEIPT: Final = struct.Struct(">QQQ")
 
 
 def digest(request: wire.Append) -> bytes:
@@ -56,15 +57,17 @@ def check_size(sealed: bytes) -> None:
 class Append:
     """One append, as an act of the writer."""
 
-    __slots__ = ("_caps", "_channel", "_device", "_digest", "_mark", "_request")
+    __slots__ = ("_caps", "_channel", "_device", "_digest", "_mark", "_mask", "_request")
 
     def __init__(
         self, channel: ChannelState, device: DeviceState, token: bytes, request: wire.Append, caps: Caps
     ) -> None:
         self._channel, self._device, self._request, self._caps = channel, device, request, caps
         self._digest = digest(request)
-        # Keyed with the token, so that the device's row and the entry's row cannot be joined without it.
+        # Keyed with the token, so that the device's row and the entry's row cannot be joined without it: the mark
+        # knows a retry, the mask hides the receipt, whose seq would name the entry.
         self._mark = hashlib.sha256(token + self._digest).digest()
+        self._mask = int.from_bytes(hashlib.sha256(b"receipt" + token + self._digest).digest()[: _RECEIPT.size])
 
     def __call__(self, batch: Batch) -> Receipt:
         """Check, then store. Raises Refusal."""
@@ -104,13 +107,18 @@ class Append:
             draft.handshake_head = seq
             drafted.handshakes, drafted.handshakes_at = spent, batch.now
         draft.frames.append(Frame(seq, receipt.expires_at, self._encode(receipt)))
-        drafted.count, drafted.mark, drafted.receipt = request.count, self._mark, receipt
+        drafted.count, drafted.mark, drafted.receipt = (
+            request.count,
+            self._mark,
+            self._masked(_RECEIPT.pack(*receipt)),
+        )
         return receipt
 
     def _retry(self, batch: Batch, drafted: DeviceDraft) -> Receipt | None:
         """The receipt of the same append, if it was accepted before. Raises Refusal for another one of its id."""
         if self._mark == (drafted.mark or self._device.last_mark):
-            return drafted.receipt if drafted.mark else self._device.last_receipt
+            masked = drafted.receipt if drafted.mark else self._device.last_receipt
+            return Receipt(*_RECEIPT.unpack(self._masked(masked or bytes(_RECEIPT.size))))
         key = (self._channel.key, self._request.entry)
         drafted_row = batch.entries.get(key)
         if drafted_row is not None:
@@ -123,6 +131,9 @@ class Append:
         if found != self._digest:
             raise Refusal(Problem.ID_REUSED)
         return receipt
+
+    def _masked(self, receipt: bytes) -> bytes:
+        return (int.from_bytes(receipt) ^ self._mask).to_bytes(_RECEIPT.size)
 
     def _budget(self, drafted: DeviceDraft, now: float) -> float:
         """What the device has spent of its handshakes after this one. Raises Refusal with the time to wait."""
@@ -185,7 +196,7 @@ class Append:
             count=0,
             last_day=received_at // limits.DAY,
             last_mark=None,
-            last_receipt=NO_RECEIPT,
+            last_receipt=None,
         )
         batch.effects.append(lambda: channel.add_device(state))
 

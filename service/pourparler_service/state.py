@@ -9,6 +9,7 @@ from bisect import bisect_right
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, select
@@ -30,9 +31,6 @@ class Receipt(NamedTuple):
     expires_at: int
 
 
-NO_RECEIPT: Final = Receipt(0, 0, 0)
-
-
 class Frame(NamedTuple):
     """One entry, encoded once for all its readers."""
 
@@ -52,7 +50,7 @@ class DeviceState:
     count: int
     last_day: int
     last_mark: bytes | None
-    last_receipt: Receipt
+    last_receipt: bytes | None  # masked, see append
     ended: bool = False
     handshakes: float = 0.0  # spent of the burst, refills with time
     handshakes_at: float = 0.0  # the process's clock, seconds
@@ -128,11 +126,11 @@ class ChannelState:
         if not tail or tail[-1].seq <= seq:
             return []
         if tail[-1].seq == seq + 1:  # a reader that is up to date: by far the most frequent
-            found = [tail[-1]]
-        else:
-            start = bisect_right(tail, seq, key=_seq)
-            found = [tail[i] for i in range(start, min(start + limit, len(tail)))]
-        return [frame for frame in found if frame.expires_at > now]
+            return [tail[-1]] if tail[-1].expires_at > now else []
+        start = bisect_right(tail, seq, key=_seq)
+        # Filtered before it is cut: an empty answer says that nothing lives between `seq` and the head.
+        living = (frame for frame in islice(tail, start, None) if frame.expires_at > now)
+        return list(islice(living, limit))
 
     def news(self) -> asyncio.Future[None]:
         """Done at the next change: one wake-up for every reader that waits."""
@@ -214,7 +212,7 @@ class Registry:
                     count=one.accepted,
                     last_day=one.last_day,
                     last_mark=one.last_mark,
-                    last_receipt=Receipt(one.last_seq, one.last_received_at, one.last_expires_at),
+                    last_receipt=one.last_receipt,
                 )
             )
         self._evict()

@@ -53,9 +53,7 @@ class Device(SQLModel, table=True):
     last_day: int  # day of the last use since 1970, not its time
     # The last accepted append, so that its retry is known when the entry is gone: SHA-256(token, digest), receipt.
     last_mark: bytes | None
-    last_seq: int = Field(sa_type=BigInteger)
-    last_received_at: int = Field(sa_type=BigInteger)
-    last_expires_at: int = Field(sa_type=BigInteger)
+    last_receipt: bytes | None  # masked with the token: its seq would say which entry this device sent
 
 
 class Vote(SQLModel, table=True):
@@ -130,7 +128,7 @@ SLOT: Final[Table] = _tables["slot"]
 BODY: Final[Table] = _tables["body"]
 
 # A device that has appended nothing yet.
-UNUSED: Final = {"accepted": 0, "last_mark": None, "last_seq": 0, "last_received_at": 0, "last_expires_at": 0}
+UNUSED: Final = {"accepted": 0, "last_mark": None, "last_receipt": None}
 
 
 def new_key(inserted: CursorResult[Any]) -> int:

@@ -26,7 +26,7 @@ from pourparler_policies.wire import Problem
 from .database import WAL_SOFT_LIMIT, Database, raw
 from .places import Places
 from .problems import Refusal, unauthorized
-from .state import NO_RECEIPT, ChannelState, DeviceState, Frame, Receipt
+from .state import ChannelState, DeviceState, Frame
 
 MAX_BATCH: Final = 256  # acts: bounds how long the first of them waits for the rest
 LOCK_PATIENCE: Final = 10.0  # seconds to wait for `pourparler grant` to let go of the database
@@ -43,10 +43,7 @@ _INSERT_ENTRY: Final = (
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _UPDATE_CHANNEL: Final = "UPDATE channel SET head = ?, handshake_head = ?, received_at = ? WHERE key = ?"
-_UPDATE_DEVICE: Final = (
-    "UPDATE device SET accepted = ?, last_mark = ?, last_seq = ?, last_received_at = ?, last_expires_at = ?"
-    " WHERE key = ?"
-)
+_UPDATE_DEVICE: Final = "UPDATE device SET accepted = ?, last_mark = ?, last_receipt = ? WHERE key = ?"
 _UPDATE_GENERATION: Final = "UPDATE instance SET generation = ?"
 
 
@@ -70,7 +67,7 @@ class DeviceDraft:
     handshakes: float
     handshakes_at: float
     mark: bytes | None = None
-    receipt: Receipt = NO_RECEIPT
+    receipt: bytes | None = None  # masked
 
 
 EntryRow = tuple[int, int, int, bytes, bool, int, int, bytes, bytes]
@@ -139,7 +136,7 @@ class Batch:
         ]
         if heads:
             self.raw.executemany(_UPDATE_CHANNEL, heads)
-        marks = [(d.count, d.mark, *d.receipt, d.state.key) for d in self.devices.values() if d.mark is not None]
+        marks = [(d.count, d.mark, d.receipt, d.state.key) for d in self.devices.values() if d.mark is not None]
         if marks:
             self.raw.executemany(_UPDATE_DEVICE, marks)
         if self.dirty:

@@ -1,8 +1,10 @@
 """Who may read and write: tokens, their end, and what a stranger learns (nothing)."""
 
 import secrets
+import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
 
@@ -71,6 +73,20 @@ def test_no_token_is_stored(client: httpx.Client, data: Path) -> None:
     assert sha256(grant).digest() in kept
     assert not [one for one in devices if one.token in kept]
     assert grant not in kept
+
+
+def test_what_is_stored_does_not_say_which_device_sent_an_entry(client: httpx.Client, data: Path) -> None:
+    devices = found_channel(client, data, 3)
+    receipts = [device.send(client).json() for device in devices]
+    with closing(sqlite3.connect(f"file:{data / 'pourparler.sqlite3'}?mode=ro", uri=True)) as database:
+        seqs = {row[0] for row in database.execute("SELECT seq FROM entry")}
+        rows = database.execute("SELECT * FROM device WHERE last_mark IS NOT NULL").fetchall()
+    assert {receipt["seq"] for receipt in receipts} <= seqs
+    for receipt in receipts:
+        plain = b"".join(receipt[name].to_bytes(8) for name in ("seq", "received_at", "expires_at"))
+        for value in (value for row in rows for value in row if isinstance(value, bytes)):
+            assert plain not in value
+            assert plain[:8] not in value
 
 
 def test_a_token_ends_when_half_of_the_others_asked(client: httpx.Client, data: Path) -> None:

@@ -62,6 +62,22 @@ def test_an_expired_entry_is_not_served_even_when_the_purger_has_not_come(tmp_pa
         assert reader.page(client, 1).json()["entries"] == []
 
 
+def test_a_short_page_passes_over_expired_entries_to_the_living(tmp_path: Path) -> None:
+    """An empty page says that nothing lives up to the head: it must not be empty for another reason."""
+    now = [START]
+    with (
+        threaded(Settings(tmp_path, clock=lambda: now[0])) as url,
+        httpx.Client(base_url=url, timeout=20) as client,
+    ):
+        author, reader = found_channel(client, tmp_path, 2)
+        start = reader.page(client).json()["head"]
+        for life in (10, 10, 10, 1000):
+            author.send(client, life=life)
+        now[0] += 20
+        page = reader.page(client, start, 1).json()
+        assert [entry["seq"] for entry in page["entries"]] == [page["head"]]
+
+
 def test_expired_invitations_leave_the_files_too(client: httpx.Client, data: Path) -> None:
     (author,) = found_channel(client, data)
     box, token = secrets.token_bytes(16), secrets.token_bytes(32)

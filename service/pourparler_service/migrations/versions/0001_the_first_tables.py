@@ -58,9 +58,7 @@ def upgrade() -> None:
         sa.Column("accepted", sa.BigInteger(), nullable=False),
         sa.Column("last_day", sa.Integer(), nullable=False),
         sa.Column("last_mark", sa.LargeBinary(), nullable=True),
-        sa.Column("last_seq", sa.BigInteger(), nullable=False),
-        sa.Column("last_received_at", sa.BigInteger(), nullable=False),
-        sa.Column("last_expires_at", sa.BigInteger(), nullable=False),
+        sa.Column("last_receipt", sa.LargeBinary(), nullable=True),
         sa.ForeignKeyConstraint(["channel_key"], ["channel.key"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("key"),
     )
