@@ -227,6 +227,21 @@ def test_a_tree_that_is_not_valid_is_refused_though_the_hash_and_the_secrets_agr
     assert type(caught.value) in (NotAcceptable, NotAuthentic, Malformed, UnprocessablePath)
 
 
+def test_a_member_that_was_never_given_a_parents_key_cannot_be_passed_off_as_merged() -> None:
+    """7.9.2: the resolution of a child is its setter and the unmerged leaves, no one else."""
+    made = scene()
+    second = made.room.newcomer()
+    made.tree.add_leaf(package_of(second.bundle).leaf_node)
+    made.new = second
+    assert parent(made, 7).unmerged_leaves == (6, 7)
+    rehashed(made)
+    join(made, made.forge())  # without the fault it is accepted
+    change_parent(made, 7, unmerged_leaves=(7,))
+    rehashed(made)
+    with pytest.raises(NotAcceptable, match="parent-hash valid"):
+        join(made, made.forge())
+
+
 # The same faults in a tree without parents, where no parent hash can hide them.
 
 FLAT: dict[str, tuple[Callable[[Scene], None], str]] = {
