@@ -106,8 +106,11 @@ class Api:
         path = Route.ENTRIES.format(channel=encode_id(channel))
         return await self._get(wire.Page, f"{path}?after={after}&limit={MAX_PAGE_ENTRIES}")
 
-    async def stream(self, channel: bytes, after: int) -> AsyncIterator[wire.Entry]:
-        """Entries with seq > after as they arrive. Ends or raises Unreachable when the line breaks."""
+    async def stream(self, channel: bytes, after: int) -> AsyncIterator[wire.Entry | None]:
+        """Entries with seq > after as they arrive, and None when the head is reached for the first time.
+
+        Ends, or raises Unreachable, when the line breaks.
+        """
         path = Route.STREAM.format(channel=encode_id(channel))
         timeout = httpx.Timeout(TIMEOUT, read=STREAM_SILENCE)
         try:
@@ -117,6 +120,8 @@ class Api:
                 async for name, data in _events(response):
                     if name == "entry":
                         yield _parse(wire.Entry, data)
+                    elif name == "head":
+                        yield None
         except httpx.TransportError:
             raise Unreachable("the connection to the service broke") from None
 

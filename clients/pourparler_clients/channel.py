@@ -43,6 +43,7 @@ class Channel:
         self._turn = asyncio.Lock()
         self._checked = False
         self._watched = False
+        self._at_head = False  # a stream is open and keeps this device there: no page is asked for
         self._ended = False
         self._news: asyncio.Queue[Happening] = asyncio.Queue()
 
@@ -162,12 +163,18 @@ class Channel:
             await self._sync()
         if not self._reads():
             return
-        async for entry in self._api.stream(self.id, self.log.row.cursor):
-            async with self._turn:
-                self._tell(self.log.fold([entry]))
-                await self._finish_if_ended()
-                if not self._reads():
-                    return
+        try:
+            async for entry in self._api.stream(self.id, self.log.row.cursor):
+                if entry is None:
+                    self._at_head = True
+                    continue
+                async with self._turn:
+                    self._tell(self.log.fold([entry]))
+                    await self._finish_if_ended()
+                    if not self._reads():
+                        return
+        finally:
+            self._at_head = False
 
     def _tell(self, happened: list[Happening]) -> None:
         # At once: what was folded is not folded again, whatever breaks next.
@@ -181,7 +188,8 @@ class Channel:
     # Under the turn
 
     async def _sync(self, *, update: bool = True) -> None:
-        await self._pull()
+        if not self._at_head:
+            await self._pull()
         if self.log.row.state is State.OPEN:
             await self._remove_leaving()
         if self.log.row.state is State.OPEN:

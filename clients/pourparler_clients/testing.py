@@ -9,8 +9,10 @@ import itertools
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import suppress
@@ -281,9 +283,7 @@ class Person:
 
 
 def _now() -> int:
-    from time import time  # noqa: PLC0415
-
-    return int(time())
+    return int(time.time())
 
 
 def _device(vault: Vault, connect: Connect, clock: Callable[[], int]) -> Device:
@@ -451,23 +451,80 @@ class Commands:
 
     def __call__(self, *arguments: str | Path, passphrase: str | bytes | None = None, text: bytes = b"") -> Done:
         """As `pourparler`."""
+        place = self._place(passphrase)
+        (place / "in").write_bytes(text)
+        status = self._ask(place=str(place), arguments=[*map(str, arguments)], stay=False)
+        return Done(status, (place / "out").read_bytes().decode(), (place / "errors").read_bytes().decode())
+
+    def start(self, *arguments: str | Path, passphrase: str) -> "Running":
+        """A command that goes on, as `talk` does."""
+        place = self._place(passphrase)
+        os.mkfifo(place / "in")
+        writing = os.open(place / "in", os.O_RDWR)  # waits for no reader
+        pid = self._ask(place=str(place), arguments=[*map(str, arguments)], stay=True)
+        return Running(pid, place, writing, lambda pid: self._ask(reap=pid))
+
+    def _place(self, passphrase: str | bytes | None) -> Path:
         place = self._root / f"command-{next(self._numbers)}"
         place.mkdir()
-        (place / "in").write_bytes(text)
         if passphrase is not None:
-            (place / "passphrase").write_bytes(
-                (passphrase if isinstance(passphrase, bytes) else passphrase.encode()) + b"\n"
-            )
+            data = passphrase if isinstance(passphrase, bytes) else passphrase.encode()
+            (place / "passphrase").write_bytes(data + b"\n")
+        return place
+
+    def _ask(self, **job: Any) -> int:
         if self._server.stdin is None or self._server.stdout is None:
             raise RuntimeError("this cannot be")
-        self._server.stdin.write(json.dumps({"place": str(place), "arguments": [*map(str, arguments)]}) + "\n")
+        self._server.stdin.write(json.dumps(job) + "\n")
         self._server.stdin.flush()
-        status = int(self._server.stdout.readline())
-        return Done(status, (place / "out").read_bytes().decode(), (place / "errors").read_bytes().decode())
+        return int(self._server.stdout.readline())
 
     def close(self) -> None:
         """Ends the process that has loaded the program."""
         self._server.communicate()
+
+
+class Running:
+    """A command that goes on: it takes lines, and its lines are waited for."""
+
+    def __init__(self, pid: int, place: Path, writing: int, reap: Callable[[int], object]) -> None:
+        self.pid = pid
+        self._reap = reap
+        self._writing = writing
+        self._out = place / "out"
+        self._seen = 0
+
+    def write(self, line: str) -> None:
+        """One line of input."""
+        os.write(self._writing, line.encode() + b"\n")
+
+    def event(self, **fields: Any) -> dict[str, Any]:
+        """The next line that is an object with these fields."""
+        for _ in range(6000):
+            lines = self._out.read_bytes().split(b"\n")[:-1] if self._out.exists() else []
+            for line in lines[self._seen :]:
+                self._seen += 1
+                record: dict[str, Any] = json.loads(line)
+                if all(record.get(key) == value for key, value in fields.items()):
+                    return record
+            time.sleep(0.01)
+        raise AssertionError(f"{fields} did not come")
+
+    def kill(self) -> None:
+        """As a power cut would: no handler runs. Returns when the process is gone."""
+        os.kill(self.pid, signal.SIGKILL)
+        self._gone()
+
+    def end(self) -> None:
+        """Ends its input, and waits until it ended by itself."""
+        os.close(self._writing)
+        self._writing = -1
+        self._gone()
+
+    def _gone(self) -> None:
+        if self._writing >= 0:
+            os.close(self._writing)
+        self._reap(self.pid)
 
 
 def serve_commands() -> None:
@@ -476,11 +533,11 @@ def serve_commands() -> None:
 
     for line in sys.stdin:
         job = json.loads(line)
-        child = os.fork()
+        child = job.get("reap") or os.fork()
         if child == 0:
             _become(Path(job["place"]), job["arguments"], main)
-        _, status = os.waitpid(child, 0)
-        sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
+        answer = child if job.get("stay") else os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        sys.stdout.write(f"{answer}\n")
         sys.stdout.flush()
 
 

@@ -4,7 +4,6 @@ import argparse
 import json
 import os
 import random
-import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 from pourparler_clients.cli import build_parser
 from pourparler_clients.demo.processes import Process
 from pourparler_clients.device import Device
-from pourparler_clients.testing import CHEAP, PASSPHRASE, Commands, Done, pourparler
+from pourparler_clients.testing import CHEAP, PASSPHRASE, Commands, Done, Running, pourparler
 from pourparler_clients.vault import Vault
 from pourparler_service.grants import issue
 from pourparler_service.testing import ServerProcess, wire_text
@@ -54,20 +53,17 @@ class Desk:
         card = self.root / f"{name}.card"
         invitation = self.root / f"{name}.invitation"
         self.ok(name, "card", "show", "--out", card, "--json")
-        waiting = Process(
-            [
-                *("invite", str(card), "--vault", str(self.vault(inviter))),
-                *("--out", str(invitation), "--wait", "1m", "--json"),
-            ],
-            PASSPHRASE,
+        waiting = self.commands.start(
+            *("invite", card, "--vault", self.vault(inviter), "--out", invitation, "--wait", "1m", "--json"),
+            passphrase=PASSPHRASE,
         )
         waiting.event(name=name)
         self.ok(name, "join", invitation, "--accept", "--json")
         waiting.event(step="seated")
-        waiting.end_of_input()
+        waiting.end()
 
-    def talk(self, name: str) -> Process:
-        process = Process(["talk", "--vault", str(self.vault(name)), "--json"], PASSPHRASE)
+    def talk(self, name: str) -> Running:
+        process = self.commands.start("talk", "--vault", self.vault(name), "--json", passphrase=PASSPHRASE)
         process.event(event="ready")
         return process
 
@@ -89,14 +85,9 @@ def desk(commands: Commands, server: ServerProcess, tmp_path: Path) -> Desk:
 
 @pytest.mark.slow
 def test_every_command_answers_people_and_programs(desk: Desk) -> None:
-    assert (
-        pourparler(
-            *("card", "new", "--name", "ada", "--vault", desk.vault("ada"), "--json"), passphrase=PASSPHRASE
-        )
-        .records[0]["card"]
-        .startswith("pourparler-card:")
-    )
-    desk.make("ben")
+    new = pourparler("card", "new", "--name", "eve", "--vault", desk.vault("eve"), "--json", passphrase=PASSPHRASE)
+    assert new.records[0]["card"].startswith("pourparler-card:")
+    desk.make("ada", "ben")
     desk.open("ada", "--life", "1h", "--json")
     desk.seat("ada", "ben")
     assert desk.ok("ada", "say", text=b"Guten Morgen.\n").out == "Said.\n"
@@ -222,7 +213,8 @@ def test_no_option_takes_a_secret_and_no_process_shows_one(desk: Desk) -> None:
     assert secret == {"passphrase_fd", "grant_file"}
     desk.make("ada")
     desk.open("ada")
-    talk = desk.talk("ada")
+    talk = Process(["talk", "--vault", str(desk.vault("ada")), "--json"], PASSPHRASE)
+    talk.event(event="ready")
     for place in ("cmdline", "environ"):
         assert PASSPHRASE.encode() not in Path(f"/proc/{talk.pid}/{place}").read_bytes()
     talk.end_of_input()
@@ -254,15 +246,14 @@ def test_killing_talk_at_any_time_loses_and_doubles_nothing(desk: Desk) -> None:
                 begun.append(text)
                 talks[name].write(json.dumps({"say": text}))
         time.sleep(chosen.uniform(0, 0.15))
-        os.kill(talks[victim].pid, signal.SIGKILL)
-        talks[victim].stop()
+        talks[victim].kill()
         saved += drafts(desk.vault(victim))
         talks[victim] = desk.talk(victim)
     for name, talk in talks.items():
         talk.write(json.dumps({"say": f"{name} last"}))
         talk.event(event="said", text=f"{name} last", own=True)
     for talk in talks.values():
-        talk.stop()
+        talk.end()
     texts = desk.read("ada")
     assert texts == desk.read("ben")
     assert len(texts) == len(set(texts))

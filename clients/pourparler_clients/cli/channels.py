@@ -16,7 +16,7 @@ from pourparler_policies.terms import DEFAULT_ABSENCE, DEFAULT_LIFE, DEFAULT_UPD
 
 from ..channel import Channel
 from ..device import Device
-from ..errors import UserError
+from ..errors import Unreachable, UserError
 from ..invitations import INVITATION_LIFE
 from ..joining import Invitation
 from .common import (
@@ -245,7 +245,12 @@ def _terms(terms: Terms) -> list[str]:
 async def _poll(arguments: argparse.Namespace, look: Any) -> Any:
     deadline, pause = time.monotonic() + arguments.wait, _POLL[0]
     while True:
-        found = await look()
+        try:
+            found = await look()
+        except Unreachable:
+            if time.monotonic() > deadline:
+                raise
+            found = None
         if found is not None or time.monotonic() > deadline:
             return found
         await asyncio.sleep(pause)

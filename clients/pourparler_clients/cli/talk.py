@@ -55,10 +55,11 @@ def add_commands(commands: Any, options: GlobalOptions) -> None:
 
 
 async def _say(arguments: argparse.Namespace) -> int:
-    data = sys.stdin.buffer.read(_MAX_LINE + 1)
-    text = _decode(data)
     async with open_device(arguments) as device:
         channel = choose_channel(device, arguments)
+        if sys.stdin.isatty():
+            progress(arguments, "Your message (end it with Ctrl-D on a line of its own):")
+        text = _decode(sys.stdin.buffer.read(_MAX_LINE + 1))
         try:
             await channel.say(text, arguments.life)
         except Unreachable as error:

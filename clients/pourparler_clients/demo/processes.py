@@ -81,8 +81,9 @@ class Process:
             )
         self._lines: queue.Queue[tuple[float, str] | None] = queue.Queue()
         self._errors: list[str] = []
-        threading.Thread(target=self._read, daemon=True).start()
-        threading.Thread(target=self._read_errors, daemon=True).start()
+        self._readers = [threading.Thread(target=one, daemon=True) for one in (self._read, self._read_errors)]
+        for reader in self._readers:
+            reader.start()
 
     @property
     def pid(self) -> int:
@@ -132,6 +133,14 @@ class Process:
         when, line = self.wait_for(matches)
         return when, json.loads(line)
 
+    def _close(self) -> None:
+        for reader in self._readers:
+            reader.join(5)
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+
     def stop(self) -> None:
         """Ends the process as an operator or a user would; kills it if it does not listen."""
         if self._process.poll() is None:
@@ -144,6 +153,7 @@ class Process:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait(10)
+        self._close()
 
     def end_of_input(self) -> None:
         """Closes its input and waits until it has ended by itself."""
@@ -153,6 +163,7 @@ class Process:
             self._process.wait(30)
         except subprocess.TimeoutExpired:
             raise DemoError(f"`pourparler {self.name}` did not end") from None
+        self._close()
 
 
 def serve(data: Path, options: Sequence[str] = ()) -> tuple[Process, str]:
