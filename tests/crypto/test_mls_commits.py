@@ -277,6 +277,15 @@ def test_a_member_may_be_removed_and_added_again_in_one_commit(room: Room) -> No
         assert device.staged(forged.message).apply().epoch_authenticator == forged.following.epoch_authenticator
 
 
+def test_keys_that_a_removed_member_gives_up_are_free_in_the_same_commit_with_and_without_a_restart() -> None:
+    room = Room(SUITE, 4)
+    committer, gone, *rest = room.members
+    rest[0].reload()
+    pending = committer.stage(remove=[gone.leaf], add=[gone.bundle.key_package])
+    for device in rest:
+        assert device.staged(pending.commit).apply().tree_hash == pending.staged.apply().tree_hash
+
+
 # 12.4: when a path is needed
 
 

@@ -318,6 +318,37 @@ def test_hpke_opens_what_it_sealed_and_nothing_else(kem: hpke.Kem) -> None:
             hpke.open_(kem, wrong, b"info", sealed)
 
 
+def test_a_compressed_p256_point_is_refused_though_the_library_reads_it() -> None:
+    """RFC 9420, 5.1.1: uncompressed points only; two encodings of one key would pass as two keys."""
+    public = hpke.P256.derive(bytes(32))[1]
+    compressed = bytes((2 + public[64] % 2,)) + public[1:33]
+    for call in (
+        lambda: hpke.seal(hpke.P256, compressed, b"", b""),
+        lambda: hpke.P256.load_public(compressed),
+        lambda: hpke.P256.check_public(compressed),
+    ):
+        with pytest.raises(Malformed):
+            call()
+    suite = suite_of(2)
+    bundle = make_key_package(2, b"x", lifetime=LIFETIME)
+    package, signer = package_of(bundle), suite.signer(bundle.signature_private)
+    own = bytes((2 + signer.public[64] % 2,)) + signer.public[1:33]
+    for made in (
+        signed_package(package, suite, signer, init_key=compressed),
+        signed_package(
+            package,
+            suite,
+            signer,
+            leaf_node=signed_leaf(package.leaf_node, suite, signer, encryption_key=compressed),
+        ),
+        signed_package(
+            package, suite, signer, leaf_node=signed_leaf(package.leaf_node, suite, signer, signature_key=own)
+        ),
+    ):
+        with pytest.raises(Malformed):
+            read_key_package(package_message(made))
+
+
 @pytest.mark.parametrize("high_bit", [0, 0x80])
 def test_every_x25519_point_of_small_order_is_refused(high_bit: int) -> None:
     p = 2**255 - 19

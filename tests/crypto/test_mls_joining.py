@@ -21,7 +21,9 @@ from pourparler_crypto.mls.codec import vl
 from pourparler_crypto.mls.extensions import Lifetime
 from pourparler_crypto.mls.forging import (
     ForgedWelcome,
+    Forger,
     LooseTree,
+    Twist,
     forge_welcome,
     package_of,
     signed_leaf,
@@ -239,6 +241,17 @@ def test_a_member_that_was_never_given_a_parents_key_cannot_be_passed_off_as_mer
     change_parent(made, 7, unmerged_leaves=(7,))
     rehashed(made)
     with pytest.raises(NotAcceptable, match="parent-hash valid"):
+        join(made, made.forge())
+
+
+def test_a_parent_key_to_which_nobody_can_seal_is_refused_though_its_path_was_right() -> None:
+    made = scene()
+    twist = Twist(path_key=lambda level, key: bytes(32) if level == 1 else key)
+    forged_commit = Forger(made.room.members[0].group).commit(twist=twist)
+    made.tree = LooseTree.of(forged_commit.following._state.tree)
+    made.tree.add_leaf(package_of(made.new.bundle).leaf_node)
+    rehashed(made)
+    with pytest.raises(Malformed, match="small order"):
         join(made, made.forge())
 
 
