@@ -1,6 +1,7 @@
 """Joining (RFC 9420, 12.4.3.1): a newcomer believes nothing that it can check, however well it is signed.
 
 The forged Welcomes are consistent in themselves: secrets, tree hash and confirmation tag follow from the bad tree.
+The file is long because it is a table of clauses.
 """
 
 from collections.abc import Callable
