@@ -97,7 +97,20 @@ def end_device(registry: Registry, channel: ChannelState, device: DeviceState) -
 def revoke(
     registry: Registry, channel: ChannelState, voter: DeviceState, target_id: bytes
 ) -> Callable[[Batch], bool]:
-    """Record that `voter` wants a token ended. True when it ended: half of the others have asked (#27)."""
+    """Record that `voter` wants a token ended. True when it ended: more than half of the others have asked (#27).
+
+    Every living token but the target's is one of the others and has one voice, whenever it was admitted; the voice
+    of an ended token is gone. So one member alone ends a token only where the two are alone.
+
+    What this does not prevent: the service cannot tell a device of a member from one that a member seated with a
+    junk handshake. Who seats as many devices as there are others can end the others' tokens, and can keep its own
+    from being ended; its handshake budget and `devices_a_channel` slow it and bound it. It gains no more than
+    posting the end of the channel would give it: the others found a new one. Voices by seniority were weighed and
+    left: if only older tokens vote, nobody ends the founder's and the founder alone ends everybody's, one after
+    the other; if all may vote where no older token is left, junk ends the oldest first and so all; and a veto of
+    the oldest keeps the tokens of devices alive that were seized together. Remembering who admitted whom would
+    leave the web of invitations on the disk.
+    """
 
     def act(batch: Batch) -> bool:
         batch.require_living(channel, voter)
@@ -117,7 +130,7 @@ def revoke(
         if voter.key not in voted:
             batch.changed().execute(insert(VOTE).values(target_key=target, voter_key=voter.key))
         others = len(living) - 1
-        if 2 * len(voted | {voter.key}) < others:
+        if 2 * len(voted | {voter.key}) <= others:
             return False
         _end(batch, registry, channel.key, [target])
         return True

@@ -130,7 +130,7 @@ class Api:
         return Response(status_code=204)
 
     async def revoke(self, request: Request) -> Response:
-        """Ask that another device's token end. It does when half of the others have asked."""
+        """Ask that another device's token end. It does when more than half of the others have asked."""
         channel, device, _ = self._gate.admit(request)
         target = path_id(request, "device")
         if target is None:

@@ -25,6 +25,7 @@ from pourparler_service.testing import (
     found_channel,
     make_grant,
     problem,
+    seat,
     threaded,
 )
 
@@ -89,25 +90,46 @@ def test_what_is_stored_does_not_say_which_device_sent_an_entry(client: httpx.Cl
             assert plain[:8] not in value
 
 
-def test_a_token_ends_when_half_of_the_others_asked(client: httpx.Client, data: Path) -> None:
-    """#27: one voice of four is not enough, two are."""
+def test_a_token_ends_when_more_than_half_of_the_others_asked(client: httpx.Client, data: Path) -> None:
+    """#27: two voices of four are not enough, three are."""
     target, *others = found_channel(client, data, 5)
     assert revoke(client, others[0], target).status_code == 202
-    assert revoke(client, others[0], target).status_code == 202  # the same voice again counts once
+    assert revoke(client, others[1], target).status_code == 202
+    assert revoke(client, others[1], target).status_code == 202  # the same voice again counts once
     assert target.page(client).status_code == 200
-    assert revoke(client, others[1], target).status_code == 204
+    assert revoke(client, others[2], target).status_code == 204
     assert target.page(client).status_code == 401
     assert target.send(client).status_code == 401
-    assert problem(revoke(client, others[2], target)) == "not-found"
+    assert problem(revoke(client, others[3], target)) == "not-found"
     assert others[0].page(client).status_code == 200
+
+
+def test_one_of_three_ends_nobodys_token_and_one_of_two_does(client: httpx.Client, data: Path) -> None:
+    rogue, second, third = found_channel(client, data, 3)
+    for target in (second, third):
+        for _ in range(2):
+            assert revoke(client, rogue, target).status_code == 202
+        assert target.page(client).status_code == 200
+    assert leave(client, third).status_code == 204
+    assert revoke(client, rogue, second).status_code == 204
+    assert second.page(client).status_code == 401
 
 
 def test_the_voice_of_an_ended_device_is_gone(client: httpx.Client, data: Path) -> None:
     target, *others = found_channel(client, data, 6)
     assert revoke(client, others[0], target).status_code == 202
     assert leave(client, others[0]).status_code == 204
-    assert revoke(client, others[1], target).status_code == 202  # one of four
-    assert revoke(client, others[2], target).status_code == 204
+    assert revoke(client, others[1], target).status_code == 202
+    assert revoke(client, others[2], target).status_code == 202  # two of four
+    assert revoke(client, others[3], target).status_code == 204
+
+
+def test_who_was_admitted_after_a_vote_is_one_of_the_others(client: httpx.Client, data: Path) -> None:
+    target, first, second = found_channel(client, data, 3)
+    assert revoke(client, first, target).status_code == 202
+    (newcomer,) = seat(client, target, 1)
+    assert revoke(client, second, target).status_code == 204  # two of three
+    assert newcomer.page(client).status_code == 200
 
 
 def test_nobody_votes_on_oneself_or_in_another_channel(client: httpx.Client, data: Path) -> None:
