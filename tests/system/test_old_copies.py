@@ -138,7 +138,7 @@ async def test_service_restored_from_an_older_copy_is_reported_and_a_restart_is_
     options: tuple[str, ...], tmp_path: Path
 ) -> None:
     async with room_with_backup(tmp_path) as (server, backup, ada, ben):
-        with restarted(server, server.data, *options):
+        with restarted(server, server.data):
             await ada.say("lost")
             await ben.sync()
         with restarted(server, backup, *options):
