@@ -18,8 +18,8 @@ from pourparler_policies.payload import Closed, Event, Leaving, Said, Seated, ch
 from pourparler_policies.wire import Problem
 
 from .api import Api
-from .errors import Halted, Refused, Stale, Unreachable, UserError, WrongCount
-from .log import FORKED, OLD_COPY, SET_BACK, Clock, Happening, Log
+from .errors import Halted, PourparlerError, Refused, Stale, Unreachable, UserError, WrongCount
+from .log import FORKED, OLD_COPY, RESTORED, SET_BACK, Clock, Happening, Log
 from .store import Outgoing, State
 
 Connect = Callable[[str, bytes | None], Api]
@@ -86,8 +86,9 @@ class Channel:
             if self.log.store.has_draft(said):
                 raise Unreachable(f"{refusal} (the message waits in the vault)") from None
             raise
-        if self.log.store.has_draft(said):
+        if said not in self.log.delivered:
             self.log.check_may_send()
+            raise UserError("this was not said: its life was over before it could be sent")
 
     async def leave(self) -> None:
         """Leaves: the others remove this device; everything of the channel on it is erased."""
@@ -102,8 +103,14 @@ class Channel:
         async with self._turn:
             await self._sync()
             if self.log.row.state is State.OPEN:
-                self._draft(event, self.log.terms.absence)
-                await self._sync()
+                draft = self._draft(event, self.log.terms.procedure_life)
+                try:
+                    await self._sync()
+                except PourparlerError:
+                    # A farewell that failed must not happen by itself later, when somebody only wanted to read.
+                    if self.log.drop_unsealed(draft):
+                        raise
+                    raise Unreachable("it may still be sent, when the service answers again") from None
         if not self._ended:
             self.log.check_may_send()
 
@@ -236,7 +243,8 @@ class Channel:
             return self._stop(SET_BACK)
         if seen.incarnation != row.incarnation:
             with self.log.step():
-                row.incarnation = seen.incarnation
+                self.log.row.incarnation = seen.incarnation
+            self._alarm(RESTORED)
         self._checked = True
         return None
 

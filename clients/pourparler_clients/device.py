@@ -7,12 +7,14 @@
 A text is erased when its time is over: whenever the vault is opened, and by `purge` while it stays open.
 """
 
+import asyncio
 import hashlib
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from pourparler_crypto.card import Card, CardKey
 from pourparler_crypto.mls import CHARTER, Group
@@ -21,16 +23,28 @@ from pourparler_policies.admission import CREDENTIAL_BYTES, Member
 from pourparler_policies.chain import genesis
 from pourparler_policies.payload import check_name
 from pourparler_policies.terms import Terms
+from pourparler_policies.wire import Problem
 
 from .api import Api, check_url
 from .channel import Channel, Connect
-from .errors import UserError
+from .errors import Refused, Unreachable, UserError
 from .invitations import Inviter
 from .joining import Invitee
 from .log import Clock, Log
 from .store import ChannelStore, Row, State
 from .suite import SUITE
 from .vault import Cost, Vault
+
+_GOODBYE: Final = 5.0  # seconds that a device which forgets a channel waits for the service
+
+
+def _creation(row: Row, terms: Terms) -> wire.CreateChannel:
+    return wire.CreateChannel(
+        channel=row.id,
+        device=row.device,
+        token_hash=hashlib.sha256(row.token).digest(),
+        absence_limit=terms.absence,
+    )
 
 
 def _now() -> int:
@@ -136,25 +150,55 @@ class Device:
         url = check_url(url)
         async with self._connect(url, grant) as api:
             caps = (await api.service()).caps
-            if terms.life > caps.longest_life or terms.absence > caps.longest_absence:
+            # Commits live as long as a place: a cap below that would found a channel in which nothing can change.
+            longest = max(terms.life, terms.procedure_life)
+            if longest > caps.longest_life or terms.absence > caps.longest_absence:
                 raise UserError(
-                    f"this service keeps a message for at most {caps.longest_life} seconds and a place without "
-                    f"contact for at most {caps.longest_absence} seconds: choose less"
+                    f"this service keeps an entry for at most {caps.longest_life} seconds and a place without "
+                    f"contact for at most {caps.longest_absence} seconds; changes of keys live as long as a place "
+                    "and two days more: choose less"
                 )
             # A crash after the grant was used must not lose it: the same request is made again.
-            row = self._founding(url, terms) or self._prepare(url, terms)
-            request = wire.CreateChannel(
-                channel=row.id,
-                device=row.device,
-                token_hash=hashlib.sha256(row.token).digest(),
-                absence_limit=terms.absence,
-            )
-            made = await api.create_channel(request)
+            again = self._founding(url, terms)
+            row = again or self._prepare(url, terms)
+            try:
+                made = await api.create_channel(_creation(row, terms))
+            except Refused as refusal:
+                # That founding went through with another grant, and its channel is lost: begin anew with this one.
+                if again is None or refusal.problem is not Problem.ID_REUSED:
+                    raise
+                with self.vault.transaction():
+                    ChannelStore(self.vault, again.id).delete()
+                row = self._prepare(url, terms)
+                made = await api.create_channel(_creation(row, terms))
         row.state, row.incarnation = State.OPEN, made.incarnation
         with self.vault.transaction():
             ChannelStore(self.vault, row.id).save(row)
         self._channels.pop(row.id, None)
         return next(channel for channel in self.channels() if channel.id == row.id)
+
+    def all_channels(self) -> list[Row]:
+        """Every channel's row, also of foundings that did not come to their end."""
+        rows = (ChannelStore(self.vault, channel).row() for channel in ChannelStore.all(self.vault))
+        return [row for row in rows if row is not None]
+
+    async def forget(self, channel: bytes) -> None:
+        """Erases a channel on this device, in whatever state it is; then tells the service, if it answers.
+
+        The others see a device that is no longer there; they can remove it once they may (admission.py).
+        """
+        row = ChannelStore(self.vault, channel).row()
+        if row is None:
+            raise UserError("this channel is not in the vault")
+        gone = self._channels.pop(channel, None)
+        if gone is not None:
+            await gone.aclose()
+        with self.vault.transaction():
+            ChannelStore(self.vault, channel).delete()
+        self.vault.empty_journal()
+        with suppress(Refused, Unreachable, TimeoutError):
+            async with self._connect(row.url, row.token) as api, asyncio.timeout(_GOODBYE):
+                await api.end_device(channel)
 
     def inviter(self, channel: Channel) -> Inviter:
         """Invites cards into a channel."""

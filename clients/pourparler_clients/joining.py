@@ -12,7 +12,7 @@ from pourparler_crypto.errors import CryptoError
 from pourparler_crypto.invitation import EphemeralKey, open_step
 from pourparler_crypto.mls import CHARTER, Group, KeyPackageBundle, make_key_package
 from pourparler_policies import invitation as steps
-from pourparler_policies.admission import CREDENTIAL_BYTES, Member
+from pourparler_policies.admission import CREDENTIAL_BYTES, Member, roster_digest
 from pourparler_policies.chain import extend
 from pourparler_policies.errors import Misuse, PolicyError, Void
 from pourparler_policies.limits import DAY, HOUR
@@ -192,6 +192,8 @@ class Invitee:
         add = next((entry for entry in page.entries if entry.seq == seen.first_seq and entry.handshake), None)
         if add is None or packet.seq >= add.seq:
             raise Refused("the service does not show the entry that seated this device: ask to be seated again")
+        card = self._key.card(self._name())
+        members = [*others, Member(state.credential, state.device, card.name, card.fingerprint)]
         point = extend(
             packet.chain,
             seq=add.seq,
@@ -199,9 +201,8 @@ class Invitee:
             received_at=add.received_at,
             handshake=True,
             sealed=add.sealed,
+            roster=roster_digest(members),
         )
-        card = self._key.card(self._name())
-        members = [*others, Member(state.credential, state.device, card.name, card.fingerprint)]
         row = Row(
             id=packet.channel,
             url=state.url,

@@ -16,7 +16,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from pourparler_crypto.card import check_digits
-from pourparler_crypto.errors import NotAcceptable, OwnMessage, ProtocolError, UnprocessablePath, WrongEpoch
+from pourparler_crypto.errors import (
+    NotAcceptable,
+    OwnMessage,
+    ProtocolError,
+    TooFarAhead,
+    UnprocessablePath,
+    WrongEpoch,
+)
 from pourparler_crypto.mls import ApplicationMessage, Group, ReceivedProposal, StagedCommit
 from pourparler_crypto.mls.proposals import NAMES
 from pourparler_crypto.stamp import EXPORT_LABEL, KEY_LENGTH, open_stamp, seal_stamp
@@ -50,6 +57,14 @@ UNPROCESSABLE = (
     "a change of the channel's keys cannot be opened on this device, though others may open it. "
     "Ask to be seated again"
 )
+TOO_FAR = (
+    "a member has sent more than this device can catch up with in one epoch, and others may have read it. "
+    "Ask to be seated again"
+)
+RESTORED = (
+    "the service was restored from a backup: messages may be missing here that others have. Ask them what they "
+    "see, then go on with `pourparler resume`"
+)
 UNKNOWN = "the channel holds something that this version of Pourparler does not know: update it, then go on"
 
 
@@ -79,6 +94,7 @@ class Log:
         self.vault = vault
         self.clock = clock
         self.store = ChannelStore(vault, channel)
+        self.delivered: set[int] = set()  # drafts that the log was seen to hold, since this object was made
         self._reload()
 
     def _reload(self) -> None:
@@ -125,6 +141,8 @@ class Log:
                     break
                 if entry.seq > self.row.cursor:
                     happened += self._fold_one(entry)
+        if any(entry.handshake for entry in entries):
+            self.vault.empty_journal()  # the ended epoch's keys must not stay in it
         return happened
 
     def _fold_one(self, entry: wire.Entry) -> list[Happening]:
@@ -148,6 +166,7 @@ class Log:
                 received_at=entry.received_at,
                 handshake=entry.handshake,
                 sealed=entry.sealed,
+                roster=admission.roster_digest(self.members.values()),
             )
             self.chain.append(entry.seq, value)
             self.store.add_point(entry.seq, value)
@@ -161,6 +180,7 @@ class Log:
         if _append(outgoing).sealed != entry.sealed or outgoing.handshake != entry.handshake:
             return self.alarm(FORKED)
         if not outgoing.envelope:  # its life was over before it came here
+            self.delivered.update(() if outgoing.draft is None else (outgoing.draft,))
             self.store.drop_outgoing(with_draft=True)
             return []
         envelope = payload.decode(outgoing.envelope)
@@ -168,9 +188,10 @@ class Log:
             self.store.replace_records(self.store.records(pending=True))
             self.store.drop_records(pending=True)
             self._group = None
-            self.row.updated_at = entry.received_at
+            self.row.updated_at = min(entry.received_at, self.clock())  # a lying service must not put it off
             happened = self._seat(entry.seq, envelope)
         else:
+            self.delivered.add(outgoing.draft)
             happened = self._apply(entry, envelope, self.row.credential, outgoing.delete_secret)
         self.store.drop_outgoing(with_draft=True)
         return happened
@@ -185,6 +206,8 @@ class Log:
             return []
         except OwnMessage:
             return self.halt(OLD_COPY)
+        except TooFarAhead:  # others, who read what lies between, can open it
+            return self.halt(TOO_FAR)
         except WrongEpoch as error:
             # A log that lacks somebody's commit looks like this. Every member of an honest log sees the same.
             return self.alarm(FORKED) if error.epoch > self.group.epoch else []
@@ -202,7 +225,7 @@ class Log:
             self.store.change_records(received.changes)
             return []
         self.store.change_records(received.changes)
-        happened = self._compare(envelope)
+        happened = self._compare(envelope, self._credential(received.sender))
         if isinstance(received, StagedCommit):
             return happened + self._fold_commit(entry, received, envelope)
         return happened + self._apply(entry, envelope, self._credential(received.sender), None)
@@ -230,7 +253,7 @@ class Log:
             proposals=tuple(NAMES[kept.proposal.kind] for kept in staged.proposals),
             added=tuple(member.credential for member in staged.added),
             removed=tuple(member.credential for member in staged.removed),
-            updated=tuple(member.credential for member in staged.updated),
+            updated=tuple((self._credential(m.leaf), m.credential) for m in staged.updated),
             events=envelope.events,
         )
         admission.judge(commit, self.members)
@@ -290,11 +313,13 @@ class Log:
             return [Happening("leaving", entry.seq, member=member)]
         return self._end(State.CLOSED, Happening("closed", entry.seq, member=self.members.get(sender)))
 
-    def _compare(self, envelope: Envelope) -> list[Happening]:
+    def _compare(self, envelope: Envelope, author: bytes) -> list[Happening]:
         try:
             self.chain.compare(envelope.seq, envelope.chain)
         except Fork:
-            return self.alarm(FORKED)
+            # It may be the author that lies, and not the service: people must know whom to ask.
+            name = self.members[author].name if author in self.members else "somebody"
+            return self.alarm(f"{FORKED}; it was noticed in what {name} sent")
         return []
 
     def _credential(self, leaf: int) -> bytes:
@@ -409,7 +434,7 @@ class Log:
                 pending.commit,
                 stamp,
                 handshake=True,
-                life=self.terms.absence,
+                life=self.terms.procedure_life,
                 draft=None,
                 admit=admit(pending.welcome, pending.ratchet_tree) if admit and pending.welcome else None,
             )
@@ -447,8 +472,20 @@ class Log:
             self.store.drop_records(pending=True)
             self.row.count -= 1
 
+    def drop_unsealed(self, draft: int) -> bool:
+        """Takes a draft back. False when it is already sealed and perhaps sent."""
+        outgoing = self.store.outgoing()
+        if outgoing is not None and outgoing.draft == draft:
+            return False
+        with self.step():
+            self.store.drop_draft(draft)
+        return True
+
     def resolve_ended(self) -> None:
         """The entry under way was accepted, and ended before this device could fold it."""
+        outgoing = self.store.outgoing()
+        if outgoing is not None and outgoing.draft is not None:
+            self.delivered.add(outgoing.draft)
         with self.step():
             self.store.drop_outgoing(with_draft=True)
             self.row.missed = max(0, self.row.missed - 1)

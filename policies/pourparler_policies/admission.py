@@ -4,7 +4,8 @@ What judges here is the log alone, so that every member judges alike. Consent of
 not asked yet: a member of the channel may seat a card, and who said "leaving" may be removed by anyone.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .errors import Misuse, Void
@@ -27,6 +28,16 @@ class Member:
 Roster = Mapping[bytes, Member]  # by credential
 
 
+def roster_digest(members: Iterable[Member]) -> bytes:
+    """SHA-256 over who the members are, 32 bytes: in the running hash, so that nobody is told another roster."""
+    hashed = hashlib.sha256(b"pourparler roster v1")
+    for member in sorted(members, key=lambda one: one.credential):
+        name, leaving = member.name.encode(), bytes([member.leaving])
+        for part in (member.credential, member.device, name, member.fingerprint, leaving):
+            hashed.update(len(part).to_bytes(4, "big") + part)
+    return hashed.digest()
+
+
 @dataclass(frozen=True, slots=True)
 class Commit:
     """What an MLS commit would do: credentials of the devices concerned, and proposals by their RFC 9420 name."""
@@ -35,7 +46,7 @@ class Commit:
     proposals: tuple[str, ...]
     added: tuple[bytes, ...] = ()
     removed: tuple[bytes, ...] = ()
-    updated: tuple[bytes, ...] = ()
+    updated: tuple[tuple[bytes, bytes], ...] = ()  # credential of the leaf before, and after
     events: Sequence[Event] = field(default=())
 
 
@@ -66,8 +77,9 @@ def _judge_remove(commit: Commit, roster: Roster) -> None:
 
 
 def _judge_update(commit: Commit, roster: Roster) -> None:
-    for credential in commit.updated:
-        if credential not in roster:
+    for before, after in commit.updated:
+        # Else a member could take another's place in the roster, and speak in its name.
+        if before != after or before not in roster:
             raise Void("a device's credential may not change")
 
 

@@ -18,11 +18,17 @@ KEPT = 1024  # points
 _LABEL = b"pourparler chain v1"
 
 
-def extend(previous: bytes, *, seq: int, entry: bytes, received_at: int, handshake: bool, sealed: bytes) -> bytes:
-    """Running hash (32 bytes) after one more procedure or handshake entry; `previous` is 32 bytes."""
+def extend(
+    previous: bytes, *, seq: int, entry: bytes, received_at: int, handshake: bool, sealed: bytes, roster: bytes
+) -> bytes:
+    """Running hash (32 bytes) after one more procedure entry.
+
+    `previous` has 32 bytes; `roster` (32 bytes) is the digest of the roster after the entry: a newcomer who was
+    told other members than the rest is noticed at its first message, or at theirs.
+    """
     digest = hashlib.sha256(sealed).digest()
     head = seq.to_bytes(8, "big") + entry + received_at.to_bytes(8, "big") + bytes([handshake])
-    return hashlib.sha256(_LABEL + previous + head + digest).digest()
+    return hashlib.sha256(_LABEL + previous + head + digest + roster).digest()
 
 
 def genesis(channel: bytes) -> bytes:

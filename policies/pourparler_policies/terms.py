@@ -17,6 +17,8 @@ MAX_TERMS: Final = 16 * KIB  # bytes
 DEFAULT_LIFE: Final = 7 * DAY  # seconds a message lives when nobody asked for less
 DEFAULT_ABSENCE: Final = 30 * DAY  # seconds
 DEFAULT_UPDATE: Final = 1 * DAY  # seconds between a device's own key updates: how soon a channel heals
+# A token lives up to a day longer than the absence limit; what its device must fold on return lives longer still.
+PROCEDURE_MARGIN: Final = 2 * DAY  # seconds
 MIN_ABSENCE: Final = HOUR  # shorter, and a lunch break would end a device's token
 
 
@@ -28,7 +30,7 @@ class Terms(BaseModel):
     v: Literal[1] = 1
     title: str
     life: Annotated[int, Field(ge=MIN_LIFE, le=MAX_LIFE)] = DEFAULT_LIFE
-    absence: Annotated[int, Field(ge=MIN_ABSENCE, le=MAX_LIFE)] = DEFAULT_ABSENCE
+    absence: Annotated[int, Field(ge=MIN_ABSENCE, le=MAX_LIFE - PROCEDURE_MARGIN)] = DEFAULT_ABSENCE
     update: Annotated[int, Field(ge=1, le=MAX_LIFE)] = DEFAULT_UPDATE
 
     def encode(self) -> bytes:
@@ -45,6 +47,11 @@ class Terms(BaseModel):
         except (ValidationError, Misuse):
             pass
         raise Void("these are no terms of a channel")
+
+    @property
+    def procedure_life(self) -> int:
+        """How long commits and the procedure's messages live, in seconds."""
+        return self.absence + PROCEDURE_MARGIN
 
     @property
     def digest(self) -> bytes:

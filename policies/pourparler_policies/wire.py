@@ -16,6 +16,10 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from .limits import BOX_SLOTS, HASH_BYTES, ID_BYTES, MAX_LIFE, MAX_SEALED, MAX_SEQ, MIN_LIFE
 
+# A day before the year 9999 ends: a later one is in no calendar of some time zone, and a lying service could crash
+# who shows it.
+LAST_TIME: Final = 253_402_300_799 - 86_400  # Unix seconds
+
 _B64: Final = {"ser_json_bytes": "base64", "val_json_bytes": "base64"}
 
 
@@ -56,7 +60,7 @@ Secret = Hash  # 32 random bytes whose SHA-256 was given earlier
 Sealed = Annotated[bytes, Field(min_length=1, max_length=MAX_SEALED), WithJsonSchema(_SEALED_JSON)]
 Seq = Annotated[int, Field(ge=0, le=MAX_SEQ)]
 Life = Annotated[int, Field(ge=MIN_LIFE, le=MAX_LIFE)]
-Time = Annotated[int, Field(ge=0, le=MAX_SEQ)]
+Time = Annotated[int, Field(ge=0, le=LAST_TIME)]
 
 
 class Route(StrEnum):

@@ -40,7 +40,7 @@ def test_removal_of_who_said_leaving_counts() -> None:
 
 
 def test_update_and_empty_commit_change_nobody() -> None:
-    for one in (commit(), commit(proposals=("update",), updated=(CLEO.credential,))):
+    for one in (commit(), commit(proposals=("update",), updated=((CLEO.credential, CLEO.credential),))):
         assert judge(one, ROSTER) == ROSTER
 
 
@@ -69,8 +69,9 @@ VOID = {
     "removal of one who asked and one who did not": commit(
         proposals=("remove",), removed=(BEN.credential, CLEO.credential)
     ),
-    "a credential that changes": commit(proposals=("update",), updated=(NEW,)),
-    "a credential that changes by the commit's own path": commit(updated=(NEW,)),
+    "a credential that changes": commit(proposals=("update",), updated=((CLEO.credential, NEW),)),
+    "the credential of another": commit(updated=((CLEO.credential, ADA.credential),)),
+    "a credential that changes by the commit's own path": commit(updated=((CLEO.credential, NEW),)),
     "somebody named who is not added": commit(events=[seated()]),
     "a message in a commit": adding(events=[seated(), Said(id=b"i" * 16, text="hello", life=60)]),
     "a leaving in a commit": commit(events=[Leaving()]),
@@ -105,7 +106,7 @@ IDS = st.sampled_from([ADA.credential, BEN.credential, CLEO.credential, NEW, b"e
         proposals=st.lists(st.sampled_from(["add", "remove", "update", "psk"]), max_size=4).map(tuple),
         added=st.lists(IDS, max_size=2).map(tuple),
         removed=st.lists(IDS, max_size=2).map(tuple),
-        updated=st.lists(IDS, max_size=2).map(tuple),
+        updated=st.lists(st.tuples(IDS, IDS), max_size=2).map(tuple),
         events=st.lists(st.builds(seated, credential=IDS), max_size=2),
     )
 )

@@ -12,12 +12,20 @@ from pourparler_policies.errors import Fork, Void
 from pourparler_policies.limits import HOUR, MAX_LIFE
 from pourparler_policies.terms import MAX_TERMS, Terms
 
-ENTRY: dict[str, Any] = {"seq": 5, "entry": b"e" * 16, "received_at": 1000, "handshake": True, "sealed": b"bytes"}
+ENTRY: dict[str, Any] = {
+    "seq": 5,
+    "entry": b"e" * 16,
+    "received_at": 1000,
+    "handshake": True,
+    "sealed": b"bytes",
+    "roster": b"r" * 32,
+}
 
 
 def test_the_running_hash_depends_on_every_field_and_on_what_came_before() -> None:
     start = genesis(b"c" * 16)
     others = [{"seq": 6}, {"entry": b"f" * 16}, {"received_at": 1001}, {"handshake": False}, {"sealed": b"other"}]
+    others += [{"roster": b"s" * 32}]
     values = [extend(start, **ENTRY), *(extend(start, **{**ENTRY, **other}) for other in others)]
     values += [start, extend(genesis(b"d" * 16), **ENTRY), extend(values[0], **ENTRY)]
     assert len(set(values)) == len(values)
@@ -29,7 +37,7 @@ def test_two_orders_of_the_same_entries_differ(entries: list[tuple[bool, bytes]]
     def run(order: list[tuple[bool, bytes]]) -> bytes:
         value = genesis(b"c" * 16)
         for seq, (handshake, sealed) in enumerate(order):
-            value = extend(value, seq=seq, entry=b"e" * 16, received_at=0, handshake=handshake, sealed=sealed)
+            value = extend(value, **{**ENTRY, "seq": seq, "handshake": handshake, "sealed": sealed})
         return value
 
     assert run(entries) != run(entries[::-1])
