@@ -4,17 +4,19 @@ import contextlib
 import json
 import socket
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from pydantic import ValidationError
 
 from pourparler_policies import limits, wire
 from pourparler_policies.wire import PROBLEM_URN, Problem, Route
 from pourparler_service.problems import KINDS
-from pourparler_service.testing import ServerProcess, TestDevice, bearer, body, found_channel, problem
+from pourparler_service.testing import ServerProcess, TestDevice, b64, bearer, body, found_channel, problem
 
 
 @pytest.fixture
@@ -228,3 +230,27 @@ def test_the_service_tells_its_caps_and_nothing_of_its_software_versions(client:
     told = wire.Service.model_validate_json(answer.content)
     assert told.caps.largest_entry == limits.MAX_SEALED
     assert "server" not in answer.headers
+
+
+@pytest.mark.parametrize("form", [wire.Receipt, wire.Entry, wire.Deposited])
+def test_every_time_that_a_service_may_tell_can_be_shown_in_every_time_zone(form: type[wire.Reply]) -> None:
+    """A lying service does not crash who shows a date."""
+    sealed = {"sealed": "AAAA"}
+    entry = {**sealed, "entry": b64(bytes(16)) + "==", "handshake": False}
+    given = {wire.Receipt: {}, wire.Entry: entry, wire.Deposited: sealed}[form]
+    for name in {"received_at", "expires_at"} & set(form.model_fields):
+        for time, taken in (
+            (wire.LAST_TIME, True),
+            (wire.LAST_TIME + 1, False),
+            (limits.MAX_SEQ, False),
+            (-1, False),
+        ):
+            told = {"seq": 1, "received_at": 0, "expires_at": 0, **given, name: time}
+            told = {one: told[one] for one in form.model_fields}
+            if taken:
+                found = form.model_validate_json(json.dumps(told))
+                for hours in (-14, 14):
+                    datetime.fromtimestamp(getattr(found, name), timezone(timedelta(hours=hours)))
+            else:
+                with pytest.raises(ValidationError, match=name):
+                    form.model_validate_json(json.dumps(told))
