@@ -58,6 +58,7 @@ def create_channel(grant: bytes, request: wire.CreateChannel, caps: Caps) -> Cal
                 head=0,
                 handshake_head=0,
                 received_at=0,
+                stored=0,
             )
         )
         connection.execute(
@@ -213,25 +214,40 @@ def create_box(
     return act
 
 
-def _open_box(batch: Batch, box: bytes, token: bytes) -> int:
+def check_room(batch: Batch, channel_key: int, size: int, caps: Caps, *, handshake: bool = False) -> None:
+    """Raise Refusal when a channel has no room for `size` more bytes.
+
+    The last sixteenth is kept for handshakes, which have a budget: so who filled the rest can still be removed.
+    """
+    room = caps.bytes_a_channel - (0 if handshake else caps.bytes_a_channel // 16)
+    if batch.stored(channel_key) + size > room:
+        raise Refusal(Problem.OVER_CAP, f"A channel holds at most {caps.bytes_a_channel} bytes here; it is full.")
+
+
+def _open_box(batch: Batch, box: bytes, token: bytes) -> tuple[int, int]:
+    """The keys of a box and of its channel."""
     row = batch.connection.execute(
-        select(BOX.c.key, BOX.c.token_hash).where(BOX.c.box == box, BOX.c.expires_at > batch.now)
+        select(BOX.c.key, BOX.c.channel_key, BOX.c.token_hash).where(
+            BOX.c.box == box, BOX.c.expires_at > batch.now
+        )
     ).one_or_none()
     if row is None or not hmac.compare_digest(row.token_hash, sha256(token)):
         raise unauthorized()
-    return int(row.key)
+    return int(row.key), int(row.channel_key)
 
 
-def deposit(box: bytes, token: bytes, slot: int, sealed: bytes) -> Callable[[Batch], None]:
+def deposit(box: bytes, token: bytes, slot: int, sealed: bytes, caps: Caps) -> Callable[[Batch], None]:
     """Write a slot once; the same bytes again are harmless."""
 
     def act(batch: Batch) -> None:
-        key = _open_box(batch, box, token)
+        key, channel_key = _open_box(batch, box, token)
         batch.flush()
         found = select(BODY.c.bytes).join(SLOT, SLOT.c.body_key == BODY.c.key)
         found = found.where(SLOT.c.box_key == key, SLOT.c.slot == slot)
         lies = batch.connection.execute(found).scalar()
         if lies is None:
+            check_room(batch, channel_key, len(sealed), caps)
+            batch.add_bytes(channel_key, len(sealed))
             batch.changed().execute(
                 insert(SLOT).values(box_key=key, slot=slot, body_key=batch.places.place(sealed))
             )
@@ -245,7 +261,7 @@ def delete_box(box: bytes, token: bytes) -> Callable[[Batch], None]:
     """Erase a box and what lies in it."""
 
     def act(batch: Batch) -> None:
-        key = _open_box(batch, box, token)
+        key, _ = _open_box(batch, box, token)
         _erase_boxes(batch, BOX.c.key == key)
 
     return act
@@ -271,8 +287,14 @@ def purge() -> Callable[[Batch], bool]:
 def _erase_entries(batch: Batch, which: ColumnElement[bool]) -> int:
     """Erase entries and their bytes. Returns how many."""
     batch.flush()
-    keys = batch.connection.execute(select(ENTRY.c.key).where(which)).scalars().all()
+    found = select(ENTRY.c.key, ENTRY.c.channel_key, func.length(BODY.c.bytes)).join(
+        BODY, BODY.c.key == ENTRY.c.key
+    )
+    rows = batch.connection.execute(found.where(which)).all()
+    keys = [key for key, _, _ in rows]
     if keys:
+        for _, channel_key, size in rows:
+            batch.add_bytes(channel_key, -size)
         batch.changed(scrub=True)
         batch.raw.executemany("DELETE FROM entry WHERE key = ?", [(key,) for key in keys])
         batch.places.erase(keys)
@@ -286,7 +308,12 @@ def _erase_boxes(batch: Batch, which: ColumnElement[bool]) -> int:
     if keys:
         connection = batch.changed(scrub=True)
         lie = SLOT.c.box_key.in_(keys)
-        bodies = connection.execute(select(SLOT.c.body_key).where(lie)).scalars().all()
+        found = select(SLOT.c.body_key, BOX.c.channel_key, func.length(BODY.c.bytes)).where(lie)
+        found = found.join(BOX, BOX.c.key == SLOT.c.box_key).join(BODY, BODY.c.key == SLOT.c.body_key)
+        bodies = []
+        for body, channel_key, size in connection.execute(found):
+            batch.add_bytes(channel_key, -size)
+            bodies.append(body)
         connection.execute(delete(SLOT).where(lie))
         connection.execute(delete(BOX).where(BOX.c.key.in_(keys)))
         batch.places.erase(bodies)

@@ -160,7 +160,7 @@ class Api:
         check_size(asked.sealed)
         if len(asked.sealed) > self._caps.largest_entry:
             raise Refusal(Problem.OVER_CAP, f"Sealed bytes are at most {self._caps.largest_entry} here.")
-        await self._writer.submit(acts.deposit(box, token, slot, asked.sealed))
+        await self._writer.submit(acts.deposit(box, token, slot, asked.sealed, self._caps))
         return Response(status_code=204)
 
     async def deposited(self, request: Request) -> Response:

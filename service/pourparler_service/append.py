@@ -16,6 +16,7 @@ from sqlalchemy import insert, select
 from pourparler_policies import limits, wire
 from pourparler_policies.wire import Problem
 
+from .acts import check_room
 from .caps import Caps
 from .problems import Refusal
 from .state import ChannelState, DeviceState, Frame, Receipt
@@ -83,12 +84,13 @@ class Append:
         if request.handshake_head != draft.handshake_head:
             raise Refusal(Problem.STALE, handshake_head=draft.handshake_head)
         spent = self._budget(drafted, batch.now) if request.handshake else drafted.handshakes
-        self._check_caps()
+        size = self._check_caps(batch)
         received_at = max(int(batch.now), draft.received_at)
         seq = draft.head + 1
         if request.admit is not None:
             self._admit(batch, request.admit, seq, received_at)
 
+        batch.add_bytes(channel.key, size)
         receipt = Receipt(seq, received_at, received_at + request.life)
         batch.dirty = True
         batch.entries[(channel.key, request.entry)] = (
@@ -146,13 +148,16 @@ class Append:
             )
         return spent
 
-    def _check_caps(self) -> None:
+    def _check_caps(self, batch: Batch) -> int:
+        """Raise Refusal for more than the operator allows. Returns how many bytes the append adds."""
         request, caps = self._request, self._caps
         if request.life > caps.longest_life:
             raise Refusal(Problem.OVER_CAP, f"Entries live at most {caps.longest_life} seconds here.")
-        largest = max(len(request.sealed), len(request.admit.welcome) if request.admit else 0)
-        if largest > caps.largest_entry:
+        sizes = [len(request.sealed), len(request.admit.welcome) if request.admit else 0]
+        if max(sizes) > caps.largest_entry:
             raise Refusal(Problem.OVER_CAP, f"Sealed bytes are at most {caps.largest_entry} here.")
+        check_room(batch, self._channel.key, sum(sizes), caps, handshake=request.handshake)
+        return sum(sizes)
 
     def _admit(self, batch: Batch, admit: wire.Admit, seq: int, received_at: int) -> None:
         """Store the new device and its Welcome in the transaction of its Add (#15)."""

@@ -34,6 +34,13 @@ class Caps:
         limits.MAX_BOX_LIFE, limits.MIN_LIFE, limits.MAX_BOX_LIFE, "seconds", "an invitation left lying is a risk"
     )
     devices_a_channel: int = _cap(128, 1, 1024, "devices", "fan-out: each entry goes to each of them")
+    bytes_a_channel: int = _cap(
+        1024**3,
+        4 * limits.MAX_SEALED,
+        2**50,
+        "bytes",
+        "one token must not fill the disk: room for a million messages",
+    )
     boxes_a_device: int = _cap(16, 1, 1024, "boxes", "invitations one device may have open at a time")
     slow_reader: int = _cap(30, 1, 3600, "seconds", "a reader that takes nothing for so long is cut off")
     requests_burst: int = _cap(1000, 1, 10**9, "requests", "a client that folds a long absence sends many at once")

@@ -39,6 +39,8 @@ class Channel(SQLModel, table=True):
     head: int = Field(sa_type=BigInteger)  # seq of the newest entry
     handshake_head: int = Field(sa_type=BigInteger)  # seq of the newest handshake entry
     received_at: int = Field(sa_type=BigInteger)  # of the newest entry, Unix seconds
+    # Bytes of its sealed entries and of what lies in its boxes.
+    stored: int = Field(sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
 
 
 class Device(SQLModel, table=True):

@@ -44,6 +44,8 @@ _INSERT_ENTRY: Final = (
 )
 _UPDATE_CHANNEL: Final = "UPDATE channel SET head = ?, handshake_head = ?, received_at = ? WHERE key = ?"
 _UPDATE_DEVICE: Final = "UPDATE device SET accepted = ?, last_mark = ?, last_receipt = ? WHERE key = ?"
+_STORED: Final = "SELECT stored FROM channel WHERE key = ?"
+_UPDATE_STORED: Final = "UPDATE channel SET stored = stored + ? WHERE key = ?"
 _UPDATE_GENERATION: Final = "UPDATE instance SET generation = ?"
 
 
@@ -90,6 +92,8 @@ class Batch:
         self.done: list[tuple[asyncio.Future[Any], Any, Refusal | None]] = []
         self.late: list[tuple[asyncio.Future[Any], Any]] = []
         self.ended: set[int] = set()  # keys of devices that an earlier act of this batch ended
+        self._stored: dict[int, int] = {}  # bytes of each channel when the batch began
+        self._added: dict[int, int] = {}  # bytes that it adds to each, or takes away
 
     def require_living(self, channel: ChannelState, device: DeviceState) -> None:
         """Raise Refusal when the token ended since the request came in."""
@@ -111,6 +115,17 @@ class Batch:
             draft = DeviceDraft(state, state.count, state.handshakes, state.handshakes_at)
             self.devices[state.key] = draft
         return draft
+
+    def stored(self, channel_key: int) -> int:
+        """How many bytes live in a channel."""
+        if channel_key not in self._stored:
+            row = self.raw.execute(_STORED, (channel_key,)).fetchone()
+            self._stored[channel_key] = row[0] if row else 0
+        return self._stored[channel_key] + self._added.get(channel_key, 0)
+
+    def add_bytes(self, channel_key: int, size: int) -> None:
+        """Count bytes that were placed in a channel, or, less than zero, erased."""
+        self._added[channel_key] = self._added.get(channel_key, 0) + size
 
     def changed(self, *, scrub: bool = False) -> Connection:
         """Call before the first writing statement of an act. Returns the connection to write on."""
@@ -139,6 +154,8 @@ class Batch:
         marks = [(d.count, d.mark, d.receipt, d.state.key) for d in self.devices.values() if d.mark is not None]
         if marks:
             self.raw.executemany(_UPDATE_DEVICE, marks)
+        if self._added:
+            self.raw.executemany(_UPDATE_STORED, [(size, key) for key, size in self._added.items()])
         if self.dirty:
             self.raw.execute(_UPDATE_GENERATION, (generation,))
 

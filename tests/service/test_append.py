@@ -240,9 +240,9 @@ def test_a_newcomer_sees_its_add_and_nothing_before(client: httpx.Client, data: 
     assert [one.seq for one in wire.Page.model_validate_json(founder.page(client).content).entries] == [1, 2, 3, 4]
 
 
-def opened_box(client: httpx.Client, device: TestDevice) -> tuple[bytes, bytes]:
+def opened_box(client: httpx.Client, device: TestDevice, life: int = 60) -> tuple[bytes, bytes]:
     box, token = secrets.token_bytes(16), secrets.token_bytes(32)
-    asked = wire.CreateBox(box=box, token_hash=sha256(token).digest(), life=60)
+    asked = wire.CreateBox(box=box, token_hash=sha256(token).digest(), life=life)
     assert client.post(device.path(Route.BOXES), content=body(asked), headers=device.headers).status_code == 204
     return box, token
 
@@ -335,3 +335,59 @@ def test_the_caps_bind(tmp_path: Path) -> None:
         assert problem(answer) == "over-cap"
         told = client.get(Route.SERVICE).json()["caps"]
         assert (told["longest_life"], told["largest_entry"], told["devices_a_channel"]) == (7200, 4096, 2)
+
+
+# --- how much lives in a channel -------------------------------------------------------------------------------
+
+
+def test_a_channel_that_is_full_takes_no_more_until_something_goes(tmp_path: Path) -> None:
+    caps = Caps(bytes_a_channel=4 * limits.MAX_SEALED)
+    now = [1_800_000_000.0]
+    settings = Settings(tmp_path, caps=caps, clock=lambda: now[0])
+    with threaded(settings) as url, httpx.Client(base_url=url, timeout=20) as client:
+        (author,) = found_channel(client, tmp_path)
+        box, token = opened_box(client, author, life=7200)
+        place = Route.BOX_SLOT.format(box=secrets_text(box), slot=0)
+        deposit = body(wire.Deposit(sealed=bytes(limits.MAX_SEALED)))
+        headers = {**bearer(token), "Content-Type": "application/json"}
+        large = {"sealed": bytes(limits.MAX_SEALED)}
+
+        assert author.send(client, **large, life=limits.HOUR).status_code == 201
+        secret = secrets.token_bytes(32)
+        deleted = author.append(**large, delete_hash=sha256(secret).digest())
+        assert author.send(client, deleted).status_code == 201
+        assert client.put(place, content=deposit, headers=headers).status_code == 204
+        assert client.put(place, content=deposit, headers=headers).status_code == 204  # the same again is harmless
+        assert author.send(client, deleted).status_code == 201  # and so is a retry
+
+        # The last sixteenth is for handshakes, so that who filled the rest can be removed.
+        assert problem(author.send(client, **large)) == "over-cap"
+        assert author.send(client, handshake=True, **large).status_code == 201
+        assert problem(author.send(client, handshake=True)) == "over-cap"
+        other = place[:-1] + "1"
+        assert problem(client.put(other, content=deposit, headers=headers)) == "over-cap"
+        (free,) = found_channel(client, tmp_path)
+        assert free.send(client, **large).status_code == 201
+
+        path, asked = author.path(Route.DELETION, entry=deleted.entry), wire.Deletion(secret=secret)
+        assert client.post(path, content=body(asked), headers=author.headers).status_code == 204
+        assert author.send(client).status_code == 201
+        assert problem(author.send(client, **large)) == "over-cap"
+        assert client.delete(place.removesuffix("/0"), headers=headers).status_code == 204
+        assert author.send(client, **large).status_code == 201
+        assert problem(author.send(client, **large)) == "over-cap"
+        now[0] += limits.HOUR + 1
+        free.page(client)
+    with threaded(settings) as url, httpx.Client(base_url=url, timeout=20) as client:  # which purges as it starts
+        for _ in range(3):
+            assert author.send(client, **large).status_code == 201
+        assert problem(author.send(client, **large)) == "over-cap"
+
+
+def test_a_batch_of_appends_is_counted_one_by_one(tmp_path: Path) -> None:
+    settings = Settings(tmp_path, caps=Caps(bytes_a_channel=4 * limits.MAX_SEALED))
+    with threaded(settings) as url, httpx.Client(base_url=url, timeout=60) as client:
+        devices = found_channel(client, tmp_path, 6)
+        with ThreadPoolExecutor(6) as pool:
+            answers = list(pool.map(lambda one: one.send(client, sealed=bytes(limits.MAX_SEALED)), devices))
+    assert sorted(answer.status_code for answer in answers) == [201] * 3 + [403] * 3

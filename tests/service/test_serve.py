@@ -9,7 +9,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+from alembic import command as alembic
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlmodel import SQLModel
 
@@ -226,3 +228,22 @@ def test_the_database_is_set_up_to_be_durable_and_to_forget(tmp_path: Path) -> N
         "foreign_keys": 1,
         "temp_store": 2,
     }
+
+
+def test_a_database_of_the_first_form_learns_how_much_lives_in_each_channel(tmp_path: Path) -> None:
+    connection = database.connect(tmp_path / "old.sqlite3")
+    config = Config()
+    config.set_main_option("script_location", str(database.MIGRATIONS))
+    config.attributes["connection"] = connection
+    alembic.upgrade(config, "0001")
+    raw = database.raw(connection)
+    for key in (1, 2):
+        raw.execute("INSERT INTO channel VALUES (?, ?, 60, 1, 1, 1)", (key, bytes(16) + bytes([key])))
+    raw.execute("INSERT INTO body VALUES (1, zeroblob(1024)), (2, zeroblob(4096)), (3, zeroblob(16384))")
+    raw.execute("INSERT INTO vacancy VALUES (3, 16384)")
+    raw.execute("INSERT INTO entry VALUES (1, 1, 1, x'00', 0, 1, 2, x'00', x'00')")
+    raw.execute("INSERT INTO box VALUES (1, x'00', 1, NULL, x'00', 60, 2)")
+    raw.execute("INSERT INTO slot VALUES (1, 0, 2)")
+    database.migrate(connection)
+    assert raw.execute("SELECT key, stored FROM channel ORDER BY key").fetchall() == [(1, 5120), (2, 0)]
+    connection.close()
