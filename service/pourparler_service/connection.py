@@ -3,8 +3,13 @@
 The application never sees a client's address. A request's head has at most `MAX_HEAD` bytes; what is not HTTP gets
 a problem document too. `scope["extensions"]["pourparler.abort"]["now"]()` drops the connection and all that waits
 in it.
+
+A client has `HEAD_PATIENCE` to begin a request and finish its head, then `BODY_PATIENCE` to finish its body. Who takes
+longer is dropped, so that nobody holds a connection by sending a byte now and then. Between two requests uvicorn's
+own limit holds; an answer, and so a stream, may last.
 """
 
+import asyncio
 from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -15,6 +20,8 @@ from .problems import MEDIA_TYPE
 
 ABORT: Final = "pourparler.abort"
 MAX_HEAD: Final = 16 * 1024  # bytes: a request of the protocol needs less than 500
+HEAD_PATIENCE: Final = 30.0  # seconds
+BODY_PATIENCE: Final = 120.0  # seconds: the largest request over a line of 12 KB/s
 
 _NOT_HTTP: Final = ProblemDocument(
     type=PROBLEM_URN + Problem.MALFORMED.value,
@@ -30,36 +37,55 @@ class Connection(HttpToolsProtocol):
     _in_head = True
     _seen = 0  # heads and requests that became whole
     _head_bytes = 0  # of the one under way
+    _whole = 0  # requests that became whole
+    _deadline: asyncio.TimerHandle | None = None  # of the head or body under way
 
     def connection_made(self, transport: Any) -> None:
         """Begin, and forget who it is."""
         super().connection_made(transport)
         self.client = None
+        self._expect(HEAD_PATIENCE)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        self._expect(None)
+        super().connection_lost(exc)
+
+    def _expect(self, patience: float | None) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._deadline = None if patience is None else self.loop.call_later(patience, self.transport.abort)
 
     def data_received(self, data: bytes) -> None:
         """Parse what came."""
-        seen = self._seen
+        seen, whole = self._seen, self._whole
         super().data_received(data)
         if self._in_head and self._seen == seen:  # else some of it was something else
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD:
                 self.transport.abort()
+        if self._deadline is None and self._whole == whole and not self.transport.is_closing():
+            self._expect(HEAD_PATIENCE)  # bytes between two requests that begin none
 
     def on_message_begin(self) -> None:
         """A new request."""
         self._in_head = True
+        if self._deadline is None:
+            self._expect(HEAD_PATIENCE)
         super().on_message_begin()
         self.scope["extensions"] = {ABORT: {"now": self.transport.abort}}
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
         self._in_head, self._head_bytes, self._seen = False, 0, self._seen + 1
+        self._expect(BODY_PATIENCE)
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """The request is whole; what follows is the next one's head."""
         super().on_message_complete()
-        self._in_head, self._seen = True, self._seen + 1
+        self._expect(None)
+        self._in_head, self._seen, self._whole = True, self._seen + 1, self._whole + 1
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP."""

@@ -15,8 +15,20 @@ from pydantic import ValidationError
 
 from pourparler_policies import limits, wire
 from pourparler_policies.wire import PROBLEM_URN, Problem, Route
+from pourparler_service import connection
 from pourparler_service.problems import KINDS
-from pourparler_service.testing import ServerProcess, TestDevice, b64, bearer, body, found_channel, problem
+from pourparler_service.settings import Settings
+from pourparler_service.testing import (
+    ServerProcess,
+    TestDevice,
+    b64,
+    bearer,
+    body,
+    events,
+    found_channel,
+    problem,
+    threaded,
+)
 
 
 @pytest.fixture
@@ -254,3 +266,64 @@ def test_every_time_that_a_service_may_tell_can_be_shown_in_every_time_zone(form
             else:
                 with pytest.raises(ValidationError, match=name):
                     form.model_validate_json(json.dumps(told))
+
+
+@contextlib.contextmanager
+def impatient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, TestDevice]]:
+    """A service that waits half a second for heads and bodies, and a device of it."""
+    monkeypatch.setattr(connection, "HEAD_PATIENCE", 0.5)
+    monkeypatch.setattr(connection, "BODY_PATIENCE", 0.5)
+    with threaded(Settings(tmp_path, heartbeat=0.1)) as url, httpx.Client(base_url=url, timeout=20) as client:
+        yield url, found_channel(client, tmp_path)[0]
+
+
+@pytest.mark.parametrize("part", ["nothing", "head", "body", "between", "second head", "refused body"])
+def test_who_sends_a_byte_now_and_then_is_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    with impatient(tmp_path, monkeypatch) as (url, device):
+        where = urlsplit(url)
+        sent = body(device.append())
+        lines = (f"POST {device.path(Route.ENTRIES)} HTTP/1.1", "Host: x", f"Content-Length: {len(sent)}")
+        whole = [f"{name}: {value}" for name, value in device.headers.items()]
+        post = ("\r\n".join([*lines, *whole]) + "\r\n\r\n").encode()
+        stranger = ("\r\n".join(lines) + "\r\n\r\n").encode()
+        begin, drop = {
+            "nothing": (b"", b""),
+            "head": (b"GET /v1/service HTTP/1.1\r\nX-A: ", b"a"),
+            "body": (post, b" "),
+            "between": (post + sent, b"\r\n"),
+            "second head": (post + sent + b"GET /v1/service HTTP/1.1\r\nX-A: ", b"a"),
+            "refused body": (stranger, b" "),
+        }[part]
+        with socket.create_connection((where.hostname, where.port), 20) as slow:
+            slow.sendall(begin)
+            slow.settimeout(0.1)
+            dropped = False
+            while not dropped:  # a test that never ends is stopped by its timeout
+                try:
+                    dropped = slow.recv(65536) == b""
+                    if not dropped:
+                        continue
+                except TimeoutError:
+                    with contextlib.suppress(ConnectionError):
+                        slow.sendall(drop)
+                except ConnectionError:
+                    dropped = True
+        with httpx.Client(base_url=url, timeout=20) as client:
+            assert client.get(Route.SERVICE).status_code == 200
+
+
+def test_a_stream_lasts_longer_than_a_request_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (
+        impatient(tmp_path, monkeypatch) as (url, device),
+        httpx.Client(base_url=url, timeout=20) as client,
+        client.stream("GET", device.path(Route.STREAM), headers=device.headers) as stream,
+    ):
+        lines = stream.iter_lines()
+        beats = 0
+        while beats < 10:  # one in a tenth of a second
+            beats += next(lines).startswith(":")
+        with httpx.Client(base_url=url, timeout=20) as second:
+            assert device.send(second).status_code == 201
+        assert next(events(lines))[0] == "entry"
