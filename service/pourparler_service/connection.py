@@ -4,9 +4,9 @@ The application never sees a client's address. A request's head has at most `MAX
 a problem document too. `scope["extensions"]["pourparler.abort"]["now"]()` drops the connection and all that waits
 in it.
 
-A client has `HEAD_PATIENCE` to begin a request and finish its head, then `BODY_PATIENCE` to finish its body. Who takes
-longer is dropped, so that nobody holds a connection by sending a byte now and then. Between two requests uvicorn's
-own limit holds; an answer, and so a stream, may last.
+A client has `HEAD_PATIENCE` to begin a request and finish its head, then `BODY_PATIENCE` to finish its body. Who
+takes longer is dropped, so that nobody holds a connection by sending a byte now and then. Between two requests
+uvicorn's own limit holds; an answer, and so a stream, may last.
 """
 
 import asyncio
