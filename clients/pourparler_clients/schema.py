@@ -21,7 +21,8 @@ MIGRATIONS: list[list[str]] = [
             handshake_head INTEGER NOT NULL,
             count INTEGER NOT NULL,             -- last count used for an append
             updated_at INTEGER NOT NULL,        -- this device's last own key update
-            missed INTEGER NOT NULL DEFAULT 0   -- entries that ended before this device saw them
+            missed INTEGER NOT NULL DEFAULT 0,  -- entries that ended before this device saw them
+            number INTEGER NOT NULL UNIQUE      -- by which a person names it; stays
         ) WITHOUT ROWID""",
         """CREATE TABLE chain (
             channel BLOB NOT NULL REFERENCES channel ON DELETE CASCADE,

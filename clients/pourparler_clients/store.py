@@ -43,6 +43,7 @@ class Row:
     count: int
     updated_at: int
     missed: int
+    number: int = 0  # given when the channel is inserted
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +93,13 @@ class ChannelStore:
     @staticmethod
     def all(vault: Vault) -> list[bytes]:
         """Ids of the channels in a vault, in the order of their making."""
-        return [row[0] for row in vault.rows("SELECT id FROM channel ORDER BY updated_at, id")]
+        return [row[0] for row in vault.rows("SELECT id FROM channel ORDER BY number")]
 
     def row(self) -> Row | None:
         """The channel, if the vault has it."""
         found = self.vault.row(
             "SELECT id, url, state, trouble, terms, token, device, credential, incarnation, cursor, received_at,"
-            " handshake_head, count, updated_at, missed FROM channel WHERE id = ?",
+            " handshake_head, count, updated_at, missed, number FROM channel WHERE id = ?",
             self.channel,
         )
         if found is None:
@@ -108,10 +109,11 @@ class ChannelStore:
         return row
 
     def insert(self, row: Row) -> None:
-        """A new channel."""
+        """A new channel; gives it the next number."""
         self.vault.execute(
-            "INSERT INTO channel VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            *(getattr(row, name) for name in Row.__slots__),
+            "INSERT INTO channel VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,"
+            " (SELECT coalesce(max(number), 0) + 1 FROM channel))",
+            *(getattr(row, name) for name in Row.__slots__ if name != "number"),
         )
 
     def save(self, row: Row) -> None:

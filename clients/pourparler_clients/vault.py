@@ -3,7 +3,8 @@
 1. Nothing readable touches the disk through us: pages, journal and temporary data are encrypted or in memory.
 2. The header holds two key slots of fixed size, always both: passphrase -> Argon2id -> slot key -> file key. A
    slot that nobody uses is random and looks like one that somebody uses.
-3. What is deleted is overwritten in the file (secure_delete), and the journal is emptied after every purge.
+3. What is deleted is overwritten in the file (secure_delete). After every purge the file is written anew, for
+   SQLite leaves pieces of moved rows in its pages, and the journal is emptied; at close too, if something went.
 
 Header: magic (4 bytes), Argon2id passes (4, big endian), memory in KiB (4, big endian), two slots. Slot:
 salt (16), nonce (24), XChaCha20-Poly1305 of the file key (48). DESIGN 4.6.
@@ -13,7 +14,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -55,12 +56,18 @@ class Vault:
     def __init__(self, directory: Path, lock: int, file_key: bytes) -> None:
         self.directory = directory
         self._lock = lock
+        # Rows changed since the file was last written anew; a journal means that the last process was cut short.
+        journal = directory / (DATABASE_NAME + "-wal")
+        self._changed = journal.exists() and journal.stat().st_size > 0
         self._db = dbapi2.connect(str(directory / DATABASE_NAME), isolation_level=None)
         self._in_transaction = False
         try:
             self._db.execute("PRAGMA cipher_log_level = NONE")  # it would write on the person's screen
             self._db.execute(f"PRAGMA key = \"x'{file_key.hex()}'\"")
             self._prepare()
+        except dbapi2.OperationalError:  # a full disk, not a damaged file
+            self._db.close()
+            raise
         except dbapi2.DatabaseError:
             self._db.close()
             raise UserError(_DAMAGED) from None
@@ -106,10 +113,13 @@ class Vault:
             raise
 
     def close(self) -> None:
-        """Empties the journal and lets another process in."""
-        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        self._db.close()
-        os.close(self._lock)
+        """Writes the file anew if something was erased, empties the journal and lets another process in."""
+        try:
+            with suppress(dbapi2.OperationalError):  # a full disk: the next process begins with the journal
+                self.empty_journal()
+        finally:
+            self._db.close()
+            os.close(self._lock)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -136,6 +146,7 @@ class Vault:
         if not self._in_transaction:
             raise RuntimeError("a change needs a transaction")
         count: int = self._db.execute(sql, values).rowcount
+        self._changed |= count > 0 and not sql.startswith("INSERT INTO")
         return count
 
     def many(self, sql: str, rows: list[tuple[Any, ...]]) -> None:
@@ -155,8 +166,13 @@ class Vault:
         return found
 
     def empty_journal(self) -> None:
-        """After a purge: what was deleted must not stay in the journal."""
+        """After a purge: what was deleted must not stay in the journal, nor pieces of it in the file's pages."""
+        # First in place: a page that the new file does not need is overwritten before it is given back.
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        if self._changed:
+            self._db.execute("VACUUM")
+            self._changed = False
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _prepare(self) -> None:
         for pragma in (

@@ -1,0 +1,113 @@
+"""Texts that have ended leave no piece of themselves in any page of the vault."""
+
+import random
+import re
+from pathlib import Path
+
+from pourparler_clients.device import Device
+from pourparler_clients.examine import vault_pages
+from pourparler_clients.store import ChannelStore, Message, Row, State
+from pourparler_clients.testing import CHEAP, PASSPHRASE
+from pourparler_clients.vault import Vault
+from pourparler_policies.terms import Terms
+
+CHANNEL = bytes(16)
+SIZES = (3, 20, 90, 300, 520, 1500)  # tokens of eight bytes: within a page, about a page, over several
+
+
+def row(channel: bytes, title: str, updated_at: int = 0) -> Row:
+    return Row(
+        id=channel,
+        url="https://example.org",
+        state=State.OPEN,
+        trouble="",
+        terms=Terms(title=title).encode(),
+        token=bytes(32),
+        device=bytes(16),
+        credential=bytes(16),
+        incarnation=bytes(16),
+        cursor=0,
+        received_at=0,
+        handshake_head=0,
+        count=0,
+        updated_at=updated_at,
+        missed=0,
+    )
+
+
+def tokens(pages: list[bytes]) -> set[int]:
+    """Which texts are recognised by any eight bytes of theirs."""
+    return {int(number) for page in pages for number in re.findall(rb"<([0-9]{6})>", page)}
+
+
+def fill(vault: Vault, chosen: random.Random, numbers: range) -> None:
+    store = ChannelStore(vault, CHANNEL)
+    for number in numbers:
+        text = f"<{number:06}>" * chosen.choice(SIZES)
+        with vault.transaction():
+            store.add_message(
+                Message(number, bytes(16), b"%016d" % number, text, 0, 2**40, False, bytes(16), None)
+            )
+
+
+def end(vault: Vault, numbers: set[int]) -> None:
+    with vault.transaction():
+        for number in numbers:
+            vault.execute("UPDATE message SET expires_at = 1 WHERE seq = ?", number)
+
+
+def test_thousands_of_texts_that_ended_in_any_order_leave_no_piece(tmp_path: Path) -> None:
+    chosen = random.Random(7)
+    Device.create(tmp_path / "vault", PASSPHRASE, "Cedar", CHEAP).vault.close()
+    device = Device.open(tmp_path / "vault", PASSPHRASE)
+    with device.vault.transaction():
+        ChannelStore(device.vault, CHANNEL).insert(row(CHANNEL, "Two wells"))
+    alive: set[int] = set()
+    for round_ in range(4):
+        numbers = range(round_ * 500, round_ * 500 + 500)
+        fill(device.vault, chosen, numbers)
+        alive |= set(numbers)
+        ended = set(chosen.sample(sorted(alive), len(alive) * 2 // 3))
+        end(device.vault, ended)
+        alive -= ended
+        assert device.purge() == len(ended)
+        assert tokens(list(vault_pages(tmp_path / "vault", PASSPHRASE))) == alive
+    device.vault.close()
+
+
+def test_what_was_erased_without_a_purge_is_gone_when_the_vault_is_closed(tmp_path: Path) -> None:
+    chosen = random.Random(8)
+    vault = Vault.create(tmp_path / "vault", PASSPHRASE, CHEAP)
+    with vault.transaction():
+        ChannelStore(vault, CHANNEL).insert(row(CHANNEL, "Two wells"))
+    alive: set[int] = set()
+    for start in range(0, 1200, 300):
+        fill(vault, chosen, range(start, start + 300))
+        alive |= set(range(start, start + 300))
+        ended = chosen.sample(sorted(alive), len(alive) * 2 // 3)
+        with vault.transaction():
+            for number in ended:
+                vault.execute("DELETE FROM message WHERE seq = ?", number)
+        alive -= set(ended)
+    vault.close()
+    assert tokens(list(vault_pages(tmp_path / "vault", PASSPHRASE))) == alive
+
+
+def test_number_of_a_channel_stays_when_its_keys_are_updated_and_another_goes(tmp_path: Path) -> None:
+    vault = Vault.create(tmp_path / "vault", PASSPHRASE, CHEAP)
+    ids = [bytes([9 - place]) * 16 for place in range(3)]
+    for place, channel in enumerate(ids):
+        with vault.transaction():
+            ChannelStore(vault, channel).insert(row(channel, f"title {place}", updated_at=place))
+    first = ChannelStore(vault, ids[0])
+    changed = first.row()
+    assert changed is not None
+    changed.updated_at = 10**9
+    with vault.transaction():
+        first.save(changed)
+    assert ChannelStore.all(vault) == ids
+    with vault.transaction():
+        first.delete()
+    rows = [ChannelStore(vault, channel).row() for channel in ids[1:]]
+    assert [one.number for one in rows if one] == [2, 3]
+    vault.close()
