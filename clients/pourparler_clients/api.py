@@ -44,8 +44,10 @@ def check_url(url: str) -> str:
     odd = parts.query or parts.fragment or parts.username or parts.password or port == 0
     if parts.scheme not in ("http", "https") or not host or odd or len(url) > MAX_URL:
         raise UserError(_ADDRESS)
-    if parts.scheme == "http" and host not in _LOCAL and not host.endswith(".onion"):
-        raise UserError("without https the line could be read along: use https, an onion address or this machine")
+    if host.rstrip(".").endswith(".onion"):
+        raise UserError("onion addresses need a SOCKS proxy, which this version cannot use: use https")
+    if parts.scheme == "http" and host not in _LOCAL:
+        raise UserError("without https the line could be read along: use https, or a service on this machine")
     return url.rstrip("/")
 
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from pourparler_crypto.card import Card, CardKey
 from pourparler_crypto.errors import CryptoError, NotAuthentic
 from pourparler_crypto.invitation import OVERHEAD, EphemeralKey, Offer, open_step, seal_step
-from pourparler_crypto.mls import read_key_package
+from pourparler_crypto.mls import KeyPackageInfo, read_key_package
 from pourparler_policies import invitation as steps
 from pourparler_policies import wire
 from pourparler_policies.admission import CREDENTIAL_BYTES
@@ -34,6 +34,7 @@ from .vault import Vault
 INVITATION_LIFE: Final = 7 * DAY  # seconds: people who open the program once a day, with a week-end between
 # The box ended, was never made, or holds something else: nothing will come of it.
 _BOX_GONE: Final = (Problem.UNAUTHORIZED, Problem.NOT_FOUND, Problem.ID_REUSED)
+CLOCKS_DIFFER: Final = DAY  # seconds that the clocks of two devices may differ
 _PREFIX: Final = "pourparler-invitation:"
 _MAX_TEXT: Final = 8192  # characters; a real one has about 4,300
 
@@ -74,10 +75,14 @@ class Joining(_State):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What became of an invitation: `step` is offered, answered, accepted, seated or failed."""
+    """What became of an invitation: `step` is offered, answered, accepted, seated or failed.
+
+    `reason`, when it failed: over (its time, or it was declined), clock, refused (the seat), spoiled.
+    """
 
     name: str
     step: str
+    reason: str = ""
 
 
 def encode_invitation(sealed: bytes) -> str:
@@ -134,6 +139,10 @@ def _json(state: _State) -> bytes:
 def seal_to_bucket(step: str, secret: bytes, before: bytes, recipient: bytes, text: bytes) -> bytes:
     """A step sealed to the smallest bucket that holds it."""
     return seal_step(step, secret, before, recipient, text, bucket_for(len(text) + OVERHEAD))
+
+
+class _Clock(Exception):
+    """A lifetime that does not hold this moment, by more than clocks may differ."""
 
 
 class Inviter:
@@ -209,16 +218,22 @@ class Inviter:
                     with self._vault.transaction():
                         save(self._vault, box, step, state)
             return await self._seat(box, state, card)
-        except (CryptoError, PolicyError, UserError):
-            # Somebody with the address, not the invitee, wrote into the box, or the invitee asks for what the
-            # others would refuse: it is spent.
+        except _Clock:
             erase(self._vault, box)
-            return Progress(card.name, "failed")
+            return Progress(card.name, "failed", "clock")
+        except (Void, UserError):
+            # The invitee asks for what the others would refuse: it is spent.
+            erase(self._vault, box)
+            return Progress(card.name, "failed", "refused")
+        except (CryptoError, PolicyError):
+            # Damaged, or written by somebody who has the address and is not the invitee.
+            erase(self._vault, box)
+            return Progress(card.name, "failed", "spoiled")
         except Refused as refusal:
             if refusal.problem not in _BOX_GONE:
                 raise
             erase(self._vault, box)
-            return Progress(card.name, "failed")
+            return Progress(card.name, "failed", "over")
 
     def _offer(self, box: bytes, state: Inviting, answer: bytes) -> str:
         state.peer = open_step("answer", state.secret, b"", state.key, answer)
@@ -234,7 +249,7 @@ class Inviter:
     async def _seat(self, box: bytes, state: Inviting, card: Card) -> Progress:
         opened = open_step("acceptance", state.secret, state.offer, state.key, state.acceptance)
         acceptance = steps.decode(steps.Acceptance, opened)
-        info = read_key_package(acceptance.key_package, suite=SUITE, now=self._channel.clock())
+        info = self._read_package(acceptance.key_package)
         if len(info.credential) != CREDENTIAL_BYTES:
             raise Void("a credential has 16 bytes")
         seated = Seated(
@@ -255,6 +270,17 @@ class Inviter:
             await self._channel.seat(acceptance.key_package, seated, admit)
         erase(self._vault, box)
         return Progress(card.name, "seated")
+
+    def _read_package(self, package: bytes) -> KeyPackageInfo:
+        info = read_key_package(package, suite=SUITE)
+        now = self._channel.clock()
+        for moment in (now, now - CLOCKS_DIFFER, now + CLOCKS_DIFFER):
+            try:
+                return read_key_package(package, suite=SUITE, now=moment)
+            except CryptoError:
+                continue
+        # Valid but for its lifetime.
+        raise _Clock(f"the lifetime of {info.ref.hex()[:8]} is not now")
 
     def _welcome(self, welcome: bytes, tree: bytes | None) -> bytes:
         log = self._channel.log

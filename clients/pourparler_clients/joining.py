@@ -6,16 +6,17 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import urlsplit
 
 from pourparler_crypto.card import CardKey, check_digits
 from pourparler_crypto.errors import CryptoError
-from pourparler_crypto.invitation import EphemeralKey, open_step
+from pourparler_crypto.invitation import EphemeralKey, Offer, open_step
 from pourparler_crypto.mls import CHARTER, Group, KeyPackageBundle, make_key_package
 from pourparler_policies import invitation as steps
 from pourparler_policies.admission import CREDENTIAL_BYTES, Member, roster_digest
 from pourparler_policies.chain import extend
 from pourparler_policies.errors import Misuse, PolicyError, Void
-from pourparler_policies.limits import DAY, HOUR
+from pourparler_policies.limits import DAY, MAX_BOX_LIFE
 from pourparler_policies.payload import check_name
 from pourparler_policies.terms import Terms
 from pourparler_policies.wire import Problem
@@ -23,14 +24,14 @@ from pourparler_policies.wire import Problem
 from . import invitations
 from .api import Api, check_url
 from .channel import Connect
-from .errors import Refused, UserError
-from .invitations import INVITATION_LIFE, Joining
+from .errors import Refused, Unreachable, UserError
+from .invitations import CLOCKS_DIFFER, Joining
 from .log import Clock
 from .store import ChannelStore, Row, State
 from .suite import SUITE
 from .vault import Vault
 
-_SKEW: Final = HOUR  # seconds that the clocks of two devices may differ
+_KEPT: Final = MAX_BOX_LIFE + DAY  # seconds: no invitation waits longer at the service
 _SPOILED: Final = "this invitation has been spoiled (somebody else used its address): ask for another"
 
 _ENDED: Final = "this invitation is over, or was used already: ask for another"
@@ -66,13 +67,30 @@ class Invitee:
             )
         ]
 
-    async def answer(self, text: str) -> bytes:
-        """Answers an invitation with a one-time key; returns its box. Again with the same text: carries on."""
+    def host(self, text: str) -> str | None:
+        """The host that a new invitation names; None when this device has answered it already. Connects nowhere.
+
+        Raises UserError.
+        """
+        _, address = self._read(text)
+        if address.box in self.pending():
+            return None
+        return urlsplit(check_url(address.url)).netloc
+
+    def _read(self, text: str) -> tuple[Offer, steps.Address]:
         offer = invitations.open_invitation(text, self._key)
         try:
-            address = steps.decode(steps.Address, offer.address)
+            return offer, steps.decode(steps.Address, offer.address)
         except PolicyError:
             raise UserError("this invitation is damaged: ask for it again") from None
+
+    def accepted(self, box: bytes) -> bool:
+        """Whether its terms have been accepted on this device."""
+        return self._load(box)[0] == "accepting"
+
+    async def answer(self, text: str) -> bytes:
+        """Answers an invitation with a one-time key; returns its box. Again with the same text: carries on."""
+        offer, address = self._read(text)
         if address.box not in self.pending():
             if self._vault.row("SELECT 1 FROM invitation WHERE box = ?", address.box):
                 raise UserError(_SPOILED)  # it names the address of another invitation
@@ -87,7 +105,7 @@ class Invitee:
             )
             state.answer = invitations.seal_to_bucket("answer", offer.secret, b"", offer.inviter, key.public)
             with self._vault.transaction():
-                expires_at = self._clock() + INVITATION_LIFE
+                expires_at = self._clock() + _KEPT
                 invitations.insert(self._vault, address.box, None, "answering", state, expires_at)
         step, state = self._load(address.box)
         try:
@@ -124,7 +142,7 @@ class Invitee:
         if step == "deciding":
             now = self._clock()
             state.credential = os.urandom(CREDENTIAL_BYTES)
-            lifetime = (now - _SKEW, now + INVITATION_LIFE + DAY)
+            lifetime = (now - CLOCKS_DIFFER, now + MAX_BOX_LIFE + CLOCKS_DIFFER)
             bundle = make_key_package(SUITE, state.credential, lifetime=lifetime)
             state.bundle = bundle.to_bytes()
             state.device, state.device_token = os.urandom(16), os.urandom(32)
@@ -142,8 +160,15 @@ class Invitee:
             await api.deposit(box, steps.ACCEPTANCE, state.acceptance)
 
     async def decline(self, box: bytes) -> None:
-        """Declines: nothing of the invitation stays here; the inviter sees only that nobody came."""
+        """Declines: nothing of the invitation stays here, nor (if the service answers) in the box.
+
+        The inviter sees only that nobody came.
+        """
+        _, state = self._load(box)
         invitations.erase(self._vault, box)
+        with suppress(Refused, Unreachable):  # it ends by itself
+            async with self._api(state) as api:
+                await api.remove_box(box)
 
     async def join(self, box: bytes) -> bytes | None:
         """Joins once the Welcome is there and returns the channel's id; None before."""
@@ -173,7 +198,7 @@ class Invitee:
         async with self._connect(state.url, state.device_token) as api:
             await self._enter(api, box, state, packet, group, list(members.values()))
         async with self._api(state) as api:
-            with suppress(Refused):  # it ends by itself
+            with suppress(Refused, Unreachable):  # it ends by itself
                 await api.remove_box(box)
         self._vault.empty_journal()
         return packet.channel

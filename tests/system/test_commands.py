@@ -90,8 +90,10 @@ def test_every_command_answers_people_and_programs(desk: Desk) -> None:
     desk.make("ada", "ben")
     desk.open("ada", "--life", "1h", "--json")
     desk.seat("ada", "ben")
-    assert desk.ok("ada", "say", text=b"Guten Morgen.\n").out == "Said.\n"
-    assert desk.ok("ben", "say", "--json", "--life", "30m", text=b"Bonjour").records == [{"said": True}]
+    assert desk.ok("ada", "say", text=b"Guten Morgen.\n").out == "Said in “Two wells”.\n"
+    assert desk.ok("ben", "say", "--json", "--life", "30m", text=b"Bonjour").records == [
+        {"said": True, "title": "Two wells"}
+    ]
     said = desk.ok("ada", "read", "--json").records
     assert [(one["name"], one["own"], one["text"]) for one in said] == [
         ("ada", True, "Guten Morgen."),
@@ -110,11 +112,11 @@ def test_every_command_answers_people_and_programs(desk: Desk) -> None:
     assert check.records[0]["check_digits"] == card["check_digits"] == who["members"][1]["check_digits"]
     assert desk.run("ben", "resume", "--yes").status == 2
     assert desk.run("ben", "leave").errors == "pourparler: nothing was done\n"
-    assert desk.ok("ben", "leave", "--yes", "--json").records == [{"state": "removed"}]
+    assert desk.ok("ben", "leave", "--yes", "--json").records == [{"state": "removed", "title": "Two wells"}]
     assert desk.run("ben", "say", text=b"too late").status == 2
     desk.ok("ada", "say", text=b"alone now")
     assert [m["name"] for m in desk.ok("ada", "who", "--json").records[0]["members"]] == ["ada"]
-    assert desk.ok("ada", "close", "--yes", "--json").records == [{"state": "closed"}]
+    assert desk.ok("ada", "close", "--yes", "--json").records == [{"state": "closed", "title": "Two wells"}]
     assert desk.ok("ada", "channels", "--json").records == []
 
 

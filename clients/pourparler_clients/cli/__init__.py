@@ -9,6 +9,8 @@ import os
 import sys
 from collections.abc import Sequence
 
+from sqlcipher3 import dbapi2
+
 from pourparler_crypto.errors import CryptoError
 from pourparler_policies.errors import PolicyError
 
@@ -26,6 +28,12 @@ first steps:
   pourparler join INVITATION           answer an invitation, read its terms, join
   pourparler talk                      talk, and see what the others say
 """
+
+_PERHAPS = "What you sent last may or may not have arrived; look with `pourparler read`."
+_VAULT = (
+    "the vault cannot be written or read (is the disk full?): what you sent last may or may not have arrived; "
+    "look with `pourparler read`"
+)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -76,21 +84,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         place = f"{error.filename}: " if error.filename else ""
         print(f"pourparler: {place}{error.strerror or 'the system gave no reason'}", file=sys.stderr)
         return 2
+    except dbapi2.Error:
+        print(f"pourparler: {_VAULT}", file=sys.stderr)
+        return 2
+    except EOFError:
+        print("pourparler: no answer was given", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
     except Exception as error:
         # A defect of ours. A traceback may hold a secret: it is shown only to who asks for it.
         if os.environ.get("POURPARLER_DEBUG"):
             raise
         kind = type(error).__name__
         print(
-            f"pourparler: something went wrong inside ({kind}); nothing was sent. Please report it.",
+            f"pourparler: something went wrong inside ({kind}). {_PERHAPS} Please report it.",
             file=sys.stderr,
         )
         return 70
-    except EOFError:
-        print("pourparler: no answer was given", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
 
 
 def run() -> None:

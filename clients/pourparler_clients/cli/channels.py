@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,13 +18,16 @@ from pourparler_policies.terms import DEFAULT_ABSENCE, DEFAULT_LIFE, DEFAULT_UPD
 from ..channel import Channel
 from ..device import Device
 from ..errors import Unreachable, UserError
-from ..invitations import INVITATION_LIFE
+from ..invitations import INVITATION_LIFE, Progress
 from ..joining import Invitation
+from ..store import ChannelStore
 from .common import (
     GlobalOptions,
     choose_channel,
+    choose_row,
     duration,
     emit,
+    erasing,
     local_time,
     open_device,
     plain,
@@ -32,6 +36,7 @@ from .common import (
     read_text,
     say_duration,
 )
+from .showing import name_of, news, show_step, title_of
 
 _POLL: Final = (0.2, 3.0)  # seconds between looks into a drop box: first, longest
 
@@ -90,6 +95,12 @@ def add_commands(commands: Any, options: GlobalOptions) -> None:
         options.add(command, channel=True)
         if name != "who":
             command.add_argument("--yes", action="store_true", help="do not ask again")
+        if name == "leave":
+            command.add_argument(
+                "--here",
+                action="store_true",
+                help="only erase it on this device, in whatever state it is, also without the service",
+            )
         command.set_defaults(func=function)
 
 
@@ -116,15 +127,19 @@ async def _open(arguments: argparse.Namespace) -> int:
 
 async def _list(arguments: argparse.Namespace) -> int:
     async with open_device(arguments) as device:
-        for number, channel in enumerate(device.channels(), 1):
-            title = channel.log.terms.title
-            names = [plain(member.name, lines=False) for member in channel.log.members.values()]
-            emit(
-                arguments,
-                {"number": number, "title": title, "state": channel.log.row.state, "members": names},
-                [f"{number}. {plain(title, lines=False)} ({channel.log.row.state}): {', '.join(names)}"],
-            )
-        if not device.channels():
+        rows = device.all_channels()
+        for row in rows:
+            title = Terms.decode(row.terms).title
+            members = ChannelStore(device.vault, row.id).members()
+            names = ", ".join(name_of(member, members) for member in members.values())
+            record = {
+                "number": row.number,
+                "title": title,
+                "state": row.state,
+                "members": [member.name for member in members.values()],
+            }
+            emit(arguments, record, [f"{row.number}. {plain(title, lines=False)} ({row.state}): {names}"])
+        if not rows:
             progress(arguments, "There is no channel in this vault yet.")
     return 0
 
@@ -135,15 +150,18 @@ async def _invite(arguments: argparse.Namespace) -> int:
     card = Card.decode(read_text(arguments.card, "card"))
     async with open_device(arguments) as device:
         channel = choose_channel(device, arguments)
-        await channel.sync()
+        if not news(arguments, channel, await channel.sync()):
+            return 1
         inviter = device.inviter(channel)
         invitation = await inviter.invite(card, arguments.life)
         if arguments.out is not None:
             arguments.out.write_text(invitation + "\n")
         lines = [
-            f"An invitation for {plain(card.name, lines=False)}, check digits {card.check_digits}.",
-            "Compare the digits with the card's owner before the invitation is answered.",
-            "Hand it over by any way: only that card can open it.",
+            f"An invitation into “{title_of(channel)}” for {plain(card.name, lines=False)}, card "
+            f"{card.check_digits}.",
+            "Hand it over by any way: only that card can open it. Compare the card's digits with its owner.",
+            "Once they are seated: ask them, by a way you trust, whether they accepted this invitation;",
+            "then compare the channel's digits (`pourparler who`) with them.",
         ]
         if arguments.out is None:
             lines += ["", invitation, ""]
@@ -160,45 +178,42 @@ async def _invite(arguments: argparse.Namespace) -> int:
 async def _wait_seated(arguments: argparse.Namespace, device: Device, channel: Channel) -> int:
     inviter, deadline, pause = device.inviter(channel), time.monotonic() + arguments.wait, _POLL[0]
     told: dict[str, str] = {}
-    while time.monotonic() < deadline:
-        for step in await inviter.progress():
-            if told.get(step.name) != step.step:
-                told[step.name] = step.step
-                pause = _POLL[0]
-                name = plain(step.name, lines=False)
-                emit(arguments, {"name": step.name, "step": step.step}, [_STEPS[step.step].format(name=name)])
-                if step.step == "failed":
-                    return 1
-        if not inviter.pending():
-            return 0
-        await asyncio.sleep(pause)
-        pause = min(pause * 1.5, _POLL[1])
+    async with erasing(device):
+        while time.monotonic() < deadline:
+            happened: list[Progress] = []
+            with suppress(Unreachable):  # it may come back while we wait
+                happened = await inviter.progress()
+            for step in happened:
+                if told.get(step.name) != step.step:
+                    told[step.name] = step.step
+                    pause = _POLL[0]
+                    show_step(arguments, step)
+                    if step.step == "failed":
+                        return 1
+            if not inviter.pending():
+                return 0
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, _POLL[1])
     progress(arguments, "Not yet: `pourparler talk` or `watch` carries the invitation on.")
     return 1
-
-
-_STEPS: Final = {
-    "offered": "{name} has the invitation and has not answered yet.",
-    "answered": "{name} has answered and is shown the terms.",
-    "accepted": "{name} accepts the terms.",
-    "seated": "{name} has a seat in the channel.",
-    "failed": "The invitation to {name} was spoiled by somebody else's answer: make a new one.",
-}
 
 
 async def _join(arguments: argparse.Namespace) -> int:
     text = read_text(arguments.invitation, "invitation")
     if str(arguments.invitation) == "-" and not arguments.accept:
         raise UserError("with the invitation on standard input you cannot be asked: use a file, or --accept")
-    async with open_device(arguments) as device:
+    async with open_device(arguments) as device, erasing(device):
         invitee = device.invitee()
+        host = invitee.host(text)
+        if host is not None and not arguments.accept:
+            _ask_host(plain(host, lines=False))
         box = await invitee.answer(text)
         progress(arguments, "Answered. Waiting for the terms from the inviter's device …")
         offer = await _poll(arguments, lambda: invitee.offer(box))
         if offer is None:
             progress(arguments, "The inviter's device is not there now. Run the same command again later.")
             return 1
-        if not arguments.accept and not _agreed(arguments, offer):
+        if not (arguments.accept or invitee.accepted(box) or _agreed(arguments, offer)):
             await invitee.decline(box)
             progress(arguments, "Declined. Nothing of the invitation is kept on this device.")
             return 1
@@ -211,9 +226,21 @@ async def _join(arguments: argparse.Namespace) -> int:
         emit(
             arguments,
             {"channel": channel.hex(), "title": offer.terms.title, "inviter": offer.inviter},
-            [f"You have a seat in “{plain(offer.terms.title, lines=False)}”.", "Next: `pourparler talk`."],
+            [
+                f"You have a seat in “{plain(offer.terms.title, lines=False)}”.",
+                "Compare the channel's digits (`pourparler who`) with the others, by a way you trust.",
+                "Next: `pourparler talk`.",
+            ],
         )
     return 0
+
+
+def _ask_host(host: str) -> None:
+    """Who runs the host learns this device's network address: the person decides."""
+    if not sys.stdin.isatty():
+        raise UserError(f"nobody is there to be asked whether to connect to {host}: use a terminal, or --accept")
+    if input(f"The invitation names a service: connect to {host}? [yes/no] ").strip().lower() not in ("yes", "y"):
+        raise UserError("nothing was done: no connection was made")
 
 
 def _agreed(arguments: argparse.Namespace, offer: Invitation) -> bool:
@@ -226,7 +253,8 @@ def _agreed(arguments: argparse.Namespace, offer: Invitation) -> bool:
         },
         [
             f"{plain(offer.inviter, lines=False)} invites you to “{plain(offer.terms.title, lines=False)}”.",
-            f"Their check digits: {offer.check_digits} (compare them by voice).",
+            f"Their card: {offer.check_digits}. Digits of a card do not tell who sent this:",
+            "ask that person, by a way you trust, whether they sent you this invitation.",
             *_terms(offer.terms),
         ],
     )
@@ -260,7 +288,8 @@ async def _poll(arguments: argparse.Namespace, look: Any) -> Any:
 async def _who(arguments: argparse.Namespace) -> int:
     async with open_device(arguments) as device:
         channel = choose_channel(device, arguments)
-        await channel.sync()
+        if not news(arguments, channel, await channel.sync()):
+            return 1
         log = channel.log
         lines = [f"“{plain(log.terms.title, lines=False)}”, {log.row.state}"]
         members = []
@@ -268,12 +297,14 @@ async def _who(arguments: argparse.Namespace) -> int:
             you = " (this device)" if member.credential == log.row.credential else ""
             digits = check_digits(member.fingerprint)
             members.append({"name": member.name, "check_digits": digits, "you": bool(you)})
-            lines.append(f"  {plain(member.name, lines=False)}{you}: {digits}")
+            lines.append(f"  {name_of(member, log.members)}{you}: card {digits}")
         epoch_digits = log.epoch_digits()
         lines += [
-            "Names are the inviter's word until the digits were compared.",
             f"Digits of the channel as of {local_time(log.row.received_at)}: {epoch_digits}",
-            "The same on every device, or somebody is shown another channel.",
+            "Names and cards are what the inviters said; they do not tell who holds a seat.",
+            "Ask each of these people, by a way you trust, whether they sent or accepted the invitation.",
+            "Then compare the channel's digits with them: the same on every device, or somebody is shown another",
+            "channel.",
         ]
         if log.row.trouble:
             lines.append(f"ATTENTION: {log.row.trouble}")
@@ -304,21 +335,42 @@ async def _resume(arguments: argparse.Namespace) -> int:
 
 async def _leave(arguments: argparse.Namespace) -> int:
     async with open_device(arguments) as device:
+        if arguments.here:
+            return await _forget(arguments, device)
         channel = choose_channel(device, arguments)
-        _sure(arguments, "Leave for good? Everything of this channel on this device is erased; the others stay.")
+        title = title_of(channel)
+        _sure(arguments, f"Leave “{title}” for good? Everything of it on this device is erased; the others stay.")
         await channel.leave()
-        emit(arguments, {"state": "removed"}, ["You have left. Nothing of the channel is kept on this device."])
+        emit(
+            arguments,
+            {"state": "removed", "title": channel.log.terms.title},
+            [f"You have left “{title}”. Nothing of it is kept on this device."],
+        )
+    return 0
+
+
+async def _forget(arguments: argparse.Namespace, device: Device) -> int:
+    row = choose_row(device.all_channels(), arguments.channel)
+    title = Terms.decode(row.terms).title
+    shown = plain(title, lines=False)
+    _sure(
+        arguments,
+        f"Erase “{shown}” on this device? It cannot be undone, and the others are not told that you leave.",
+    )
+    await device.forget(row.id)
+    emit(arguments, {"state": "erased", "title": title}, [f"Nothing of “{shown}” is kept on this device."])
     return 0
 
 
 async def _close(arguments: argparse.Namespace) -> int:
     async with open_device(arguments) as device:
         channel = choose_channel(device, arguments)
-        _sure(arguments, "End this channel for everyone? Every device erases it; this cannot be undone.")
+        title = title_of(channel)
+        _sure(arguments, f"End “{title}” for everyone? Every device erases it; this cannot be undone.")
         await channel.close_for_all()
         emit(
             arguments,
-            {"state": "closed"},
-            ["The channel is closed; every device erases it when it next connects."],
+            {"state": "closed", "title": channel.log.terms.title},
+            [f"“{title}” is closed; every device erases it when it next connects."],
         )
     return 0

@@ -5,6 +5,7 @@ standard input. What others wrote is shown without the characters that could mov
 """
 
 import argparse
+import asyncio
 import base64
 import binascii
 import getpass
@@ -13,17 +14,25 @@ import os
 import re
 import sys
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from sqlcipher3 import dbapi2
+
+from pourparler_policies.terms import Terms
+
 from ..channel import Channel
 from ..device import Device
-from ..errors import UserError
+from ..errors import PourparlerError, UserError
+from ..store import Row
 
 MAX_SECRET_LINE: Final = 1024  # bytes
 MAX_FILE: Final = 16 * 1024  # bytes of a card, an invitation or a grant
+# What passes by itself: the service is away, the disk is full.
+PASSING: Final = (PourparlerError, dbapi2.Error, OSError)
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DIRECTION: Final = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c")
 
@@ -46,7 +55,9 @@ class GlobalOptions:
         parser.add_argument("--json", action="store_true", help="answers for programs, one object a line")
         if channel:
             parser.add_argument(
-                "--channel", metavar="TITLE", help="which channel, when there are several: its title or number"
+                "--channel",
+                metavar="TITLE",
+                help="which channel, when there are several: its title, or its number in `pourparler channels`",
             )
 
 
@@ -91,19 +102,49 @@ def open_device(arguments: argparse.Namespace) -> Device:
 def choose_channel(device: Device, arguments: argparse.Namespace) -> Channel:
     """The channel that was named, or the only one. Raises UserError."""
     channels = device.channels()
-    if not channels:
+    row = choose_row([channel.log.row for channel in channels], arguments.channel)
+    return next(channel for channel in channels if channel.id == row.id)
+
+
+def choose_row(rows: list[Row], wanted: str | None) -> Row:
+    """The channel with this title, or else with this number, or the only one. Raises UserError."""
+    if not rows:
         raise UserError("there is no channel in this vault yet: `pourparler open` or `pourparler join`")
-    wanted = arguments.channel
     if wanted is None:
-        if len(channels) == 1:
-            return channels[0]
+        if len(rows) == 1:
+            return rows[0]
         raise UserError("there are several channels: name one with --channel (see `pourparler channels`)")
-    if wanted.isdecimal() and len(wanted) < 9 and 0 < int(wanted) <= len(channels):
-        return channels[int(wanted) - 1]
-    found = [channel for channel in channels if channel.log.terms.title == wanted]
-    if len(found) != 1:
+    found = [row for row in rows if Terms.decode(row.terms).title == wanted]
+    if not found:
+        found = [row for row in rows if str(row.number) == wanted]
+    if not found:
+        raise UserError("no channel here has this title or number: see `pourparler channels`")
+    if len(found) > 1:
         raise UserError(f"{len(found)} channels have this title: use the number from `pourparler channels`")
     return found[0]
+
+
+@asynccontextmanager
+async def erasing(device: Device) -> AsyncIterator[None]:
+    """Meanwhile each text is erased when its time is over; what hinders that for now (a full disk) is outlived."""
+    task = asyncio.create_task(_erase_on_time(device))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def _erase_on_time(device: Device) -> None:
+    while True:
+        pause = 1.0
+        with suppress(*PASSING):
+            device.purge()
+            end = device.next_end()
+            if end is not None:
+                pause = min(1.0, max(0.05, end - device.clock()))
+        await asyncio.sleep(pause)
 
 
 def read_text(path: Path, what: str) -> str:

@@ -9,27 +9,19 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any, Final
 
-from pourparler_crypto.card import check_digits
+from pourparler_policies.wire import Problem
 
 from ..channel import Channel
 from ..device import Device
-from ..errors import PourparlerError, Unreachable, UserError
+from ..errors import PourparlerError, Refused, Unreachable, UserError
 from ..invitations import Inviter
 from ..log import Happening
-from ..store import Message, State
-from .common import (
-    GlobalOptions,
-    choose_channel,
-    duration,
-    emit,
-    local_time,
-    open_device,
-    plain,
-    progress,
-    say_duration,
-)
+from ..store import State
+from .common import PASSING, GlobalOptions, choose_channel, duration, emit, erasing, open_device, progress
+from .showing import history, news, show, show_missed, show_step, title_of, trouble
 
 _LOOK: Final = (0.3, 5.0)  # seconds between looks for answered invitations: while some are under way, otherwise
+_AGAIN: Final = 3.0  # seconds until what could not be sent, or a service that was not there, is tried again
 _MAX_LINE: Final = 512 * 1024  # bytes of one line of input: MAX_TEXT as JSON with every character escaped fits
 
 
@@ -57,16 +49,32 @@ def add_commands(commands: Any, options: GlobalOptions) -> None:
 async def _say(arguments: argparse.Namespace) -> int:
     async with open_device(arguments) as device:
         channel = choose_channel(device, arguments)
+        title, shown = channel.log.terms.title, title_of(channel)
         if sys.stdin.isatty():
-            progress(arguments, "Your message (end it with Ctrl-D on a line of its own):")
+            progress(arguments, f"Your message for “{shown}” (end it with Ctrl-D on a line of its own):")
         text = _decode(sys.stdin.buffer.read(_MAX_LINE + 1))
         try:
             await channel.say(text, arguments.life)
         except Unreachable as error:
-            emit(arguments, {"said": False, "waiting": channel.log.store.waiting()}, [_WAITS.format(why=error)])
+            record = {"said": False, "waiting": channel.log.store.waiting(), "title": title}
+            emit(arguments, record, [_WAITS.format(why=error)])
             return 1
-        emit(arguments, {"said": True}, ["Said."])
+        except PourparlerError:
+            if not await _told(arguments, channel):
+                return 1
+            raise
+        if not await _told(arguments, channel):
+            return 1
+        emit(arguments, {"said": True, "title": title}, [f"Said in “{shown}”."])
     return 0
+
+
+async def _told(arguments: argparse.Namespace, channel: Channel) -> bool:
+    """Shows what came to light while something was said. False: the channel has ended."""
+    happened: list[Happening] = []
+    with suppress(PourparlerError):
+        happened = await channel.sync()
+    return news(arguments, channel, happened)
 
 
 _WAITS: Final = "Not sent yet: {why}. The message waits in the vault and is sent the next time."
@@ -100,11 +108,12 @@ async def _read(arguments: argparse.Namespace) -> int:
     async with open_device(arguments) as device:
         channel = choose_channel(device, arguments)
         try:
-            await channel.sync()
+            if not news(arguments, channel, await channel.sync()):
+                return 1
         except Unreachable:
             progress(arguments, "The service does not answer: this is what this device already has.")
-        _show_missed(arguments, channel)
-        _history(arguments, channel, device)
+        show_missed(arguments, channel)
+        history(arguments, channel, device.clock())
         if channel.log.row.trouble:
             progress(arguments, f"ATTENTION: {channel.log.row.trouble}")
     return 0
@@ -112,8 +121,9 @@ async def _read(arguments: argparse.Namespace) -> int:
 
 async def _watch(arguments: argparse.Namespace) -> int:
     async with open_device(arguments) as device:
-        await _follow(arguments, device, choose_channel(device, arguments))
-    return 0
+        channel = choose_channel(device, arguments)
+        await _follow(arguments, device, channel)
+        return _status(channel)
 
 
 async def _talk(arguments: argparse.Namespace) -> int:
@@ -128,24 +138,77 @@ async def _talk(arguments: argparse.Namespace) -> int:
                 await task
         for task in done:
             task.result()
-    return 0
+        return _status(channel)
+
+
+def _status(channel: Channel) -> int:
+    return 1 if channel.log.row.state is State.HALTED else 0
 
 
 async def _follow(arguments: argparse.Namespace, device: Device, channel: Channel) -> None:
     """Shows what happens, carries invitations on and erases what has ended, until the channel ends."""
-    helpers = [
-        asyncio.create_task(_carry_invitations(arguments, device.inviter(channel))),
-        asyncio.create_task(_erase_on_time(device)),
-    ]
-    try:
-        _history(arguments, channel, device)
+    trouble(arguments, channel)
+    line = _Line(arguments, channel)
+    async with erasing(device):
+        happened = await line.sync()
+        shown = history(arguments, channel, device.clock())  # also without the service: what is here can be read
+        while happened is None:
+            await asyncio.sleep(_AGAIN)
+            happened = await line.sync()
+        _show_new(arguments, channel, happened, shown)
+        if channel.log.row.state not in (State.OPEN, State.ALARM):
+            return
+        show_missed(arguments, channel)
         emit(arguments, {"event": "ready", "state": channel.log.row.state}, ["— you are connected —"])
-        async for happening in channel.watch():
-            _show(arguments, happening)
-            _show_missed(arguments, channel)
-    finally:
-        for task in helpers:
-            task.cancel()
+        helpers = [
+            asyncio.create_task(_carry_invitations(arguments, device.inviter(channel))),
+            asyncio.create_task(line.keep()),
+        ]
+        try:
+            async for happening in channel.watch():
+                _show_new(arguments, channel, [happening], shown)
+                show_missed(arguments, channel)
+        finally:
+            for task in helpers:
+                task.cancel()
+
+
+def _show_new(arguments: argparse.Namespace, channel: Channel, happened: list[Happening], shown: set[int]) -> None:
+    for happening in happened:
+        if happening.kind != "said" or happening.seq not in shown:
+            show(arguments, channel, happening)
+
+
+class _Line:
+    """Whether the service is there: says so when that changes, and tries what waits again while it is not."""
+
+    def __init__(self, arguments: argparse.Namespace, channel: Channel) -> None:
+        self._arguments = arguments
+        self._channel = channel
+        self._there = True
+
+    async def sync(self) -> list[Happening] | None:
+        """What is new; None while the service is not there, or takes nothing for now."""
+        try:
+            happened = await self._channel.sync()
+        except (Unreachable, Refused) as error:
+            if isinstance(error, Refused) and error.problem not in (Problem.BUDGET, Problem.UNAVAILABLE):
+                raise
+            if self._there:
+                self._there = False
+                emit(self._arguments, {"event": "offline"}, ["— no connection; trying again —"])
+            return None
+        if not self._there:
+            self._there = True
+            emit(self._arguments, {"event": "online"}, ["— the connection is back —"])
+        return happened
+
+    async def keep(self) -> None:
+        """Again and again; what the service refuses for good is said by who follows the channel."""
+        while True:
+            await asyncio.sleep(_AGAIN)
+            with suppress(*PASSING):
+                await self.sync()
 
 
 async def _speak(arguments: argparse.Namespace, channel: Channel) -> None:
@@ -182,80 +245,13 @@ async def _input_lines() -> AsyncIterator[bytes]:
 async def _carry_invitations(arguments: argparse.Namespace, inviter: Inviter) -> None:
     told: dict[str, str] = {}
     while True:
-        pause = _LOOK[0] if inviter.pending() else _LOOK[1]
+        pause = _LOOK[1]
         try:
+            pause = _LOOK[0] if inviter.pending() else _LOOK[1]
             for step in await inviter.progress():
                 if told.get(step.name) != step.step:
                     told[step.name] = step.step
-                    text = f"— invitation of {plain(step.name, lines=False)}: {step.step} —"
-                    emit(arguments, {"event": "invitation", "name": step.name, "step": step.step}, [text])
-        except PourparlerError:  # said when something is sent; here it only waits
+                    show_step(arguments, step)
+        except PASSING:  # said when something is sent; here it only waits
             pause = _LOOK[1]
         await asyncio.sleep(pause)
-
-
-async def _erase_on_time(device: Device) -> None:
-    while True:
-        device.purge()
-        end = device.next_end()
-        await asyncio.sleep(1 if end is None else min(1, max(0.05, end - device.clock())))
-
-
-def _history(arguments: argparse.Namespace, channel: Channel, device: Device) -> None:
-    for message in channel.log.store.messages(device.clock()):
-        _show_message(arguments, message, _name(channel, message))
-
-
-def _name(channel: Channel, message: Message) -> str:
-    member = channel.log.members.get(message.sender)
-    return member.name if member else "somebody who has left"
-
-
-def _show(arguments: argparse.Namespace, happening: Happening) -> None:
-    member = happening.member
-    name = plain(member.name, lines=False) if member else "somebody who has left"
-    if happening.kind == "said" and happening.message is not None:
-        _show_message(arguments, happening.message, name)
-        return
-    record: dict[str, Any] = {"event": happening.kind, "seq": happening.seq}
-    if member is not None:
-        record |= {"name": member.name, "check_digits": check_digits(member.fingerprint)}
-    if happening.text:
-        record["text"] = happening.text
-    emit(arguments, record, [_LINES[happening.kind].format(name=name, text=happening.text)])
-
-
-_LINES: Final = {
-    "seated": "— {name} has taken a seat —",
-    "leaving": "— {name} is leaving —",
-    "left": "— {name} has left —",
-    "removed": "— this device is no longer in the channel; everything of it here is erased —",
-    "closed": "— {name} has closed the channel; everything of it here is erased —",
-    "alarm": "ATTENTION: {text}",
-    "halted": "ATTENTION: {text}",
-}
-
-
-def _show_message(arguments: argparse.Namespace, message: Message, name: str) -> None:
-    record = {
-        "event": "said",
-        "seq": message.seq,
-        "id": message.id.hex(),
-        "name": name,
-        "own": message.own,
-        "text": message.text,
-        "received_at": message.received_at,
-        "expires_at": message.expires_at,
-    }
-    who = "you" if message.own else plain(name, lines=False)
-    left = say_duration(message.expires_at - message.received_at)
-    head = f"[{local_time(message.received_at)[-5:]}, lives {left}] {who}:"
-    first, *rest = plain(message.text).split("\n")
-    emit(arguments, record, [f"{head} {first}", *("    " + line for line in rest)])
-
-
-def _show_missed(arguments: argparse.Namespace, channel: Channel) -> None:
-    missed = channel.log.row.missed
-    if missed and channel.log.row.state in (State.OPEN, State.ALARM):
-        channel.log.forget_missed()
-        emit(arguments, {"event": "missed", "count": missed}, [f"— {missed} expired unread —"])

@@ -1,0 +1,155 @@
+"""How messages and happenings are shown.
+
+A name that could be taken for another carries the first digits of its card.
+"""
+
+import argparse
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from pourparler_crypto.card import check_digits
+from pourparler_policies.admission import Member
+
+from ..channel import Channel
+from ..invitations import Progress
+from ..log import Happening
+from ..store import Message, State
+from .common import emit, local_time, plain, say_duration
+
+_GONE: Final = "somebody who has left"
+_OURS: Final = ("you", _GONE)
+_MARK: Final = re.compile(r"\(this device\)|\([0-9]{5}\)$")
+_LINES: Final = {
+    "seated": "— {name} has taken a seat —",
+    "leaving": "— {name} is leaving —",
+    "left": "— {name} has left —",
+    "removed": "— this device is no longer in the channel; everything of it here is erased —",
+    "closed": "— {name} has closed the channel; everything of it here is erased —",
+    "alarm": "ATTENTION: {text}",
+    "halted": "ATTENTION: {text}",
+}
+_STEPS: Final = {
+    "offered": "{name} has the invitation and has not answered yet",
+    "answered": "{name} has answered and is shown the terms",
+    "accepted": "{name} accepts the terms",
+    "seated": "{name} has a seat in the channel: ask them, by a way you trust, whether they accepted this "
+    "invitation; then compare the channel's digits (`pourparler who`) with them",
+}
+_REASONS: Final = {
+    "over": "the invitation to {name} is over: its time has passed, or {name} declined. Make a new one",
+    "clock": "the clocks of {name}'s device and this one differ by more than a day: set them, then invite anew",
+    "refused": "{name} cannot be seated by this invitation: another has seated this card, or the others would "
+    "refuse the device",
+    "spoiled": "what came in answer to the invitation to {name} cannot be read: it was damaged, or somebody else "
+    "has the invitation's address. Make a new one",
+}
+_ENDED: Final = {
+    State.REMOVED: "This device is no longer in “{title}”; everything of it here is erased.",
+    State.CLOSED: "“{title}” has been closed; everything of it here is erased.",
+}
+
+
+def name_of(member: Member, members: Mapping[bytes, Member]) -> str:
+    """A name as it is shown: with the first digits of the card when the name alone could mislead."""
+    name = plain(member.name, lines=False)
+    like = _folded(member.name)
+    shared = any(_folded(m.name) == like for c, m in members.items() if c != member.credential)
+    if shared or like in _OURS or _MARK.search(like):
+        return f"{name} ({check_digits(member.fingerprint)[:5]})"
+    return name
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFKC", name).casefold().strip()
+
+
+def title_of(channel: Channel) -> str:
+    """The title, safe on a terminal."""
+    return plain(channel.log.terms.title, lines=False)
+
+
+def news(arguments: argparse.Namespace, channel: Channel, happened: Iterable[Happening]) -> bool:
+    """What happened besides messages. Returns False, having said so, when the channel has ended."""
+    for happening in happened:
+        if happening.kind not in ("said", "removed", "closed"):
+            show(arguments, channel, happening)
+    return not ended(arguments, channel)
+
+
+def ended(arguments: argparse.Namespace, channel: Channel) -> bool:
+    """Whether the channel has ended; says so."""
+    sentence = _ENDED.get(channel.log.row.state)
+    if sentence is None:
+        return False
+    record = {"event": channel.log.row.state, "title": channel.log.terms.title}
+    emit(arguments, record, [sentence.format(title=title_of(channel))])
+    return True
+
+
+def show(arguments: argparse.Namespace, channel: Channel, happening: Happening) -> None:
+    """One happening."""
+    if happening.kind == "said" and happening.message is not None:
+        show_message(arguments, channel, happening.message, happening.member)
+        return
+    member = happening.member
+    record: dict[str, Any] = {"event": happening.kind, "seq": happening.seq}
+    if member is not None:
+        record |= {"name": member.name, "check_digits": check_digits(member.fingerprint)}
+    if happening.text:
+        record["text"] = happening.text
+    name = name_of(member, channel.log.members) if member else _GONE
+    emit(arguments, record, [_LINES[happening.kind].format(name=name, text=happening.text)])
+
+
+def show_message(arguments: argparse.Namespace, channel: Channel, message: Message, member: Member | None) -> None:
+    """One message."""
+    record = {
+        "event": "said",
+        "seq": message.seq,
+        "id": message.id.hex(),
+        "name": member.name if member else _GONE,
+        "check_digits": check_digits(member.fingerprint) if member else "",
+        "own": message.own,
+        "text": message.text,
+        "received_at": message.received_at,
+        "expires_at": message.expires_at,
+    }
+    name = name_of(member, channel.log.members) if member else _GONE
+    left = say_duration(message.expires_at - message.received_at)
+    head = f"[{local_time(message.received_at)[-5:]}, lives {left}] {'you' if message.own else name}:"
+    first, *rest = plain(message.text).split("\n")
+    emit(arguments, record, [f"{head} {first}", *("    " + line for line in rest)])
+
+
+def history(arguments: argparse.Namespace, channel: Channel, now: int) -> set[int]:
+    """What is alive; returns the seqs that were shown."""
+    messages = channel.log.store.messages(now)
+    for message in messages:
+        show_message(arguments, channel, message, channel.log.members.get(message.sender))
+    return {message.seq for message in messages}
+
+
+def trouble(arguments: argparse.Namespace, channel: Channel) -> None:
+    """Why nothing is sent from here, if so."""
+    row = channel.log.row
+    if row.state in (State.ALARM, State.HALTED):
+        emit(arguments, {"event": row.state, "text": row.trouble}, [f"ATTENTION: {row.trouble}"])
+
+
+def show_missed(arguments: argparse.Namespace, channel: Channel) -> None:
+    """How many messages ended before they could be shown; once."""
+    missed = channel.log.row.missed
+    if missed and channel.log.row.state in (State.OPEN, State.ALARM):
+        channel.log.forget_missed()
+        emit(arguments, {"event": "missed", "count": missed}, [f"— {missed} expired unread —"])
+
+
+def show_step(arguments: argparse.Namespace, step: Progress) -> None:
+    """How far an invitation has come."""
+    record = {"event": "invitation", "name": step.name, "step": step.step}
+    if step.reason:
+        record["reason"] = step.reason
+    sentence = _REASONS[step.reason] if step.step == "failed" else _STEPS[step.step]
+    emit(arguments, record, [f"— {sentence.format(name=plain(step.name, lines=False))} —"])
