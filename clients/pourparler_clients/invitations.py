@@ -233,7 +233,9 @@ class Inviter:
             if refusal.problem not in _BOX_GONE:
                 raise
             erase(self._vault, box)
-            return Progress(card.name, "failed", "over")
+            # Other content in a slot of ours: somebody else wrote there.
+            spoiled = refusal.problem is Problem.ID_REUSED
+            return Progress(card.name, "failed", "spoiled" if spoiled else "over")
 
     def _offer(self, box: bytes, state: Inviting, answer: bytes) -> str:
         state.peer = open_step("answer", state.secret, b"", state.key, answer)

@@ -16,6 +16,7 @@ from pourparler_clients.testing import House, Person, breaks
 from pourparler_crypto.card import Card
 from pourparler_crypto.mls import SUITE_PQ, SUITE_X25519_AES128, KeyPackageBundle, make_key_package
 from pourparler_policies import invitation as steps
+from pourparler_policies.limits import DAY, HOUR, MAX_BOX_LIFE
 from pourparler_policies.terms import Terms
 
 
@@ -38,6 +39,11 @@ async def invited(house: House, **terms: Any) -> tuple[Person, Person, str]:
     (ada,) = await house.room("ada", **terms)
     ben = await house.person("ben")
     return ada, ben, await ada.device.inviter(ada.channel).invite(ben.device.card)
+
+
+async def ends(person: Person) -> list[tuple[str, str]]:
+    """Where the person's invitations have come to, and why."""
+    return [(step.step, step.reason) for step in await person.device.inviter(person.channel).progress()]
 
 
 async def test_invitation_for_another_card_is_refused(house: House) -> None:
@@ -100,8 +106,93 @@ async def test_declined_invitation_leaves_nothing_on_the_device(house: House) ->
     await ben.device.invitee().offer(box)
     await ben.device.invitee().decline(box)
     assert keys_left(ben) == []
-    assert [step.step for step in await ada.device.inviter(ada.channel).progress()] == ["answered"]
+    assert await ends(ada) == [("failed", "over")]
+    assert keys_left(ada) == []
     assert len(ada.log.members) == 1
+
+
+async def test_declined_after_all_seats_nobody(house: House) -> None:
+    ada, ben, text = await invited(house)
+    invitee = ben.device.invitee()
+    box = await invitee.answer(text)
+    await ada.device.inviter(ada.channel).progress()
+    await invitee.offer(box)
+    assert not invitee.accepted(box)
+    await invitee.accept(box)
+    assert invitee.accepted(box)
+    await invitee.decline(box)
+    assert await ends(ada) == [("failed", "over")]
+    assert len(ada.log.members) == 1
+
+
+async def test_declined_without_the_service_leaves_nothing_on_the_device(house: House) -> None:
+    ada, ben, text = await invited(house)
+    box = await ben.device.invitee().answer(text)
+    breaks("DELETE", "", reached=False)(ben.line)
+    await ben.device.invitee().decline(box)
+    assert keys_left(ben) == []
+    assert len(ada.log.members) == 1
+
+
+async def test_line_that_breaks_when_the_box_is_removed_costs_no_seat(house: House) -> None:
+    ada, ben, text = await invited(house)
+    invitee = ben.device.invitee()
+    box = await invitee.answer(text)
+    await ada.device.inviter(ada.channel).progress()
+    await invitee.offer(box)
+    await invitee.accept(box)
+    await ada.device.inviter(ada.channel).progress()
+    breaks("DELETE", "", reached=False)(ben.line)
+    assert await invitee.join(box) == ada.channel.id
+    assert keys_left(ben) == []
+    assert ben.state is State.OPEN
+
+
+@pytest.mark.parametrize(
+    ("ahead", "inviter_ahead", "told"),
+    [
+        (2 * HOUR, 0, ("seated", "")),
+        (2 * DAY - HOUR, 0, ("seated", "")),  # a day in the lifetime, and a day of tolerance
+        (0, 2 * HOUR, ("seated", "")),
+        (3 * DAY, 0, ("failed", "clock")),
+        (0, 20 * DAY, ("failed", "clock")),
+    ],
+)
+async def test_clocks_may_differ_by_a_day_and_a_wrong_clock_is_not_blamed_on_anybody(
+    ahead: int, inviter_ahead: int, told: tuple[str, str], house: House
+) -> None:
+    ada, ben, text = await invited(house)
+    ben.clock.offset, ada.clock.offset = ahead, inviter_ahead
+    box = await ben.device.invitee().answer(text)
+    await ada.device.inviter(ada.channel).progress()
+    await ben.device.invitee().offer(box)
+    await ben.device.invitee().accept(box)
+    assert await ends(ada) == [told]
+    if told[0] == "seated":
+        assert await ben.device.invitee().join(box) == ada.channel.id
+
+
+async def test_host_of_a_new_invitation_is_told_before_any_connection(house: House) -> None:
+    ada, ben, text = await invited(house)
+    invitee = ben.device.invitee()
+    host = ada.log.row.url.removeprefix("http://")
+    assert invitee.host(text) == host
+    assert ben.line.requests == []
+    assert keys_left(ben) == []
+    await invitee.answer(text)
+    assert invitee.host(text) is None
+
+
+async def test_answer_is_kept_as_long_as_any_invitation_waits(house: House) -> None:
+    (ada,) = await house.room("ada")
+    ben = await house.person("ben")
+    await ben.device.invitee().answer(await ada.device.inviter(ada.channel).invite(ben.device.card, MAX_BOX_LIFE))
+    ben.clock.offset = MAX_BOX_LIFE
+    ben.device.purge()
+    assert len(keys_left(ben)) == 1
+    ben.clock.offset = MAX_BOX_LIFE + DAY + 1
+    ben.device.purge()
+    assert keys_left(ben) == []
 
 
 @pytest.mark.parametrize("slot", [steps.ANSWER, steps.OFFER, steps.ACCEPTANCE])
@@ -129,7 +220,7 @@ async def test_box_filled_by_somebody_else_spoils_the_invitation_and_its_keys_go
             await invitee.accept(box)
         await invitee.decline(box)
     await api.close()
-    assert [step.step for step in await inviter.progress()] == ["failed"]
+    assert await ends(ada) == [("failed", "over" if slot == steps.ACCEPTANCE else "spoiled")]
     assert keys_left(ada) == keys_left(ben) == []
     assert len(ada.log.members) == 1
 
