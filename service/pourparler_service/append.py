@@ -138,7 +138,10 @@ class Append:
         return (int.from_bytes(receipt) ^ self._mask).to_bytes(_RECEIPT.size)
 
     def _budget(self, drafted: DeviceDraft, now: float) -> float:
-        """What the device has spent of its handshakes after this one. Raises Refusal with the time to wait."""
+        """What the device has spent of its handshakes after this one. Raises Refusal with the time to wait.
+
+        Kept in memory only: a service that restarts gives every device a full burst.
+        """
         refilled = max(0.0, now - drafted.handshakes_at) / limits.HANDSHAKE_REFILL
         spent = max(0.0, drafted.handshakes - refilled) + 1
         if spent > self._caps.handshake_burst:
@@ -202,6 +205,9 @@ class Append:
             last_day=received_at // limits.DAY,
             last_mark=None,
             last_receipt=None,
+            # A newcomer brings no burst: else a member could make handshakes out of devices that it seats.
+            handshakes=float(max(0, self._caps.handshake_burst - self._caps.newcomer_handshakes)),
+            handshakes_at=batch.now,
         )
         batch.effects.append(lambda: channel.add_device(state))
 

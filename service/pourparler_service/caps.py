@@ -50,6 +50,9 @@ class Caps:
     handshake_burst: int = _cap(
         limits.HANDSHAKE_BURST, 1, limits.HANDSHAKE_BURST, "handshakes", "six devices can be seated at once"
     )
+    newcomer_handshakes: int = _cap(
+        0, 0, limits.HANDSHAKE_BURST, "handshakes", "what a new device may post at once: a member could mint them"
+    )
 
     def __post_init__(self) -> None:
         for item in fields(self):

@@ -83,7 +83,7 @@ def test_a_retry_is_known_even_when_the_author_has_appended_more_since(
 
 def test_a_retry_is_known_although_a_handshake_came_between(client: httpx.Client, pair: list[TestDevice]) -> None:
     """The entry id is looked at before the head (#21)."""
-    author, other = pair
+    other, author = pair
     asked = author.append()
     first = author.send(client, asked)
     assert other.send(client, handshake=True).status_code == 201
@@ -157,10 +157,16 @@ def test_an_append_from_the_future_is_stale_too(client: httpx.Client, pair: list
     assert problem(author.send(client, handshake_head=author.handshake_head + 1)) == "stale"
 
 
-def test_of_racing_commits_exactly_one_is_accepted(client: httpx.Client, data: Path) -> None:
-    devices = found_channel(client, data, 5)
-    with ThreadPoolExecutor(5) as pool:
-        answers = list(pool.map(lambda one: one.send(client, handshake=True), devices[1:]))
+def test_of_racing_commits_exactly_one_is_accepted(tmp_path: Path) -> None:
+    now = [1_800_000_000.0]
+    with (
+        threaded(Settings(tmp_path, clock=lambda: now[0])) as url,
+        httpx.Client(base_url=url, timeout=20) as client,
+    ):
+        devices = found_channel(client, tmp_path, 5)
+        now[0] += limits.HANDSHAKE_REFILL  # newcomers may post none before
+        with ThreadPoolExecutor(5) as pool:
+            answers = list(pool.map(lambda one: one.send(client, handshake=True), devices[1:]))
     assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409]
 
 
@@ -176,24 +182,68 @@ def test_the_id_is_looked_at_before_the_count_and_the_count_before_the_head(
     assert problem(author.send(client, count=99, handshake_head=98)) == "wrong-count"
 
 
-def test_a_flood_of_handshakes_ends_while_the_others_still_get_through(
-    client: httpx.Client, pair: list[TestDevice]
-) -> None:
+def test_a_flood_of_handshakes_ends_while_the_others_still_get_through(tmp_path: Path) -> None:
     """A token that only posts handshakes cannot starve the rest (#20)."""
-    honest, flooder = pair
-    for _ in range(limits.HANDSHAKE_BURST):
-        assert flooder.send(client, handshake=True).status_code == 201
-    for _ in range(10):
-        answer = flooder.send(client, handshake=True)
-        assert (answer.status_code, problem(answer)) == (429, "budget")
-        assert 1 <= int(answer.headers["retry-after"]) <= limits.HANDSHAKE_REFILL
-    assert flooder.send(client).status_code == 201  # messages are not handshakes
-    honest.handshake_head = flooder.handshake_head
-    assert honest.send(client, handshake=True).status_code == 201
+    now = [1_800_000_000.0]
+    with (
+        threaded(Settings(tmp_path, clock=lambda: now[0])) as url,
+        httpx.Client(base_url=url, timeout=20) as client,
+    ):
+        honest, flooder = found_channel(client, tmp_path, 2)
+        now[0] += limits.HANDSHAKE_BURST * limits.HANDSHAKE_REFILL
+        for _ in range(limits.HANDSHAKE_BURST):
+            assert flooder.send(client, handshake=True).status_code == 201
+        for _ in range(10):
+            answer = flooder.send(client, handshake=True)
+            assert (answer.status_code, problem(answer)) == (429, "budget")
+            assert 1 <= int(answer.headers["retry-after"]) <= limits.HANDSHAKE_REFILL
+        assert flooder.send(client).status_code == 201  # messages are not handshakes
+        honest.handshake_head = flooder.handshake_head
+        assert honest.send(client, handshake=True).status_code == 201
+
+
+def test_devices_that_a_member_seats_bring_it_no_handshakes(tmp_path: Path) -> None:
+    """A member cannot make handshakes out of junk devices: all of them together have its own burst."""
+    now = [1_800_000_000.0]
+    with (
+        threaded(Settings(tmp_path, clock=lambda: now[0])) as url,
+        httpx.Client(base_url=url, timeout=20) as client,
+    ):
+        honest, rogue = found_channel(client, tmp_path, 2)
+        now[0] += limits.DAY / 2
+        rogue.handshake_head = honest.handshake_head
+        junk = seat(client, rogue, limits.HANDSHAKE_BURST - 1)
+        assert rogue.send(client, handshake=True).status_code == 201
+        for device in (rogue, *junk):
+            device.handshake_head = rogue.handshake_head
+            box, _ = opened_box(client, device)
+            for asked in (device.append(handshake=True), device.admit(TestDevice(device.channel), box)):
+                answer = device.send(client, asked)
+                assert problem(answer) == "budget"
+                assert 1 <= int(answer.headers["retry-after"]) <= limits.HANDSHAKE_REFILL
+        honest.handshake_head = rogue.handshake_head
+        assert honest.send(client, handshake=True).status_code == 201
+
+
+def test_a_newcomer_speaks_at_once_changes_its_keys_soon_and_has_its_burst_in_time(tmp_path: Path) -> None:
+    now = [1_800_000_000.0]
+    with (
+        threaded(Settings(tmp_path, clock=lambda: now[0])) as url,
+        httpx.Client(base_url=url, timeout=20) as client,
+    ):
+        (founder,) = found_channel(client, tmp_path)
+        *_, newcomer = seat(client, founder, limits.HANDSHAKE_BURST)  # as many as a burst, one after the other
+        assert newcomer.send(client).status_code == 201
+        now[0] += limits.HANDSHAKE_REFILL
+        assert newcomer.send(client, handshake=True).status_code == 201
+        assert problem(newcomer.send(client, handshake=True)) == "budget"
+        now[0] += limits.DAY / 2
+        for _ in range(limits.HANDSHAKE_BURST):
+            assert newcomer.send(client, handshake=True).status_code == 201
 
 
 def test_a_refused_handshake_costs_no_budget(client: httpx.Client, pair: list[TestDevice]) -> None:
-    author = pair[1]
+    author = pair[0]
     for _ in range(2 * limits.HANDSHAKE_BURST):
         assert problem(author.send(client, handshake=True, handshake_head=0)) == "stale"
     assert author.send(client, handshake=True).status_code == 201

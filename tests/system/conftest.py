@@ -18,7 +18,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(data: Path) -> Iterator[ServerProcess]:
-    with running(data) as process:
+    # People of these tests change keys and invite as soon as they are seated.
+    with running(data, "--newcomer-handshakes", "5") as process:
         yield process
 
 
