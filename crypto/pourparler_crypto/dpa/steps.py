@@ -28,9 +28,9 @@ from pourparler_crypto.errors import ProtocolError, UsageError
 
 Random = Callable[[int], bytes]
 
-# Openings that one seat may draw from a device without attesting itself. Each tells whoever prepared the peer's
-# challenges one bit that only this card's key gives (research/deniability.md, A3): also an honest one, which is
-# why runs that reached the opening are counted and not failures alone.
+# Openings that one seat may draw from a device. Whether a device opens tells whoever prepared the peer's
+# challenge one bit that only this card's key gives. "It opened" is such a bit as well, also in a run that ends in
+# acceptance; so all openings count, not failures: among many good runs even three failures would say a lot.
 MAX_OPENINGS: Final = 3
 
 
@@ -54,9 +54,9 @@ def challenge(
 ) -> Challenged:
     """Step 1: a fresh N sealed to the peer's card. The message has 1,186 bytes.
 
-    `openings` is how many openings this device has sent to that seat in runs which did not end in `accept`.
-    Raises UsageError when they are MAX_OPENINGS, or when a card is not the pair's; Malformed when the peer's card
-    holds no valid key.
+    `openings` is how many openings, real or not, this device has sent to that seat in earlier attempts, whatever
+    came of them; lapsed runs that sent none are free. Raises UsageError when they are MAX_OPENINGS, or when a card
+    is not the pair's; Malformed when the peer's card holds no valid key.
     """
     if not 0 <= openings < MAX_OPENINGS:
         raise UsageError(f"a seat gets at most {MAX_OPENINGS} openings: it has to be seated anew")
@@ -113,7 +113,7 @@ def open_(state: Revealed, message: bytes, *, now: int, random: Random = os.uran
     """Step 4: open the commitment if the peer's N (50 bytes) is the one it had sealed. The message has 82 bytes.
 
     If it is not, 64 random bytes go out in its place, so that the service counts no difference, and the state is
-    `suspect`: warn the person. Count every state that comes from here against the seat until `accept` returns.
+    `suspect`: warn the person. Every state that comes from here counts as one of the seat's `openings`.
     Raises Malformed, OutOfTurn, WrongRun, Lapsed, AlreadyUsed.
     """
     state.check_usable(now)
