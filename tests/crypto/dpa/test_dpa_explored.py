@@ -5,20 +5,22 @@ that it can have: what any device has sent, what it seals itself, what it comput
 claims cards whose keys it does not hold. Nobody accepts it; and the same search finds the attack as soon as one of
 the protocol's precautions is taken out, so it can fail.
 
-Three things shorten the search and lose nothing. Challenges are handed over first: all of them are known from the
-start, so that waiting with one gains nothing. Openings are tried last: an opening teaches the attacker nothing.
+Four things shorten the search and lose nothing. Challenges are handed over first: all of them are known from the
+start, so that waiting with one gains nothing. A run that is no target gets its commitment next: it answers with its
+N whatever was committed. Openings are tried last: an opening teaches the attacker nothing.
 Of the bodies that a device must treat alike (an N that is not the right one; a commitment to another tag than the
 expected one, which only a collision of SHA-512 could open) one is tried.
 """
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import product
 
 import pytest
 
 from pourparler_crypto.card import CardKey
-from pourparler_crypto.dpa import Challenged, Committed, Kind, NotAttested, Pair, Revealed, load
+from pourparler_crypto.dpa import Challenged, Committed, Kind, NotAttested, Opened, Pair, Revealed, load
 from pourparler_crypto.dpa.formulas import commitment, mac, mac_key
 from pourparler_crypto.dpa.testing import Seat, a_context, new_card
 from pourparler_crypto.dpa.wire import HEADER, run_of, write
@@ -39,6 +41,7 @@ class World:
     given: tuple[bytes, ...] = ()  # the challenge that each run was handed
     targets: tuple[int, ...] = (0, 1)  # the runs in which acceptance would be the attacker's success
     courses: int = 0
+    computed: dict[tuple[int, bytes, bytes, bytes], bytes] = field(default_factory=dict)
 
     def begin(self, *, early_reveal: bool = False) -> None:
         for seat in self.seats:
@@ -59,20 +62,26 @@ class World:
         return run_of(self.seats[index].pair, self.challenges[index], self.given[index])
 
     def tags(self, index: int) -> Iterator[bytes]:
-        """Every tag that the attacker can compute for this run: under every two N that it knows."""
-        pair = self.seats[index].pair
-        for own in self.known:
-            for theirs in self.known:
-                key = mac_key(pair, theirs, own, self.challenges[index], self.given[index])
-                yield mac(key, pair.mirrored)
+        """Every tag that the attacker has: seen in an opening, or computed for this run under any two N it knows."""
+        yield from (opening[-32:] for opening in self.openings)
+        for own, theirs in product(self.known, repeat=2):
+            yield self.tag(index, own, theirs, self.given[index])
+
+    def tag(self, index: int, own: bytes, theirs: bytes, given: bytes) -> bytes:
+        if (index, own, theirs, given) not in self.computed:
+            pair = self.seats[index].pair
+            key = mac_key(pair, theirs, own, self.challenges[index], given)
+            self.computed[index, own, theirs, given] = mac(key, pair.mirrored)
+        return self.computed[index, own, theirs, given]
 
     def explore(self, awaited: tuple[Kind, ...]) -> bool:
         """Whether some course from here ends with a device that accepts the attacker."""
         if set(awaited) == {Kind.OPENING}:
             self.courses += 1
             return any(self.accepted(index) for index in self.targets)
+        aside = [i for i, kind in enumerate(awaited) if kind == Kind.COMMITMENT and i not in self.targets]
         for index, kind in enumerate(awaited):
-            if kind == Kind.OPENING:
+            if kind == Kind.OPENING or (aside and index != aside[0]):
                 continue
             following = (*awaited[:index], Kind(kind + 1), *awaited[index + 1 :])
             if any(self.course(index, kind, body, following) for body in self.bodies(index, kind)):
@@ -107,7 +116,10 @@ class World:
 
     def accepted(self, index: int) -> bool:
         seat = self.seats[index]
-        for opening in [*self.openings, *(SALT + tag for tag in self.tags(index))]:
+        state = load(seat.vault)
+        assert isinstance(state, Opened)
+        made = {tag == state.expected: SALT + tag for tag in self.tags(index)}
+        for opening in [*self.openings, *made.values()]:
             try:
                 seat.receive(write(Kind.OPENING, seat.pair.mirrored, self.run(index), opening))
             except NotAttested:
@@ -118,6 +130,7 @@ class World:
 
 def attack_succeeds(world: World, *, early_reveal: bool = False) -> bool:
     world.known = world.challenges = world.commitments = world.openings = world.given = ()
+    world.computed.clear()
     world.begin(early_reveal=early_reveal)
     vaults = [seat.vault for seat in world.seats]
 
@@ -190,6 +203,23 @@ def test_one_device_in_two_attempts_at_once_accepts_nobody() -> None:
     world.seats.append(Seat(replace(seat.pair, attempt=2), seat.key, seat.own, seat.peer))
     world.targets = (0, 1)
     assert not attack_succeeds(world)
+
+
+def beside_an_honest_pair() -> World:
+    """In one channel: Amal and Boris run with each other, and Amal with a leaf that claims Boris's card too."""
+    world = in_the_middle(same_context=True)
+    amal, boris = world.seats
+    to_boris = replace(amal.pair, peer_leaf=boris.pair.own_leaf)
+    world.seats[1:] = [
+        Seat(to_boris, amal.key, amal.own, boris.own),
+        Seat(to_boris.mirrored, boris.key, boris.own, amal.own),
+    ]
+    world.targets = (0,)
+    return world
+
+
+def test_a_second_leaf_that_claims_a_card_is_not_accepted_while_the_first_one_is_being_attested() -> None:
+    assert not attack_succeeds(beside_an_honest_pair())
 
 
 def test_the_search_finds_the_attack_when_leaf_keys_are_not_bound(monkeypatch: pytest.MonkeyPatch) -> None:

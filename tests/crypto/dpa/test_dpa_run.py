@@ -194,7 +194,7 @@ def test_a_crash_before_the_vault_was_written_loses_nothing(steps: int) -> None:
     assert second.attested
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_any_course_of_crashes_repetitions_early_and_late_messages_ends_in_acceptance(data: st.DataObject) -> None:
     first, second = two_seats()
