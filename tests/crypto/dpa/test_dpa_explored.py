@@ -5,9 +5,9 @@ that it can have: what any device has sent, what it seals itself, what it comput
 claims cards whose keys it does not hold. Nobody accepts it; and the same search finds the attack as soon as one of
 the protocol's precautions is taken out, so it can fail.
 
-Four things shorten the search and lose nothing. Challenges are handed over first: all of them are known from the
-start, so that waiting with one gains nothing. A run that is no target gets its commitment next: it answers with its
-N whatever was committed. Openings are tried last: an opening teaches the attacker nothing.
+Four things shorten the search and lose nothing. Challenges are handed over first: all are known from the start, so
+that waiting with one gains nothing. A run that is no target gets its commitment next: it answers with its N
+whatever was committed. Openings are tried last: to hand one over teaches the attacker nothing.
 Of the bodies that a device must treat alike (an N that is not the right one; a commitment to another tag than the
 expected one, which only a collision of SHA-512 could open) one is tried.
 """
@@ -62,7 +62,7 @@ class World:
         return run_of(self.seats[index].pair, self.challenges[index], self.given[index])
 
     def tags(self, index: int) -> Iterator[bytes]:
-        """Every tag that the attacker has: seen in an opening, or computed for this run under any two N it knows."""
+        """Every tag that the attacker has: seen in an opening, or computed for this run under two N it knows."""
         yield from (opening[-32:] for opening in self.openings)
         for own, theirs in product(self.known, repeat=2):
             yield self.tag(index, own, theirs, self.given[index])
