@@ -168,7 +168,12 @@ def _outside(charter: Charter) -> str:
 
 
 def _reporting(charter: Charter) -> str:
-    forms = {"nothing": "nothing", "gist": "the gist", "gist without names": "the gist, without names", "verbatim": "the very words"}
+    forms = {
+        "nothing": "nothing",
+        "gist": "the gist",
+        "gist without names": "the gist, without names",
+        "verbatim": "the very words",
+    }
     rules = [f"{entry.who} may tell {entry.whom}: {forms[entry.form]}." for entry in charter.reporting]
     return "Reporting home. " + " ".join(rules)
 

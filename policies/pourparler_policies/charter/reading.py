@@ -66,7 +66,9 @@ class _Check:
     def say(self, path: Path, what: str, remedy: str) -> None:
         self.wrong.append((path, what, remedy))
 
-    def values(self, keys: Sequence[Key], found: Any, path: Path, also: frozenset[str] = frozenset()) -> dict[str, Any]:
+    def values(
+        self, keys: Sequence[Key], found: Any, path: Path, also: frozenset[str] = frozenset()
+    ) -> dict[str, Any]:
         """The values of a table by its keys; what is missing or unknown is said."""
         if not isinstance(found, Mapping):
             self.say(path, "this is not a table", f"write [{'.'.join(map(str, path))}] on a line of its own")
@@ -74,7 +76,9 @@ class _Check:
         known = {key.name for key in keys}
         for key in found:
             if key not in known | also:
-                self.say((*path, key), "there is no such rule", "remove it, or use one of: " + ", ".join(sorted(known)))
+                self.say(
+                    (*path, key), "there is no such rule", "remove it, or use one of: " + ", ".join(sorted(known))
+                )
         read: dict[str, Any] = {}
         for key in keys:
             if key.name in found:
@@ -103,7 +107,9 @@ class _Check:
         for key in found:
             if not schema.ID.fullmatch(key):
                 self.say(
-                    (*path, key), "this is no identifier", "use small letters, digits and hyphens, at most 32: north"
+                    (*path, key),
+                    "this is no identifier",
+                    "use small letters, digits and hyphens, at most 32: north",
                 )
         return dict(found)
 
@@ -136,9 +142,9 @@ def parse(text: str) -> Charter:
 
 def _broken(text: str) -> list[Error]:
     remedy = 'write key = value on one line, texts between quotes: title = "Lake talks"'
-    return [Error(line, "", f"this cannot be read ({reason})", remedy) for line, reason in locate(text).broken] or [
-        Error(1, "", "this cannot be read", remedy)
-    ]
+    return [
+        Error(line, "", f"this cannot be read ({reason})", remedy) for line, reason in locate(text).broken
+    ] or [Error(1, "", "this cannot be read", remedy)]
 
 
 def _charter(check: _Check, document: dict[str, Any]) -> Charter | None:
@@ -193,7 +199,9 @@ def _party(check: _Check, found: Any, path: Path) -> dict[str, Any]:
 def _intermediary(check: _Check, found: Any, path: Path) -> dict[str, Any]:
     body = check.values(schema.INTERMEDIARY, found, path, frozenset({"cards"}))
     cards = check.tables(found.get("cards") if isinstance(found, Mapping) else None, (*path, "cards"))
-    read = [check.values(schema.INTERMEDIARY_CARD, card, (*path, "cards", index)) for index, card in enumerate(cards)]
+    read = [
+        check.values(schema.INTERMEDIARY_CARD, card, (*path, "cards", index)) for index, card in enumerate(cards)
+    ]
     if check.wrong:
         return body
     body["cards"] = tuple(sorted(Card(c["fingerprint"], c["name"], Role.INTERMEDIARY) for c in read))
@@ -204,18 +212,26 @@ def _agreement(check: _Check, charter: Charter) -> None:
     """What no key shows by itself: whether the rules fit together."""
     if not 2 <= len(charter.parties) <= MAX_PARTIES:
         check.say(
-            ("parties",), f"there are {len(charter.parties)} parties", f"name 2 to {MAX_PARTIES}, as [parties.north]"
+            ("parties",),
+            f"there are {len(charter.parties)} parties",
+            f"name 2 to {MAX_PARTIES}, as [parties.north]",
         )
     for key, party in charter.parties.items():
         path: Path = ("parties", key)
         deciding = [card for card in party.cards if card.role in DECIDING]
         if len(party.cards) > charter.seats.party:
-            check.say(path, f"more cards than the {charter.seats.party} places of a party", "raise seats.party for all")
+            check.say(
+                path, f"more cards than the {charter.seats.party} places of a party", "raise seats.party for all"
+            )
         if party.decides == 0 and not any(card.role is Role.HEAD for card in party.cards):
-            check.say((*path, "decides"), "the head decides, and no card is the head's", 'give one card role = "head"')
+            check.say(
+                (*path, "decides"), "the head decides, and no card is the head's", 'give one card role = "head"'
+            )
         if len(deciding) < party.decides:
             check.say(
-                (*path, "decides"), "fewer deciding cards than the rule asks", 'name more cards with role = "delegate"'
+                (*path, "decides"),
+                "fewer deciding cards than the rule asks",
+                'name more cards with role = "delegate"',
             )
     for key, body in charter.intermediaries.items():
         if key in charter.parties:
@@ -230,7 +246,9 @@ def _agreement(check: _Check, charter: Charter) -> None:
     _times(check, charter)
     for tag in charter.agreed_line:
         if tag not in charter.languages:
-            check.say(("agreed_line", tag), "this language is not among the languages", "add it there, or remove it")
+            check.say(
+                ("agreed_line", tag), "this language is not among the languages", "add it there, or remove it"
+            )
 
 
 def _unlike(check: _Check, charter: Charter) -> None:
@@ -239,18 +257,24 @@ def _unlike(check: _Check, charter: Charter) -> None:
     for group, bodies in (("parties", charter.parties), ("intermediaries", charter.intermediaries)):
         for key, body in bodies.items():
             if body.name in names:
-                check.say((group, key, "name"), "another body has this name", "choose another, or people mix them up")
+                check.say(
+                    (group, key, "name"), "another body has this name", "choose another, or people mix them up"
+                )
             names.add(body.name)
             for card in body.cards:
                 if card.fingerprint in cards:
-                    check.say((group, key, "cards"), f"the card of {card.name} is named twice", "one card has one place")
+                    check.say(
+                        (group, key, "cards"), f"the card of {card.name} is named twice", "one card has one place"
+                    )
                 cards.add(card.fingerprint)
 
 
 def _times(check: _Check, charter: Charter) -> None:
     lives = charter.retention
     if lives.after_reading > lives.messages:
-        check.say(("retention", "after_reading"), "longer than a message lives", "choose at most retention.messages")
+        check.say(
+            ("retention", "after_reading"), "longer than a message lives", "choose at most retention.messages"
+        )
     if lives.notice > lives.absence:
         check.say(("retention", "notice"), "longer than the absence limit", "choose at most retention.absence")
     if lives.keys > lives.absence:

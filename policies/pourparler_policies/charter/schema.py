@@ -42,7 +42,9 @@ def duration(low: int, high: int) -> Kind:
     """Whole seconds from words like "7 days"."""
 
     def read(value: Any) -> int:
-        match = re.fullmatch(r"([1-9][0-9]{0,5}) (minute|hour|day|week)s?", value) if isinstance(value, str) else None
+        match = (
+            re.fullmatch(r"([1-9][0-9]{0,5}) (minute|hour|day|week)s?", value) if isinstance(value, str) else None
+        )
         if match is None:
             raise Wrong("this is no length of time", 'write a number and minutes, hours, days or weeks: "7 days"')
         seconds = int(match[1]) * UNITS[match[2]]
@@ -67,7 +69,9 @@ def choice(*words: str) -> Kind:
 
     def read(value: Any) -> str:
         if value not in words or not isinstance(value, str):
-            raise Wrong("this is not one of the choices", "write one of: " + ", ".join(f'"{word}"' for word in words))
+            raise Wrong(
+                "this is not one of the choices", "write one of: " + ", ".join(f'"{word}"' for word in words)
+            )
         return value
 
     return read
@@ -78,7 +82,9 @@ def number(low: int, high: int) -> Kind:
 
     def read(value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise Wrong("this is not a possible number", f"write a whole number from {low} to {high}, without quotes")
+            raise Wrong(
+                "this is not a possible number", f"write a whole number from {low} to {high}, without quotes"
+            )
         return value
 
     return read
@@ -94,7 +100,9 @@ def yes_no(value: Any) -> bool:
 def must_be_true(value: Any) -> bool:
     """Only true."""
     if value is not True:
-        raise Wrong("this has to be true", "write true; a body for which it is not true is a party, not an intermediary")
+        raise Wrong(
+            "this has to be true", "write true; a body for which it is not true is a party, not an intermediary"
+        )
     return True
 
 
@@ -116,7 +124,7 @@ def name(value: Any) -> str:
     """A name on one line, the same for every reader. Joiners stay allowed: Persian and Sinhala need them."""
     if not isinstance(value, str) or not value.strip() or value != value.strip() or len(value) > MAX_NAME:
         raise Wrong(
-            f"this is no name of 1 to {MAX_NAME} characters", 'write it between quotes, without blanks around it'
+            f"this is no name of 1 to {MAX_NAME} characters", "write it between quotes, without blanks around it"
         )
     _visible(value)
     return value
@@ -134,7 +142,9 @@ def text(value: Any) -> str:
 
 def language(value: Any) -> str:
     """A language tag of BCP 47 in its usual form: en, ar, sr-Cyrl, pt-BR."""
-    if not isinstance(value, str) or not re.fullmatch(r"[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|[0-9]{3}))?", value):
+    if not isinstance(value, str) or not re.fullmatch(
+        r"[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|[0-9]{3}))?", value
+    ):
         raise Wrong("this is no language tag", 'write the tag of BCP 47: "en", "ar", "sr-Cyrl", "pt-BR"')
     return value
 
@@ -150,7 +160,9 @@ def fingerprint(value: Any) -> bytes:
     """32 bytes in hexadecimal; blanks between groups are allowed."""
     digits = "".join(value.split()) if isinstance(value, str) else ""
     if not re.fullmatch(r"[0-9a-f]{64}", digits):
-        raise Wrong("this is no card's fingerprint", "copy the 64 characters that the card's owner reads from the card")
+        raise Wrong(
+            "this is no card's fingerprint", "copy the 64 characters that the card's owner reads from the card"
+        )
     return bytes.fromhex(digits)
 
 
@@ -197,7 +209,9 @@ SECTIONS: Final[dict[str, tuple[Key, ...]]] = {
         Key("ideas", yes_no, "whether ideas may be put forward without a name", False),
     ),
     "admission": (
-        Key("names", choice("after acceptance", "before acceptance"), "when an invited person sees who takes part"),
+        Key(
+            "names", choice("after acceptance", "before acceptance"), "when an invited person sees who takes part"
+        ),
         Key("recall", yes_no, "whether a party may call back its own people by itself", True),
         Key("longest_recess", duration(DAY, MAX_LIFE), "how long a recess may be", 180 * DAY),
     ),

@@ -14,7 +14,7 @@ from . import changes, consent, events, standing, subjects
 from .encoding import subject_digest
 from .events import Entry
 from .facts import MAX_OPEN, Close, Device, Erase, Expel, Lift, Open, Phase, Recall, Recess, State
-from .table import CONSENT, Author, Trigger
+from .table import CONSENT, Author, Consent, Trigger
 
 _ANY: Final = frozenset({Phase.LOBBY, Phase.RETURNING, Phase.PRESENT, Phase.STRANDED})
 
@@ -35,7 +35,9 @@ def _dropped(state: State, author: Device, event: events.Dropped, _: Entry) -> S
     if held.body != standing.body_of(state, author):
         raise Void("another body put this on the table")
     if held.objections - {author.seat}:
-        raise Void("somebody objects: the subject stays on the table, blocked, so that it cannot come back unblocked")
+        raise Void(
+            "somebody objects: the subject stays on the table, blocked, so that it cannot come back unblocked"
+        )
     return changes.drop_open(state, event.digest)
 
 
@@ -60,9 +62,9 @@ def _withdrawn(state: State, author: Device, event: events.Withdrawn, _: Entry) 
 def _objected(state: State, author: Device, event: events.Objected, _: Entry) -> State:
     held = _on_table(state, event.digest)
     if standing.body_of(state, author) not in state.rules.parties and CONSENT[type(held.subject)][0] not in {
-        consent.Consent.OWN,
-        consent.Consent.OWN_LEFT,
-        consent.Consent.OWN_AND_ONE,
+        Consent.OWN,
+        Consent.OWN_LEFT,
+        Consent.OWN_AND_ONE,
     }:
         raise Void("an intermediary has no vote")
     return changes.put_open(state, event.digest, replace(held, objections=held.objections | {author.seat}))
@@ -151,6 +153,7 @@ def _held(state: State, author: Device, event: events.Held, _: Entry) -> State:
         raise Void("only the own side puts a seat on hold")
     if standing.on_hold(state, seat.id):
         raise Void("the seat is on hold already")
+    _leaves_somebody(state, seat.id)
     for device in standing.devices_of(state, seat.id):
         if device.phase not in standing.ON_HOLD | {Phase.LEAVING}:
             state = changes.shift(state, device, Trigger.HELD)
@@ -165,14 +168,24 @@ def _discarded(state: State, author: Device, event: events.Discarded, _: Entry) 
 
 
 def _complained(state: State, author: Device, _event: events.Complained, _: Entry) -> State:
+    _leaves_somebody(state, b"", author)
     return changes.shift(state, author, Trigger.STRANDED)
 
 
 def _leaving(state: State, author: Device, _event: events.Leaving, _: Entry) -> State:
     # A device which not every party has attested may be an impostor: its leaf goes, the seat is not its to end.
     if not standing.stands(state, author):
-        return changes.shift(state, author, Trigger.STRANDED)
+        return _complained(state, author, events.Complained(), _)
     return changes.shift_seat(state, author.seat, Trigger.ENDED)
+
+
+def _leaves_somebody(state: State, seat: bytes, author: Device | None = None) -> None:
+    """Raises Void when nobody attested would be left to bring this seat, or this device, back."""
+    if not any(
+        device.phase is Phase.PRESENT and device.seat != seat and device != author
+        for device in state.devices.values()
+    ):
+        raise Void("nobody would be left who could bring it back: leave, or agree on a recess")
 
 
 def _on_table(state: State, digest: bytes) -> Open:
@@ -194,7 +207,7 @@ EVENTS: Final[Mapping[type, tuple[Author, Rule]]] = {
     events.Enacted: (Author.STANDING, _enacted),
     events.Cancelled: (Author.STANDING, _cancelled),
     events.Attested: (Author.MEMBER, _attested),
-    events.Absent: (Author.STANDING, _absent),
+    events.Absent: (Author.PRESENT, _absent),
     events.Held: (Author.STANDING, _held),
     events.Discarded: (Author.STANDING, _discarded),
     events.Complained: (Author.PRESENT, _complained),

@@ -26,7 +26,8 @@ def commit(state: State, author: Device, entry: Entry, content: Commit) -> State
     _check_form(state, author, content)
     for proposal in content.proposals:
         check_author(state, author, PROPOSALS[proposal][1])
-    check_author(state, author, Author.MEMBER)
+    # A commit always renews its author's leaf. Who is not attested could break everybody's path with it.
+    check_author(state, author, Author.PRESENT)
     # A replaced card gives way in the same commit, so its successor is seated first.
     first = [added for added in content.added if added.ground is Ground.REPLACEMENT]
     for added in first:

@@ -1,6 +1,7 @@
 """Whether a subject on the table has the consent that `table.CONSENT` asks. A check raises Void with the reason."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from typing import Final
 
 from pourparler_policies.errors import Void
 
@@ -16,7 +17,7 @@ def seat_of(subject: Subject) -> bytes:
 
 def check(state: State, subject: Open, consent: Consent | None = None) -> None:
     """Raises Void unless the subject has its consent. `consent` overrides the table's for a founding card."""
-    _CHECKS[consent or CONSENT[type(subject.subject)][0]](state, subject)
+    CHECKS[consent or CONSENT[type(subject.subject)][0]](state, subject)
 
 
 def _every(state: State, subject: Open) -> None:
@@ -25,9 +26,7 @@ def _every(state: State, subject: Open) -> None:
     if standing.dormant(state):
         raise Void("a party cannot act: until it can, nothing loosens and nobody new enters")
     # Whoever is to be expelled cannot object to it; their party can refuse.
-    if standing.objected(
-        state, subject, bodies=state.rules.parties, but=seat_of(subject.subject), present=False
-    ):
+    if standing.objected(state, subject, bodies=state.rules.parties, but=seat_of(subject.subject), present=False):
         raise Void("somebody objects")
     if not all(standing.approves(state, party, subject) for party in state.rules.parties):
         raise Void("not every party has approved")
@@ -71,13 +70,11 @@ def _own_and_one(state: State, subject: Open) -> None:
 
 def _one_other(state: State, subject: Open, own: str) -> None:
     others = state.rules.bodies - {own}
-    if not any(
-        subject.approvals.get(seat.id) for body in others for seat in standing.deciders(state, body)
-    ):
+    if not any(subject.approvals.get(seat.id) for body in others for seat in standing.deciders(state, body)):
         raise Void("no other party and no intermediary has vouched")
 
 
-_CHECKS: Mapping[Consent, Callable[[State, Open], None]] = {
+CHECKS: Final[dict[Consent, Callable[[State, Open], None]]] = {
     Consent.EVERY: _every,
     Consent.SEATED: _seated,
     Consent.OWN: _own,

@@ -16,6 +16,7 @@ from pourparler_policies.charter.rules import Role, Rules
 
 MAX_OPEN: Final = 8  # subjects that one body may have on the table: one side cannot bury it under paper
 
+
 class Phase(StrEnum):
     """Where a device stands. `table.PHASES` has the transitions; a device that is gone is in no phase."""
 

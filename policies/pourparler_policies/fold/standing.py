@@ -120,8 +120,7 @@ def objected(state: State, subject: Open, *, bodies: Iterable[str], but: bytes =
     """
     chosen = set(bodies)
     return any(
-        state.seats[seat].body in chosen
-        and (seat_stands(state, seat) if present else not on_hold(state, seat))
+        state.seats[seat].body in chosen and (seat_stands(state, seat) if present else not on_hold(state, seat))
         for seat in subject.objections
         if seat != but
     )
@@ -163,8 +162,5 @@ def waits_for(state: State, body: str) -> list[Device]:
         device
         for device in state.devices.values()
         if device.phase in IN_GROUP
-        and (
-            device.phase is not Phase.PRESENT
-            or (body_of(state, device) != body and body not in device.by)
-        )
+        and (device.phase is not Phase.PRESENT or (body_of(state, device) != body and body not in device.by))
     ]

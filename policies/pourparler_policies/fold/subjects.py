@@ -86,7 +86,9 @@ def amended(state: State, subject: Amend) -> Rules:
     held: dict[str, int] = {}
     for seat in state.seats.values():
         held[seat.body] = held.get(seat.body, 0) + 1
-        if (seat.role is Role.INTERMEDIARY) != (seat.body in rules.intermediaries) or seat.body not in rules.bodies:
+        if (seat.role is Role.INTERMEDIARY) != (
+            seat.body in rules.intermediaries
+        ) or seat.body not in rules.bodies:
             raise Void("somebody is seated for a body that this charter does not have")
         if len(standing.devices_of(state, seat.id)) > rules.devices:
             raise Void("somebody has more devices than this charter allows")

@@ -72,7 +72,7 @@ def move(phase: Phase, trigger: Trigger) -> Phase | None:
 class Author(StrEnum):
     """What a committer has to be."""
 
-    MEMBER = "any device in the group that is neither leaving nor on hold"
+    MEMBER = "any device in the group that is neither leaving nor on hold"  # attestation alone
     PRESENT = "any attested device"
     STANDING = "any device attested by every party that is present"
     SAME_SEAT = "an attested device of the same seat"
@@ -94,7 +94,7 @@ REMOVALS: Final[Mapping[Phase, tuple[Removal, Author]]] = {
     Phase.LOBBY: (Removal.UNATTESTED, Author.STANDING),
     Phase.RETURNING: (Removal.UNATTESTED, Author.STANDING),
     Phase.STRANDED: (Removal.STRANDED, Author.STANDING),
-    Phase.PRESENT: (Removal.ABSENT, Author.STANDING),
+    Phase.PRESENT: (Removal.ABSENT, Author.PRESENT),
 }
 
 GROUNDS: Final[Mapping[Ground, tuple[str, Author]]] = {
@@ -114,9 +114,9 @@ GROUNDS: Final[Mapping[Ground, tuple[str, Author]]] = {
 
 # RFC 9420, 12.1. A proposal type that is not here is void, whoever approved it.
 PROPOSALS: Final[Mapping[str, tuple[str, Author]]] = {
-    "add": ("one device, explained by its ground (below)", Author.MEMBER),
-    "remove": ("every device removed has a reason (below)", Author.MEMBER),
-    "update": ("the credential stays", Author.MEMBER),
+    "add": ("one device, explained by its ground (below)", Author.PRESENT),
+    "remove": ("every device removed has a reason (below)", Author.PRESENT),
+    "update": ("the credential stays", Author.PRESENT),
     "group_context_extensions": (
         "the new charter's hash, and nothing else; every party approved that charter; no party is dormant",
         Author.STANDING,
