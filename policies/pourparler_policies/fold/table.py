@@ -21,10 +21,10 @@ class Trigger(StrEnum):
     ADDED = "added"
     ATTESTED = "attested"
     REMOVED = "removed"
-    STRANDED = "complains"
+    STRANDED = "stranded"
     HELD = "put on hold"
-    LIFTED = "hold lifted"
-    ENDED = "seat ends"
+    LIFTED = "taken off hold"
+    ENDED = "ended"
 
 
 GONE: Final = None
