@@ -424,6 +424,22 @@ def test_every_opening_counts_since_failures_alone_would_let_a_true_peer_collect
         amal.begin(openings)
 
 
+def test_no_n_can_be_guessed_for_a_challenge_that_does_not_open() -> None:
+    # A naive variant goes on with a fixed value: who reveals that value draws an opening for no challenge at all.
+    stand_ins = []
+    for guess in (bytes(32), b"\xff" * 32, None):
+        victim, traitor = victim_with_impostor()
+        victim.receive(traitor.challenge(os.urandom(1168)))
+        state = load(victim.vault)
+        assert isinstance(state, Committed)
+        stand_ins.append(state.peer_n)
+        victim.receive(traitor.says(Kind.COMMITMENT, os.urandom(64)))
+        victim.receive(traitor.says(Kind.REVEAL, guess or state.own_n))
+        assert victim.warned
+        assert state.salt != state.peer_n
+    assert len(set(stand_ins)) == 3
+
+
 def test_the_thief_of_a_state_learns_nothing_on_the_challenge_that_the_card_key_would_not_tell() -> None:
     # A naive state remembers that decryption failed. Ours has the same fields and sizes, and random bytes in them.
     shapes = []
