@@ -6,12 +6,15 @@ judged by tomllib alone, so that what this module accepts and what tomllib accep
 """
 
 import tomllib
+from bisect import bisect_left
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 Path = tuple[str | int, ...]
 
-MAX_VALUE_LINES: Final = 200  # lines of one value: a long text in three quotes, a list with one entry a line
+MAX_VALUE_LINES: Final = 60  # lines of one value: a long text in three quotes, a list with one entry a line
+MAX_BROKEN: Final = 30  # lines that are told: nobody mends more at once, and a hostile text costs no more
+_REFUSED: Final = (ValueError, RecursionError)  # TOMLDecodeError is a ValueError; so is a number of 5,000 digits
 
 
 @dataclass(slots=True)
@@ -36,7 +39,7 @@ def locate(text: str) -> Located:
     good: list[str] = []
     table: Path = ()
     at = 0
-    while at < len(rows):
+    while at < len(rows) and len(located.broken) < MAX_BROKEN:
         taken, parsed, reason = _statement(rows, at)
         statement = "\n".join(rows[at : at + taken])
         if parsed is None:
@@ -52,7 +55,7 @@ def locate(text: str) -> Located:
     if not located.broken:
         try:
             located.document = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:  # statements that contradict each other: a key or table twice
+        except _REFUSED as error:  # statements that contradict each other: a key or table twice
             located.broken.append(_twice(good, str(error)))
     return located
 
@@ -66,8 +69,8 @@ def _statement(rows: list[str], at: int) -> tuple[int, dict[str, Any] | None, st
             break
         try:
             return taken, tomllib.loads("\n".join(rows[at : at + taken])), ""
-        except tomllib.TOMLDecodeError as error:
-            reason = reason or str(error).partition(" (at ")[0]
+        except _REFUSED as error:
+            reason = reason or str(error).partition(" (at ")[0].partition(";")[0]
     return 1, None, reason
 
 
@@ -96,12 +99,17 @@ def _paths(parsed: Any) -> list[Path]:
 
 
 def _twice(statements: list[str], reason: str) -> tuple[int, str]:
-    """The line of the first statement that contradicts what stands before it."""
-    line = 1
-    for count, statement in enumerate(statements, 1):
+    """The line of the first statement that contradicts what stands before it, by halving."""
+
+    def fails(count: int) -> bool:
         try:
             tomllib.loads("\n".join(statements[:count]))
-        except tomllib.TOMLDecodeError:
-            return line, "this key or table stands here for the second time"
-        line += statement.count("\n") + 1
-    return line, reason
+        except _REFUSED:
+            return True
+        return False
+
+    first = bisect_left(range(len(statements) + 1), True, key=fails)
+    if first > len(statements):
+        return 1, reason
+    line = 1 + sum(statement.count("\n") + 1 for statement in statements[: first - 1])
+    return line, "this key or table stands here for the second time"
