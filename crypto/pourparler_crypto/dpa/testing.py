@@ -11,9 +11,11 @@ from dataclasses import replace
 
 from pourparler_crypto.card import Card, CardKey
 from pourparler_crypto.dpa.forging import Transcript
+from pourparler_crypto.dpa.formulas import mac, mac_key
 from pourparler_crypto.dpa.pair import Context, Pair
 from pourparler_crypto.dpa.states import Challenged, Committed, Opened, Revealed, load
 from pourparler_crypto.dpa.steps import Attested, Random, accept, challenge, commit, open_, reveal
+from pourparler_crypto.dpa.wire import HEADER, Kind, run_of, write
 
 NOW = 1_800_000_000  # Unix seconds
 
@@ -99,3 +101,47 @@ def transcript(first: Seat, second: Seat) -> Transcript:
     a0, a1, a2, a3 = first.sent
     b0, b1, b2, b3 = second.sent
     return Transcript(first.pair, (a0, a1, a2, a3), (b0, b1, b2, b3))
+
+
+def played(steps: int) -> tuple[Seat, Seat, bytes]:
+    """Two seats after this many messages each; and the second one's newest, which the first has not had."""
+    first, second = two_seats()
+    out1, out2 = first.begin(), second.begin()
+    for _ in range(steps - 1):
+        answer1, answer2 = first.receive(out2), second.receive(out1)
+        if answer1 is None or answer2 is None:
+            raise AssertionError("a run has four messages each way")
+        out1, out2 = answer1, answer2
+    return first, second, out2
+
+
+class Impostor:
+    """Claims a card that is not its own, on a leaf of its own, and does right whatever needs no key."""
+
+    def __init__(self, victim: Seat, n: bytes | None = None) -> None:
+        self.victim, self.pair = victim, victim.pair.mirrored
+        self.n = n or os.urandom(32)
+        self.sealed = victim.own.seal(self.pair.info, self.n)
+        self.run = b""
+
+    def challenge(self, sealed: bytes | None = None) -> bytes:
+        """Its challenge, or another that somebody prepared."""
+        self.sealed = sealed or self.sealed
+        self.run = run_of(self.pair, self.sealed, self.victim.sent[0][HEADER:])
+        return write(Kind.CHALLENGE, self.pair, b"", self.sealed)
+
+    def tag(self, n_of_victim: bytes) -> bytes:
+        """The tag that the claimed card's owner would send, if this is the N sealed to it."""
+        key = mac_key(self.pair, self.n, n_of_victim, self.sealed, self.victim.sent[0][HEADER:])
+        return mac(key, self.pair)
+
+    def says(self, kind: Kind, body: bytes) -> bytes:
+        """A message of the run with any body."""
+        return write(kind, self.pair, self.run, body)
+
+
+def victim_with_impostor() -> tuple[Seat, Impostor]:
+    """A device, and an impostor who claims the peer's card."""
+    victim, _ = two_seats()
+    victim.begin()
+    return victim, Impostor(victim)
