@@ -1,5 +1,6 @@
 """Charters for tests: answers to the questionnaire, and a text with the cards filled in."""
 
+import hashlib
 import itertools
 import re
 from typing import Any
@@ -10,10 +11,10 @@ PLACEHOLDER = "paste the card's fingerprint here"
 
 
 def body_cards(body: str, roles: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Cards a1, a2, ... of a body with fingerprints that follow from their names."""
+    """Cards a1, a2, ... of a body; fingerprints follow from the names, as in the fold's tests."""
     return [
-        {"name": f"{body}{n}", "role": role, "fingerprint": f"{body}{n}".encode().hex().ljust(64, "0")}
-        for n, role in enumerate(roles, 1)
+        {"name": word, "role": role, "fingerprint": hashlib.sha256(b"card " + word.encode()).hexdigest()}
+        for word, role in ((f"{body}{n}", role) for n, role in enumerate(roles, 1))
     ]
 
 

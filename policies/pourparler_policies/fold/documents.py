@@ -24,7 +24,9 @@ def grounds() -> str:
 
 def removals() -> str:
     """Why a leaf may be removed."""
-    return _table(("phase", "its leaf may be removed since", "committed by"), [(p, *v) for p, v in REMOVALS.items()])
+    return _table(
+        ("phase", "its leaf may be removed since", "committed by"), [(p, *v) for p, v in REMOVALS.items()]
+    )
 
 
 def consents() -> str:

@@ -148,9 +148,9 @@ class History:
 
     def seat_founder(self, word: str, *present: str) -> None:
         """A card that the charter names is seated with the approval of those present, and attested by them."""
-        named = next(n for n in self.rules.founding if n.card == card(word))
+        named = next(n for n in self.state.rules.founding if n.card == card(word))
         subject = Admit(named.body, named.role, named.card)
-        voting = [w for w in present if self.state.seats[self.seat(w)].body in self.rules.parties]
+        voting = [w for w in present if self.state.seats[self.seat(w)].body in self.state.rules.parties]
         digest = self.digest(subject)
         self.post(present[0], Proposed(subject))
         for voter in voting:

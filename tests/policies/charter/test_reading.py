@@ -96,7 +96,10 @@ def test_all_errors_are_told_at_once_each_with_its_line() -> None:
         ("volume", "no such rule"),
     ):
         line = line_of(document, part)
-        assert any(error.startswith(f"line {line}: ") and what.split()[-1] in error for error in told), (part, told)
+        assert any(error.startswith(f"line {line}: ") and what.split()[-1] in error for error in told), (
+            part,
+            told,
+        )
     assert all("; " in error for error in told)
 
 
@@ -173,7 +176,17 @@ def test_a_table_that_stands_twice_is_told_with_the_second_line() -> None:
 
 @pytest.mark.parametrize(
     "document",
-    ["", "#" * (MAX_CHARTER + 1), "a = " + "[" * 5000, "a = " + "9" * 5000, "a = \udcff", 'a = """\n' * 8000, "[a]\n" * 16_000, "\x00", "[a.b\n" * 900],
+    [
+        "",
+        "#" * (MAX_CHARTER + 1),
+        "a = " + "[" * 5000,
+        "a = " + "9" * 5000,
+        "a = \udcff",
+        'a = """\n' * 8000,
+        "[a]\n" * 16_000,
+        "\x00",
+        "[a.b\n" * 900,
+    ],
     ids=["empty", "too long", "deep", "long number", "surrogate", "open quotes", "tables", "nul", "open tables"],
 )
 def test_hostile_texts_are_refused_in_reasonable_time(document: str) -> None:

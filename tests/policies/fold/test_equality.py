@@ -45,7 +45,11 @@ def start(parties: int) -> Play:
         subjects["admit", word] = Admit(body, role, card(word))
     for word in named:
         seat = subject_digest(history.rules, subjects["admit", word])
-        subjects["lift", word], subjects["expel", word], subjects["recall", word] = Lift(seat), Expel(seat), Recall(seat)
+        subjects["lift", word], subjects["expel", word], subjects["recall", word] = (
+            Lift(seat),
+            Expel(seat),
+            Recall(seat),
+        )
         subjects["replace", word] = Replace(seat, card(word), card(word[0] + "3"))
     subjects["recess",], subjects["close",] = Recess(START + DAY), Close()
     return Play(history.state, cast, subjects)
@@ -164,7 +168,9 @@ def test_neither_hash_seeds_nor_a_wrong_clock_change_the_state(seed: str) -> Non
         "print(digest(founded(3, delegates=2, rule=2, intermediary=True).state).hex())"
     )
     environment = {**os.environ, "PYTHONHASHSEED": seed, "TZ": "Asia/Kathmandu"}
-    made = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    made = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
     assert made.stdout.strip() == digest(founded(3, delegates=2, rule=2, intermediary=True).state).hex()
 
 
@@ -183,7 +189,16 @@ def test_the_digest_covers_every_field_of_the_state() -> None:
     ]
     assert len({digest(other) for other in [state, *others]}) == len(others) + 1
     assert {field.name for field in fields(State)} == {
-        "rules", "seats", "devices", "open", "spent", "founded", "recess", "erased", "time", "closed",
+        "rules",
+        "seats",
+        "devices",
+        "open",
+        "spent",
+        "founded",
+        "recess",
+        "erased",
+        "time",
+        "closed",
     }
 
 

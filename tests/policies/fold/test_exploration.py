@@ -3,6 +3,7 @@
 Each act is tried by every device in the group, whatever it should do: that is what hostile devices are.
 """
 
+import os
 from dataclasses import replace
 
 import pytest
@@ -288,17 +289,8 @@ def test_inside_a_party_devices_are_added_replaced_recalled_and_held_and_every_p
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize(
-    ("name", "limit"),
-    [
-        ("life", 12_000),
-        ("life without hold", 12_000),
-        ("admission", 20_000),
-        ("founding", 12_000),
-        ("inside", 12_000),
-    ],
-)
-def test_the_same_holds_in_many_more_states(name: str, limit: int) -> None:
+@pytest.mark.parametrize("name", ["life", "life without hold", "admission", "founding", "inside"])
+def test_the_same_holds_in_many_more_states(name: str) -> None:
     play = {
         "life": lambda: life(3),
         "life without hold": lambda: life(3, hold=False),
@@ -306,7 +298,7 @@ def test_the_same_holds_in_many_more_states(name: str, limit: int) -> None:
         "founding": lambda: founding(3, intermediary=True),
         "inside": inside,
     }[name]()
-    result = explore(play, INVARIANTS, limit=limit)
+    result = explore(play, INVARIANTS, limit=int(os.environ.get("POURPARLER_STATES", "4000")))
     report(name, result)
     for state in every(result.states, 10):
         honest_people_get_on(state)

@@ -629,7 +629,9 @@ def _() -> tuple[History, Entry]:
 def _() -> tuple[History, Entry]:
     history = two()
     commit = history.adding("b1", Ground.RETURN)
-    return history, history.handshake("a1", replace(commit, added=(replace(commit.added[0], credential=leaf("x")),)))
+    return history, history.handshake(
+        "a1", replace(commit, added=(replace(commit.added[0], credential=leaf("x")),))
+    )
 
 
 @void("a device that is held cannot be added")
@@ -666,8 +668,12 @@ def test_every_reason_in_the_code_has_its_case() -> None:
                 continue
             if not isinstance(node.exc.func, ast.Name) or node.exc.func.id != "Void":
                 continue
-            parts = [c.value for c in ast.walk(node.exc) if isinstance(c, ast.Constant) and isinstance(c.value, str)]
-            texts = [reason for reason, _ in CASES if any(reason in part or part.strip() in reason for part in parts)]
+            parts = [
+                c.value for c in ast.walk(node.exc) if isinstance(c, ast.Constant) and isinstance(c.value, str)
+            ]
+            texts = [
+                reason for reason, _ in CASES if any(reason in part or part.strip() in reason for part in parts)
+            ]
             if not texts and file.name != "subjects.py":
                 missing.append((file.name, parts))
     assert known
@@ -694,4 +700,7 @@ def test_a_commit_is_judged_as_a_whole() -> None:
     history = lobby()
     commit = Commit(("remove",), (), (history.device("a3").credential, history.device("b1").credential))
     assert step(history.state, history.handshake("a1", commit)).state == history.state
-    assert apply(history.state, history.handshake("a1", history.removing("a3"))).devices[card("a3")].phase is Phase.EXPECTED
+    assert (
+        apply(history.state, history.handshake("a1", history.removing("a3"))).devices[card("a3")].phase
+        is Phase.EXPECTED
+    )
