@@ -1,7 +1,9 @@
 """The charter: ground rules that every party accepted, which people can read and every device applies.
 
-`parse` reads a text with all its errors, `Charter.hash` is what approvals and the group context name, `explain` says
-in plain words what it means for somebody, `questionnaire` makes a text out of answers, `presets` are texts to start from.
+`parse` reads a text with all its errors, `Charter.hash` is what approvals and the group context name,
+`explain` says
+in plain words what it means for somebody, `questionnaire` makes a text out of answers, `presets` are texts to
+start from.
 """
 
 from .document import Charter

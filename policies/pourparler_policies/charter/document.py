@@ -126,7 +126,9 @@ class Charter:
     intermediaries: Mapping[str, Intermediary]
 
     def encode(self) -> bytes:
-        """Canonical: JSON, UTF-8, keys sorted, no white space, cards sorted by fingerprint, bytes in hexadecimal."""
+        """Canonical: JSON, UTF-8, keys sorted, no white space, cards sorted by fingerprint, bytes in
+        hexadecimal.
+        """
         return json.dumps(
             asdict(self), sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_hexadecimal
         ).encode()

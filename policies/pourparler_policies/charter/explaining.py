@@ -1,4 +1,5 @@
-"""What a charter means for somebody who takes part, in plain words: no rule is left out, none is made to sound better.
+"""What a charter means for somebody who takes part, in plain words: no rule is left out, none is made to sound
+better.
 
 Each paragraph follows from values of the charter; what a rule does not protect from is said beside it.
 """
@@ -23,7 +24,9 @@ _SIGNATORIES = {
 
 
 def explain(charter: Charter, for_whom: str) -> list[str]:
-    """Paragraphs for somebody of the body `for_whom` (its identifier). Raises Misuse when there is no such body."""
+    """Paragraphs for somebody of the body `for_whom` (its identifier). Raises Misuse when there is no such
+    body.
+    """
     party = charter.parties.get(for_whom)
     body = party or charter.intermediaries.get(for_whom)
     if body is None:
@@ -40,8 +43,10 @@ def explain(charter: Charter, for_whom: str) -> list[str]:
         _outside(charter),
         _reporting(charter),
         _release(charter),
-        "You may leave at any time, shorten the life of your own words at any time, and withdraw what you have not "
-        "completed. Your device can be cleared in one step, without a connection; then you come back only with the "
+        "You may leave at any time, shorten the life of your own words at any time, and withdraw what you "
+        "have not "
+        "completed. Your device can be cleared in one step, without a connection; then you come back only "
+        "with the "
         "others' knowledge.",
         "What this cannot do: a participant may remember, photograph or retell what was said. Nobody can prove it "
         "with anything that this channel leaves behind.",
@@ -61,14 +66,16 @@ def _who(charter: Charter) -> str:
     sides = _list([party.name for party in charter.parties.values()])
     places = charter.seats.party
     return (
-        f"The parties are {sides}. They have equal standing: each has {places} place{'s' if places > 1 else ''}, and "
+        f"The parties are {sides}. They have equal standing: each has {places} "
+        f"place{'s' if places > 1 else ''}, and "
         f"each person up to {charter.seats.devices} device{'s' if charter.seats.devices > 1 else ''}."
     )
 
 
 def _intermediary(body: Intermediary) -> str:
     return (
-        f"{body.name} takes part as {body.kind}, for {body.institution}. Paid by: {body.funding}. Interests declared: "
+        f"{body.name} takes part as {body.kind}, for {body.institution}. Paid by: {body.funding}. Interests "
+        f"declared: "
         f"{body.interests}. It declares that it speaks for no government. It belongs to no party and has no vote."
     )
 
@@ -95,21 +102,25 @@ def _your_side(party: Party) -> str:
     if any(card.role in {Role.ASSISTANT, Role.INTERPRETER} for card in party.cards):
         text += " Assistants and interpreters may prepare and may object; they cannot approve."
     if party.confirmation != "none":
-        text += f" An acceptance may be given subject to confirmation from home, by {party.confirmation}; until then it does not count."
+        text += f" An acceptance may be given subject to confirmation from home, by {party.confirmation}; until"
+        text += " then it does not count."
     return text
 
 
 def _your_place(name: str) -> str:
     return (
-        f"You take part for {name}. You have no vote on who enters, on these rules or on what is published. You may "
+        f"You take part for {name}. You have no vote on who enters, on these rules or on what is published. "
+        f"You may "
         "vouch that somebody is the person whom the parties approved."
     )
 
 
 def _changes(charter: Charter) -> str:
     return (
-        "These rules change only when every party approves the new text: also when talks in a personal capacity become "
-        "official. Any person of any party can stop a change by objecting, until that person takes the objection back. "
+        "These rules change only when every party approves the new text: also when talks in a personal "
+        "capacity become "
+        "official. Any person of any party can stop a change by objecting, until that person takes the "
+        "objection back. "
         "While a party cannot act, nothing is loosened, nobody new is admitted and nothing is published."
     )
 
@@ -126,8 +137,10 @@ def _entering(charter: Charter) -> str:
         else "No party can call its people back by itself: each takes part for as long as the person wishes."
     )
     return (
-        f"Nobody enters without the approval of every party. {names} Until a newcomer's device has been checked by "
-        f"every party, nobody speaks. {recall} Nobody is put out by the other side: a party's person is expelled only "
+        f"Nobody enters without the approval of every party. {names} Until a newcomer's device has been "
+        f"checked by "
+        f"every party, nobody speaks. {recall} Nobody is put out by the other side: a party's person is "
+        f"expelled only "
         "with that party's own approval."
     )
 
@@ -137,12 +150,14 @@ def _talk(charter: Charter) -> str:
     text = f"A message lives for at most {say(lives.messages)}"
     text += f", and {say(lives.after_reading)} once you have read it" if lives.after_reading else ""
     text += (
-        f"; a text on the table for at most {say(lives.papers)}. Whoever is away for longer than a message lives will "
+        f"; a text on the table for at most {say(lives.papers)}. Whoever is away for longer than a message "
+        f"lives will "
         "find only that something expired."
     )
     if lives.read_offline:
         text += (
-            " Messages can be read without a connection. This gives something up: a device that was taken before a "
+            " Messages can be read without a connection. This gives something up: a device that was taken "
+            "before a "
             "message's end may show it after its end."
         )
     if charter.attribution.ideas:
@@ -152,10 +167,14 @@ def _talk(charter: Charter) -> str:
 
 def _absence(charter: Charter) -> str:
     return (
-        f"A device that has been silent for {say(charter.retention.absence)} may be removed when every other party that "
-        f"is there says so, and {say(charter.retention.notice)} have passed in which it can answer. The place remains: it comes "
-        f"back without new approvals. The parties may agree on a recess of up to {say(charter.admission.longest_recess)}, "
-        "in which nobody is removed. Your own side, or you from your other device, can put your place on hold at once, "
+        f"A device that has been silent for {say(charter.retention.absence)} may be removed when every "
+        f"other party that "
+        f"is there says so, and {say(charter.retention.notice)} have passed in which it can answer. The "
+        f"place remains: it comes "
+        f"back without new approvals. The parties may agree on a recess of up to "
+        f"{say(charter.admission.longest_recess)}, "
+        "in which nobody is removed. Your own side, or you from your other device, can put your place on "
+        "hold at once, "
         "for instance after an arrest."
     )
 
@@ -184,11 +203,13 @@ def _release(charter: Charter) -> str:
         return text
     release = charter.release
     stop = (
-        f"Any party may stop it until {say(release.stop_until) if release.stop_until else 'the last moment'} before its hour."
+        f"Any party may stop it until "
+        f"{say(release.stop_until) if release.stop_until else 'the last moment'} before its hour."
         if release.stop == "any party"
         else "Once signed by all, nobody can stop it."
     )
     return (
-        f"{text} Nothing is published, and nothing signed exists, until every party has signed the same text. A signing "
+        f"{text} Nothing is published, and nothing signed exists, until every party has signed the same "
+        f"text. A signing "
         f"appointment stays open for {say(release.sign_within)}. {stop}"
     )

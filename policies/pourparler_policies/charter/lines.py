@@ -19,7 +19,9 @@ _REFUSED: Final = (ValueError, RecursionError)  # TOMLDecodeError is a ValueErro
 
 @dataclass(slots=True)
 class Located:
-    """`document` as tomllib gives it, the line (from 1) of each path, and lines that are no TOML with the reason."""
+    """`document` as tomllib gives it, the line (from 1) of each path, and lines that are no TOML with the
+    reason.
+    """
 
     document: dict[str, Any] = field(default_factory=dict)
     lines: dict[Path, int] = field(default_factory=dict)

@@ -107,7 +107,7 @@ def must_be_true(value: Any) -> bool:
 
 
 # What readers cannot see: controls, marks and overrides of direction, invisible operators, tags, surrogates and
-# noncharacters. A closed list: Unicode's own categories change with its version, and two members must never differ.
+# noncharacters. A closed list: Unicode's own categories change with its version, and members must never differ.
 _INVISIBLE: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u180b-\u180f\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164"
     "\ud800-\udfff\ufdd0-\ufdef\ufeff\uffa0\ufff0-\uffff\U0001d173-\U0001d17a\U000e0000-\U000fffff\U0010fffe\U0010ffff]"

@@ -40,7 +40,9 @@ _MAX_COUNTER = 2**53 - 1  # what JSON numbers carry exactly
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The state after an entry. `void` says in a few words why the entry counts for nothing, empty when it counts."""
+    """The state after an entry. `void` says in a few words why the entry counts for nothing, empty when it
+    counts.
+    """
 
     state: State
     void: str = ""
@@ -56,7 +58,7 @@ def found(rules: Rules, opener: Named, credential: bytes, received_at: int) -> S
     device = Device(opener.card, seat, Phase.PRESENT, credential)
     return State(
         rules,
-        seats={seat: Seat(seat, opener.body, opener.role)},
+        seats={seat: Seat(seat, opener.body, opener.role, arrived=True)},
         devices={opener.card: device},
         spent=frozenset({opener.card}),
         time=received_at,
@@ -64,7 +66,9 @@ def found(rules: Rules, opener: Named, credential: bytes, received_at: int) -> S
 
 
 def apply(state: State, entry: Entry) -> State:
-    """The state after one entry. Raises Void when it counts for nothing, Unknown for an event of another version."""
+    """The state after one entry. Raises Void when it counts for nothing, Unknown for an event of another
+    version.
+    """
     if not isinstance(entry.content, Commit) and type(entry.content) not in EVENTS:
         raise Unknown("an event of a kind that this version of Pourparler does not know")
     if state.closed:
@@ -84,7 +88,9 @@ def apply(state: State, entry: Entry) -> State:
 
 
 def step(state: State, entry: Entry) -> Outcome:
-    """As `apply`, for a log: a void entry changes nothing but the time and its author's counter. Raises Unknown."""
+    """As `apply`, for a log: a void entry changes nothing but the time and its author's counter. Raises
+    Unknown.
+    """
     try:
         return Outcome(apply(state, entry))
     except Void as error:

@@ -105,7 +105,8 @@ def _cancelled(state: State, author: Device, event: events.Cancelled, _: Entry) 
         raise Void("only who decides for a party can take its consent back")
     device = state.devices.get(event.card)
     if device is not None:
-        if device.phase is not Phase.EXPECTED:
+        seat = state.seats[device.seat]
+        if device.phase is not Phase.EXPECTED or (seat.arrived and seat.body != body):
             raise Void("only somebody who has not arrived can be cancelled")
         return changes.shift(state, device, Trigger.ENDED)
     own = {named.card for named in state.rules.founding if named.body == body}

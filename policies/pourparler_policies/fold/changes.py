@@ -64,6 +64,7 @@ def arrive(state: State, device: Device) -> State:
         card: replace(peer, by=peer.by | {body}) if card in device.met and peer.credential else peer
         for card, peer in state.devices.items()
     }
+    state = put_seat(state, replace(state.seats[device.seat], arrived=True))
     spent = state.spent | {device.card}
     arrived = {named.body for named in state.rules.founding if named.card in spent}
     founded = state.founded or state.rules.parties.keys() <= arrived

@@ -87,7 +87,8 @@ def check_absence(state: State, device: Device, at: int) -> None:
     """Raises Void unless the votes against a device suffice at `at` (Unix seconds, the entry's received_at).
 
     Every party with a standing device against which no vote has ripened must have voted. A device that is there
-    defeats any vote by updating its leaf within the notice; two parties that are both away keep no leaf in for ever.
+    defeats any vote by updating its leaf within the notice; two parties that are both away keep no leaf in for
+    ever.
     """
     if at < state.recess:
         raise Void("the channel is in recess")
@@ -159,7 +160,8 @@ def _replaced(state: State, _author: Device, added: Added, entry: Entry) -> Stat
     consent.check(state, held)
     old = state.devices[held.subject.old]
     state = changes.drop_open(state, added.digest)
-    state = changes.enter(state, Device(added.card, old.seat, Phase.LOBBY), added.credential, Phase.LOBBY)
+    # The person is known: a side that will not attest the new card must not keep them out (`standing.may_clear`).
+    state = changes.enter(state, Device(added.card, old.seat, Phase.RETURNING), added.credential, Phase.RETURNING)
     old = state.devices[old.card]
     return state if old.phase is Phase.LEAVING else changes.shift(state, old, Trigger.ENDED)
 

@@ -1,4 +1,6 @@
-"""Whether a subject on the table has the consent that `table.CONSENT` asks. A check raises Void with the reason."""
+"""Whether a subject on the table has the consent that `table.CONSENT` asks. A check raises Void with the
+reason.
+"""
 
 from collections.abc import Callable
 from typing import Final

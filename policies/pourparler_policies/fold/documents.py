@@ -1,4 +1,8 @@
-"""The tables of the fold as Markdown and Mermaid: `docs/consent.md` holds exactly this, and a test compares them."""
+"""The tables of the fold as Markdown and Mermaid: `docs/consent.md` holds exactly this, and a test compares
+them.
+"""
+
+from collections.abc import Sequence
 
 from .acts import EVENTS
 from .table import CONSENT, GROUNDS, PHASES, PROPOSALS, REMOVALS
@@ -6,7 +10,12 @@ from .table import CONSENT, GROUNDS, PHASES, PROPOSALS, REMOVALS
 
 def diagram() -> str:
     """The life of a device as a Mermaid state diagram."""
-    rows = ["stateDiagram-v2", "    [*] --> lobby: added, as approved", "    [*] --> present: opens the channel"]
+    rows = [
+        "stateDiagram-v2",
+        "    [*] --> lobby: added, as approved",
+        "    [*] --> returning: added, as replacement",
+        "    [*] --> present: opens the channel",
+    ]
     for phase, steps in PHASES.items():
         rows += [f"    {phase} --> {after or '[*]'}: {trigger}" for trigger, after in steps.items()]
     return "\n".join(rows)
@@ -40,11 +49,11 @@ def events() -> str:
     """Procedure events, and who may post them."""
     rows = []
     for kind, (author, _) in EVENTS.items():
-        rows.append((f"`{kind.__name__.lower()}`", author, (kind.__doc__ or "").replace("\n   ", "")))
+        rows.append((f"`{kind.__name__.lower()}`", author, " ".join((kind.__doc__ or "").split())))
     return _table(("event", "posted by", "meaning"), rows)
 
 
-def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [heads, tuple("---" for _ in heads), *rows]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 

@@ -57,11 +57,14 @@ class Seat:
     id: bytes
     body: str
     role: Role
+    arrived: bool = False  # a device of it was attested once: from then on only its own side can end it
 
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """A subject on the table. `approvals`: seat -> True when final, False when subject to confirmation from home."""
+    """A subject on the table. `approvals`: seat -> True when final, False when subject to confirmation from
+    home.
+    """
 
     subject: "Subject"
     body: str  # who put it there

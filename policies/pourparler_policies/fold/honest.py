@@ -1,8 +1,8 @@
 """What honest people do next: for tests that no state is a dead end.
 
 `go_on` lets every device act that somebody still has, except those of silent parties, until nobody has anything to
-mend. People do only what their clients would: they attest each other, remove what has to go, lift holds, bring back
-who is away, vote those absent who are silent, and seat a card that the charter keeps in reserve.
+mend. People do only what their clients would: they attest each other, remove what has to go, lift holds, bring
+back who is away, vote those absent who are silent, and seat a card that the charter keeps in reserve.
 """
 
 from collections.abc import Iterator

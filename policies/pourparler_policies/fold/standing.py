@@ -11,7 +11,6 @@ from pourparler_policies.charter.rules import DECIDING, HEAD_DECIDES, Role
 
 from .facts import IN_GROUP, Device, Open, Phase, Seat, State
 
-_NOT_ARRIVED = frozenset({Phase.EXPECTED, Phase.LOBBY})
 ON_HOLD = frozenset({Phase.HOLDING, Phase.HELD})
 
 
@@ -57,10 +56,6 @@ def deciders(state: State, body: str) -> list[Seat]:
     return [s for s in state.seats.values() if s.body == body and s.role in roles and seat_stands(state, s.id)]
 
 
-def _has_arrived(state: State, seat: Seat) -> bool:
-    return any(device.phase not in _NOT_ARRIVED for device in devices_of(state, seat.id))
-
-
 def satisfied(state: State, party: str, seats: Iterable[bytes]) -> bool:
     """Whether these seats together are the party's act by its decision rule.
 
@@ -70,7 +65,7 @@ def satisfied(state: State, party: str, seats: Iterable[bytes]) -> bool:
     """
     deciding = {s.id: s for s in state.seats.values() if s.body == party and s.role in DECIDING}
     chosen = set(seats) & deciding.keys()
-    arrived = {seat_id for seat_id, seat in deciding.items() if _has_arrived(state, seat)}
+    arrived = {seat_id for seat_id, seat in deciding.items() if seat.arrived}
     awaited = [
         n for n in state.rules.founding if n.body == party and n.role in DECIDING and n.card not in state.spent
     ]

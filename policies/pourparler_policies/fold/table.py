@@ -1,8 +1,8 @@
 """The rules as tables. What a table does not have is void.
 
-`PHASES` is the life of a device, `PROPOSALS` which MLS proposal is valid when, `GROUNDS` and `REMOVALS` the same for
-who enters and who goes, `CONSENT` whose approvals a subject needs. The code asks these tables; `docs/consent.md` is
-made from them (`documents.py`).
+`PHASES` is the life of a device, `PROPOSALS` which MLS proposal is valid when, `GROUNDS` and `REMOVALS` the
+same for who enters and who goes, `CONSENT` whose approvals a subject needs. The code asks these tables;
+`docs/consent.md` is made from them (`documents.py`).
 """
 
 from collections.abc import Mapping
@@ -99,7 +99,8 @@ REMOVALS: Final[Mapping[Phase, tuple[Removal, Author]]] = {
 
 GROUNDS: Final[Mapping[Ground, tuple[str, Author]]] = {
     Ground.FOUNDING: (
-        "until every party has had an attested device, and later for a party that cannot act: a card that the charter"
+        "until every party has had an attested device, and later for a party that cannot act: a card that "
+        "the charter"
         " names and that has never been seated; every party with somebody present approves",
         Author.STANDING,
     ),

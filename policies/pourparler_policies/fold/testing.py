@@ -1,6 +1,7 @@
 """A channel's log for tests: it writes entries as the devices of a cast would, and folds them with the real code.
 
-`History` keeps the entries, so that any test can fold them again, in parts, renamed, or with something put between.
+`History` keeps the entries, so that any test can fold them again, in parts, renamed, or with something put
+between.
 A card is named by a short word; `card("a1")` is its fingerprint. `post` and `commit` raise Void as the fold does;
 nothing is written to the history then, except through `attempt`.
 """

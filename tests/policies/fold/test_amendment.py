@@ -1,4 +1,6 @@
-"""A charter changes only by every party, takes no place from anybody, and ends every approval given under the old one."""
+"""A charter changes only by every party, takes no place from anybody, and ends every approval given under the
+old one.
+"""
 
 from dataclasses import replace
 

@@ -63,7 +63,8 @@ def nobody_enters_without_every_party(before: State, entry: Entry | None, after:
         assert isinstance(entry.content, Commit)
         (added,) = entry.content.added
         device = after.devices[fingerprint]
-        assert device.phase is Phase.LOBBY
+        replaced = added.ground is Ground.REPLACEMENT
+        assert device.phase is (Phase.RETURNING if replaced else Phase.LOBBY)
         if added.ground is Ground.SECOND:
             author = standing.by_credential(before, entry.author)
             assert author is not None
@@ -137,6 +138,21 @@ def nobody_is_put_out_by_the_other_side(before: State, entry: Entry | None, afte
             assert body not in ripe
 
 
+def nobody_who_arrived_loses_the_seat_to_another_side(before: State, entry: Entry | None, after: State) -> None:
+    for seat in before.seats.values():
+        if not seat.arrived or seat.id in after.seats:
+            continue
+        assert entry is not None
+        author = standing.by_credential(before, entry.author)
+        assert author is not None
+        if isinstance(entry.content, Commit):  # its leaf goes: somebody had the right to end it before
+            assert all(d.phase is Phase.LEAVING for d in standing.devices_of(before, seat.id))
+        elif isinstance(entry.content, ev.Enacted):
+            assert seat.body in parties_for(before, before.open[entry.content.digest])
+        else:
+            assert standing.body_of(before, author) == seat.body
+
+
 def everybody_attested_has_left(state: State) -> bool:
     return not in_group(state, Phase.PRESENT)
 
@@ -179,6 +195,7 @@ INVARIANTS = [
     nobody_speaks_or_counts_before_attestation,
     nothing_loosens_without_every_party,
     nobody_is_put_out_by_the_other_side,
+    nobody_who_arrived_loses_the_seat_to_another_side,
     somebody_attested_is_left_unless_they_left,
 ]
 
@@ -238,7 +255,9 @@ def inside() -> Play:
         ("recall", "a2"): Recall(history.seat("a2")),
         ("expel", "a2"): Expel(history.seat("a2")),
     }
-    acts = frozenset({ev.Proposed, ev.Approved, ev.Enacted, ev.Held, ev.Discarded, ev.Attested, ev.Leaving})
+    acts = frozenset(
+        {ev.Proposed, ev.Approved, ev.Enacted, ev.Held, ev.Discarded, ev.Attested, ev.Leaving, ev.Cancelled}
+    )
     return Play(history.state, cast, subjects, acts, frozenset({Ground.SECOND, Ground.REPLACEMENT, Ground.RETURN}))
 
 

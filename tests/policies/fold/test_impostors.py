@@ -1,18 +1,20 @@
 """One hostile party brings absent people's cards back under leaves of its own: what it can and cannot reach.
 
-Leaves of the second generation are impostors'. Honest people attest only who is genuine; the hostile party, and the
-impostors, attest anybody and try everything. Every such state is explored.
+Leaves of the second generation are impostors'. Honest people attest only who is genuine; the hostile party,
+and the impostors, attest anybody and try everything. Every such state is explored.
 """
 
 from collections import deque
 from dataclasses import replace
 
+import pytest
+
 from pourparler_policies.errors import Void
-from pourparler_policies.fold import apply, standing
+from pourparler_policies.fold import apply, dormant, standing, waits_for
 from pourparler_policies.fold import events as ev
-from pourparler_policies.fold.events import Commit, Entry
+from pourparler_policies.fold.events import Commit, Entry, Ground
 from pourparler_policies.fold.exploring import Play, entries, in_group
-from pourparler_policies.fold.facts import Device, Phase, Recess, State
+from pourparler_policies.fold.facts import Device, Phase, Recess, Replace, State
 from pourparler_policies.fold.testing import DAY, NOTICE, START, card, founded, leaf
 
 LIMIT = 1500  # states
@@ -56,7 +58,9 @@ def reached(start: State, play: Play) -> list[State]:
     seen, states, queue = {mark(start)}, [start], deque([start])
     while queue and len(states) < LIMIT:
         state = queue.popleft()
-        following = [replace(state, time=state.time + NOTICE)] if any(d.absent for d in state.devices.values()) else []
+        following = (
+            [replace(state, time=state.time + NOTICE)] if any(d.absent for d in state.devices.values()) else []
+        )
         for entry in (other for one in entries(play, state) for other in both_leaves(one)):
             if honest(state, entry):
                 try:
@@ -73,10 +77,19 @@ def reached(start: State, play: Play) -> list[State]:
 
 def mark(state: State) -> object:
     devices = tuple(
-        (c, d.phase, d.credential, d.by, d.met, tuple((p, at + NOTICE <= state.time) for p, at in sorted(d.absent.items())))
+        (
+            c,
+            d.phase,
+            d.credential,
+            d.by,
+            d.met,
+            tuple((p, at + NOTICE <= state.time) for p, at in sorted(d.absent.items())),
+        )
         for c, d in sorted(state.devices.items())
     )
-    table = tuple((digest, tuple(sorted(held.approvals)), held.objections) for digest, held in sorted(state.open.items()))
+    table = tuple(
+        (digest, tuple(sorted(held.approvals)), held.objections) for digest, held in sorted(state.open.items())
+    )
     return devices, table, state.recess
 
 
@@ -109,7 +122,38 @@ def test_while_an_honest_person_of_another_party_is_there_no_impostor_counts_and
 
 
 def test_only_when_every_other_party_is_away_does_one_party_talk_with_itself() -> None:
-    """What section 7 of docs/consent.md admits, so that it cannot be forgotten."""
-    alone = [state for state in explored() if state.recess]
-    for state in alone:
-        assert not [d for d in in_group(state, Phase.PRESENT) if genuine(d) and standing.body_of(state, d) != "a"]
+    """What section 7 of docs/consent.md admits, and how it ends: with the first who returns."""
+    history = founded(3)
+    subject = Recess(START + 100 * DAY)
+    for word in ("b1", "c1"):
+        history.post(word, ev.Complained())
+        history.commit("a1", history.removing(word))
+    history.generations = {"b1": 0, "c1": 0}
+    for word in ("b1", "c1"):
+        history.commit("a1", history.adding(word, Ground.RETURN))
+        assert not genuine(history.device(word))
+    history.meet("b1", "a1")
+    history.meet("c1", "a1", "b1")
+    history.enact(subject, "a1", "b1", "c1")
+    assert history.state.recess
+    history.generations["b1"] = -1
+    history.post("b1", ev.Complained())
+    history.commit("a1", history.adding("b1", Ground.RETURN, removed=(history.device("b1").credential,)))
+    assert genuine(history.device("b1"))
+    history.meet("b1", "a1")
+    assert dormant(history.state)  # b1 attests no impostor, so c1 counts for nothing
+
+
+def test_who_got_a_new_card_is_not_kept_out_by_a_side_that_will_not_attest_it() -> None:
+    history = founded(3, delegates=2)
+    digest = history.agree(Replace(history.seat("a2"), card("a2"), card("a9")), "a1", "c1")
+    history.commit("c1", history.adding("a9", Ground.REPLACEMENT, digest, (history.device("a2").credential,)))
+    history.commit("b1", history.removing("a9"))
+    with pytest.raises(Void, match="not arrived"):
+        history.post("b1", ev.Cancelled(card("a9")))
+    history.commit("c1", history.adding("a9", Ground.RETURN))
+    history.meet("a9", "a1", "c1")
+    with pytest.raises(Void, match="absent"):
+        history.commit("b1", history.removing("a9"))
+    assert not waits_for(history.state, "c")
+    assert waits_for(history.state, "b")

@@ -33,9 +33,7 @@ def test_an_intermediary_opens_a_channel_for_parties_that_do_not_sit_together_ye
     assert not dormant(history.state)
 
 
-def test_while_a_newcomer_is_unattested_nobody_speaks_and_anybody_may_remove_it_and_its_approval_stays_usable() -> (
-    None
-):
+def test_while_a_newcomer_is_unattested_nobody_speaks_anybody_may_remove_it_and_its_approval_stays() -> None:
     history = founded(2)
     admitted(history, "a2", "a1", "b1")
     assert [device.card for device in waits_for(history.state, "b")] == [card("a2")]

@@ -9,7 +9,7 @@ from typing import Final
 from pourparler_policies.errors import Misuse
 
 PRESETS: Final[Mapping[str, str]] = {
-    "workshop": "problem-solving workshop: people from two sides, in a personal capacity, with a panel of facilitators",
+    "workshop": "problem-solving workshop: two sides in a personal capacity, with a panel of facilitators",
     "shuttle": "shuttle between two sides: the go-between's channel with one of them",
     "track-one-and-a-half": "Track One-and-a-half: officials in a private capacity beside people from outside",
     "secret-bilateral": "secret bilateral channel with a host: mandated, small, short-lived words",
