@@ -6,8 +6,9 @@ in plain words what it means for somebody, `questionnaire` makes a text out of a
 start from.
 """
 
+from .canonical import decode
 from .document import Charter
 from .explaining import explain
 from .reading import CharterErrors, Error, parse
 
-__all__ = ["Charter", "CharterErrors", "Error", "explain", "parse"]
+__all__ = ["Charter", "CharterErrors", "Error", "decode", "explain", "parse"]

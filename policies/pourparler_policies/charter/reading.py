@@ -126,17 +126,34 @@ def parse(text: str) -> Charter:
         document = tomllib.loads(text)
     except (ValueError, RecursionError):  # ValueError: TOMLDecodeError, and numbers of thousands of digits
         raise CharterErrors(_broken(text)) from None
+    try:
+        return read(document)
+    except _Unread as unread:
+        located = locate(text)
+        errors = (Error(located.line(path), _dotted(path), what, remedy) for path, what, remedy in unread.wrong)
+        raise CharterErrors(sorted(errors, key=lambda error: (error.line, error.where, error.what))) from None
+
+
+class _Unread(CharterErrors):
+    """As CharterErrors, with the paths of what is wrong instead of lines."""
+
+    def __init__(self, wrong: list[tuple[Path, str, str]]) -> None:
+        super().__init__([Error(1, _dotted(path), what, remedy) for path, what, remedy in wrong])
+        self.wrong = wrong
+
+
+def _dotted(path: Path) -> str:
+    return ".".join(part for part in path if isinstance(part, str))
+
+
+def read(document: dict[str, Any]) -> Charter:
+    """The charter of a document that has been parsed. Raises CharterErrors."""
     check = _Check()
     charter = _charter(check, document)
     if charter is not None and not check.wrong:
         _agreement(check, charter)
     if charter is None or check.wrong:
-        located = locate(text)
-        errors = (
-            Error(located.line(path), ".".join(str(part) for part in path if isinstance(part, str)), what, remedy)
-            for path, what, remedy in check.wrong
-        )
-        raise CharterErrors(sorted(errors, key=lambda error: (error.line, error.where, error.what)))
+        raise _Unread(check.wrong)
     return charter
 
 

@@ -143,9 +143,9 @@ class Erase:
 
 @dataclass(frozen=True, slots=True)
 class Amend:
-    """Another charter, in full: its text is what people approve."""
+    """Another charter, in full: `charter` is its canonical encoding, which all members read alike."""
 
-    text: str
+    charter: bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Whether a subject makes sense in a state: asked when it is put on the table, and again when it takes effect."""
 
-from pourparler_policies.charter import CharterErrors, parse
-from pourparler_policies.charter.rules import MAX_CHARTER, POLICY_VERSION, Role, Rules
+from pourparler_policies.charter import CharterErrors, decode
+from pourparler_policies.charter.rules import POLICY_VERSION, Role, Rules
 from pourparler_policies.errors import Unknown, Void
 
 from . import standing
@@ -73,12 +73,10 @@ def _recall(state: State, subject: Recall) -> None:
 
 def amended(state: State, subject: Amend) -> Rules:
     """The rules of an amendment. Raises Void when it has errors or takes a place away from somebody seated."""
-    if len(subject.text) > MAX_CHARTER:  # characters, of at least one byte each; parse counts the bytes
-        raise Void("the text is longer than any charter")
     try:
-        rules = parse(subject.text).rules
+        rules = decode(subject.charter).rules
     except CharterErrors:
-        raise Void("the text is not a charter without errors") from None
+        raise Void("this is not a charter without errors") from None
     if rules.version != POLICY_VERSION:
         raise Unknown("the charter asks for rules that this version of Pourparler does not know")
     if rules.charter == state.rules.charter:

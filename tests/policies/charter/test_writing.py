@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pourparler_policies.charter import CharterErrors, explain, parse, schema
+from pourparler_policies.charter import CharterErrors, decode, explain, parse, schema
 from pourparler_policies.charter import questionnaire as q
 from pourparler_policies.charter.presets import PRESETS, preset
 from pourparler_policies.charter.testing import PLACEHOLDER, answers, fill_cards, text
@@ -63,6 +63,7 @@ def test_a_preset_lacks_nothing_but_the_cards(name: str) -> None:
     assert {error.what for error in caught.value.errors} == {"this is no card's fingerprint"}
     assert len(caught.value.errors) == preset(name).count(PLACEHOLDER)
     charter = parse(fill_cards(preset(name)))
+    assert decode(charter.encode()) == charter
     assert preset(name).startswith("# ")
     assert preset(name).count("#") > 5
     assert len(charter.parties) >= 2
