@@ -29,11 +29,15 @@ def commit(state: State, author: Device, entry: Entry, content: Commit) -> State
     # A commit always renews its author's leaf. Who is not attested could break everybody's path with it.
     check_author(state, author, Author.PRESENT)
     # A replaced card gives way in the same commit, so its successor is seated first.
+    table = state.open
     first = [added for added in content.added if added.ground is Ground.REPLACEMENT]
     for added in first:
         state = _add(state, author, added, entry)
     for credential in content.removed:
         state = _remove(state, author, credential, entry)
+    replaced = [held.subject.old for a in first if isinstance((held := table[a.digest]).subject, Replace)]
+    if not state.devices.keys().isdisjoint(replaced):
+        raise Void("a replaced card's leaf goes with the commit that seats its successor")
     for added in content.added:
         if added not in first:
             state = _add(state, author, added, entry)

@@ -5,7 +5,7 @@ An entry of None is time that passed.
 """
 # ruff: noqa: S101, D103 -- a kit for tests: each of these is an assertion, and its name is its sentence
 
-from pourparler_policies.charter.rules import DECIDING
+from pourparler_policies.charter.rules import DECIDING, Role
 
 from . import events as ev
 from . import standing
@@ -19,10 +19,15 @@ def present_parties(state: State) -> set[str]:
     return {standing.body_of(state, d) for d in in_group(state, Phase.PRESENT)} & set(state.rules.parties)
 
 
-def parties_for(state: State, subject: Open) -> set[str]:
-    """Parties of which somebody who decides has finally approved."""
+def bodies_for(state: State, subject: Open) -> set[str]:
+    """Bodies of which somebody who decides, or an intermediary, has finally approved."""
     seats = [state.seats[seat] for seat, final in subject.approvals.items() if final]
-    return {seat.body for seat in seats if seat.role in DECIDING}
+    return {seat.body for seat in seats if seat.role in DECIDING | {Role.INTERMEDIARY}}
+
+
+def parties_for(state: State, subject: Open) -> set[str]:
+    """The parties among them."""
+    return bodies_for(state, subject) & set(state.rules.parties)
 
 
 def the_state_is_consistent(before: State, entry: Entry | None, after: State) -> None:
@@ -63,7 +68,7 @@ def nobody_enters_without_every_party(before: State, entry: Entry | None, after:
             assert {p for p in present_parties(before) if standing.deciders(before, p)} <= approving
         else:
             assert device.seat in before.seats  # the person was approved; only the card is new
-            assert seat.body in approving
+            assert seat.body in bodies_for(before, before.open[added.digest])
             assert len({before.seats[s].body for s in before.open[added.digest].approvals}) > 1
 
 
@@ -112,7 +117,7 @@ def nobody_is_put_out_by_the_other_side(before: State, entry: Entry | None, afte
             if replaced or enacted:
                 gone = next(held for digest, held in before.open.items() if digest not in after.open)
                 assert isinstance(gone.subject, Expel | Recall | Replace)
-                assert body in parties_for(before, gone)
+                assert body in bodies_for(before, gone)
             else:
                 assert standing.body_of(before, author) == body
         if device.phase is Phase.PRESENT and later is not None and later.phase is Phase.AWAY:
@@ -131,7 +136,7 @@ def nobody_who_arrived_loses_the_seat_to_another_side(before: State, entry: Entr
         if isinstance(entry.content, Commit):  # its leaf goes: somebody had the right to end it before
             assert all(d.phase is Phase.LEAVING for d in standing.devices_of(before, seat.id))
         elif isinstance(entry.content, ev.Enacted):
-            assert seat.body in parties_for(before, before.open[entry.content.digest])
+            assert seat.body in bodies_for(before, before.open[entry.content.digest])
         else:
             assert standing.body_of(before, author) == seat.body
 

@@ -142,7 +142,7 @@ CONSENT: Final[Mapping[type, tuple[Consent, str]]] = {
     Recall: (Consent.OWN, "`enacted`"),
     Lift: (Consent.OWN_LEFT, "`enacted`"),
     Recess: (Consent.EVERY, "`enacted`"),
-    Erase: (Consent.SEATED, "`enacted`"),
+    Erase: (Consent.EVERY, "`enacted`"),
     Amend: (Consent.EVERY, "its GroupContextExtensions"),
     Close: (Consent.SEATED, "`enacted`"),
 }

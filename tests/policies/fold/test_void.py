@@ -485,6 +485,14 @@ def _() -> tuple[History, Entry]:
     return history, history.handshake("a1", history.adding("a3", Ground.REPLACEMENT, digest))
 
 
+@void("a replaced card's leaf goes with the commit")
+def _() -> tuple[History, Entry]:
+    history, digest = on_table(
+        Replace((history := two()).seat("a2"), card("a2"), card("a3")), "a1", "m1", history=history
+    )
+    return history, history.handshake("a1", history.adding("a3", Ground.REPLACEMENT, digest))
+
+
 # Commits
 
 

@@ -34,7 +34,7 @@ def everything(parties: int, rule: int) -> Play:
     return Play(history.state, cast, subjects)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     st.lists(st.integers(0, 10_000), min_size=20, max_size=60), st.sampled_from([2, 3]), st.sampled_from([0, 1, 2])
 )
