@@ -1,0 +1,78 @@
+"""The tables of the fold as Markdown and Mermaid: `docs/consent.md` holds exactly this, and a test compares
+them.
+"""
+
+from collections.abc import Sequence
+
+from .acts import EVENTS
+from .table import CONSENT, GROUNDS, PHASES, PROPOSALS, REMOVALS
+
+
+def diagram() -> str:
+    """The life of a device as a Mermaid state diagram."""
+    rows = [
+        "stateDiagram-v2",
+        "    [*] --> lobby: added, as approved",
+        "    [*] --> returning: added, as replacement",
+        "    [*] --> present: opens the channel",
+    ]
+    for phase, steps in PHASES.items():
+        rows += [f"    {phase} --> {after or '[*]'}: {trigger}" for trigger, after in steps.items()]
+    return "\n".join(rows)
+
+
+def proposals() -> str:
+    """MLS proposal, what makes it valid, who may commit it."""
+    return _table(("proposal", "valid when", "committed by"), [(f"`{k}`", *v) for k, v in PROPOSALS.items()])
+
+
+def grounds() -> str:
+    """Why a device may be added."""
+    return _table(("ground of an Add", "valid when", "committed by"), [(f"`{k}`", *v) for k, v in GROUNDS.items()])
+
+
+def removals() -> str:
+    """Why a leaf may be removed."""
+    return _table(
+        ("phase", "its leaf may be removed since", "committed by"), [(p, *v) for p, v in REMOVALS.items()]
+    )
+
+
+def consents() -> str:
+    """Whose approvals a subject needs."""
+    return _table(
+        ("subject", "needs", "consumed by"), [(f"`{kind.__name__.lower()}`", *v) for kind, v in CONSENT.items()]
+    )
+
+
+def events() -> str:
+    """Procedure events, and who may post them."""
+    rows = []
+    for kind, (author, _) in EVENTS.items():
+        rows.append((f"`{kind.__name__.lower()}`", author, " ".join((kind.__doc__ or "").split())))
+    return _table(("event", "posted by", "meaning"), rows)
+
+
+def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    lines = [heads, tuple("---" for _ in heads), *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+BLOCKS = {
+    "diagram": lambda: f"```mermaid\n{diagram()}\n```",
+    "proposals": proposals,
+    "grounds": grounds,
+    "removals": removals,
+    "consents": consents,
+    "events": events,
+}
+
+
+def fill(text: str) -> str:
+    """A document with each part between `<!-- name -->` and `<!-- end -->` replaced by its table."""
+    for name, make in BLOCKS.items():
+        before, mark, rest = text.partition(f"<!-- {name} -->")
+        if mark:
+            _, end, after = rest.partition("<!-- end -->")
+            text = f"{before}{mark}\n{make()}\n{end}{after}"
+    return text
