@@ -1,6 +1,7 @@
 """The command line against a real service: real processes, real vaults, and nothing lost when one is killed."""
 
 import argparse
+import asyncio
 import json
 import os
 import random
@@ -184,6 +185,103 @@ def test_service_down_keeps_the_message_and_sends_it_later(desk: Desk, tmp_path:
     finally:
         if with_service.process.poll() is None:
             with_service.stop()
+
+
+@pytest.mark.slow
+def test_talk_shows_what_is_there_says_when_the_service_is_away_and_sends_when_it_is_back(
+    desk: Desk, tmp_path: Path
+) -> None:
+    first = ServerProcess(tmp_path / "data")
+    desk.server = first
+    try:
+        desk.make("ada")
+        desk.open("ada")
+        desk.ok("ada", "say", text=b"before")
+    finally:
+        first.stop()
+    talk = desk.commands.start("talk", "--vault", desk.vault("ada"), "--json", passphrase=PASSPHRASE)
+    talk.event(event="offline")
+    talk.event(event="said", text="before")
+    talk.write(json.dumps({"say": "while away"}))
+    talk.event(event="waiting")
+    second = ServerProcess(first.data, "--port", first.url.rpartition(":")[2])
+    try:
+        kinds = [talk.event()["event"] for _ in range(3)]
+        assert kinds == ["online", "said", "ready"]
+    finally:
+        second.stop()
+    talk.event(event="offline")
+    talk.write(json.dumps({"say": "away again"}))
+    talk.event(event="waiting")
+    third = ServerProcess(first.data, "--port", first.url.rpartition(":")[2])
+    try:
+        talk.event(event="said", text="away again")
+        talk.end()
+        assert desk.read("ada") == ["before", "while away", "away again"]
+    finally:
+        third.stop()
+
+
+def test_channel_that_another_has_closed_is_said_and_not_passed_over(desk: Desk) -> None:
+    desk.make("ada", "ben", "cleo")
+    desk.open("ada")
+    desk.seat("ada", "ben")
+    desk.seat("ada", "cleo")
+    desk.ok("ada", "close", "--yes")
+    for name, command in (("ben", "who"), ("cleo", "say")):
+        done = desk.run(name, command, text=b"hello")
+        assert (done.status, done.errors) == (1, ""), done
+        assert done.out.splitlines()[-1] == "“Two wells” has been closed; everything of it here is erased."
+        assert desk.ok(name, "channels", "--json").records == []
+
+
+def test_join_asks_before_it_connects_and_not_again_once_the_terms_are_accepted(desk: Desk) -> None:
+    async def carry_on() -> list[str]:
+        async with Device.open(desk.vault("ada"), PASSPHRASE) as device:
+            (channel,) = device.channels()
+            await channel.sync()
+            return [step.step for step in await device.inviter(channel).progress()]
+
+    desk.make("ada", "ben")
+    desk.open("ada")
+    card, invitation = desk.root / "ben.card", desk.root / "invitation"
+    desk.ok("ben", "card", "show", "--out", card)
+    desk.ok("ada", "invite", card, "--out", invitation)
+    refused = desk.run("ben", "join", invitation)
+    assert refused.status == 2
+    assert f"whether to connect to {desk.server.url.removeprefix('http://')}:" in refused.errors
+    assert asyncio.run(carry_on()) == ["offered"]
+    assert desk.run("ben", "join", invitation, "--accept", "--wait", "1s").status == 1
+    assert asyncio.run(carry_on()) == ["answered"]
+    unasked = desk.run("ben", "join", invitation, "--wait", "1s")
+    assert unasked.status == 2
+    assert "accept the terms" in unasked.errors
+    assert desk.run("ben", "join", invitation, "--accept", "--wait", "1s").status == 1
+    assert asyncio.run(carry_on()) == ["seated"]
+    assert desk.ok("ben", "join", invitation, "--json").records[-1]["title"] == "Two wells"
+
+
+def test_people_of_one_name_are_told_apart_by_digits(desk: Desk) -> None:
+    desk.make("ada")
+    Device.create(desk.vault("ben"), PASSPHRASE, "Ada", CHEAP).vault.close()
+    desk.open("ada")
+    card, invitation = desk.root / "ben.card", desk.root / "ben.invitation"
+    desk.ok("ben", "card", "show", "--out", card)
+    waiting = desk.commands.start(
+        *("invite", card, "--vault", desk.vault("ada"), "--out", invitation, "--wait", "1m", "--json"),
+        passphrase=PASSPHRASE,
+    )
+    waiting.event(name="Ada")
+    desk.ok("ben", "join", invitation, "--accept")
+    waiting.event(step="seated")
+    waiting.end()
+    desk.ok("ada", "say", text=b"hello")
+    digits = {m["name"]: m["check_digits"] for m in desk.ok("ada", "who", "--json").records[-1]["members"]}
+    assert f"ada ({digits['ada'][:5]}): hello" in desk.ok("ben", "read").out
+    (said,) = (one for one in desk.ok("ben", "read", "--json").records if one["event"] == "said")
+    assert (said["name"], said["check_digits"]) == ("ada", digits["ada"])
+    who = desk.ok("ben", "who").out
+    assert all(f"{name} ({card_digits[:5]})" in who for name, card_digits in digits.items())
 
 
 def test_controls_and_direction_marks_are_shown_harmlessly(desk: Desk) -> None:
