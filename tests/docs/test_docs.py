@@ -83,9 +83,7 @@ def test_the_list_of_decisions_is_complete() -> None:
     assert listed == {path.name for path in (ROOT / "docs" / "decisions").glob("0*.md")}
 
 
-@pytest.mark.parametrize(
-    "document", DOCUMENTS, ids=lambda p: str(p.relative_to(ROOT))
-)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda p: str(p.relative_to(ROOT)))
 def test_links_between_documents_lead_somewhere(document: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+?)(?:#[^)]*)?\)", document.read_text()):
         assert (document.parent / target).exists(), f"{document.name}: {target}"
