@@ -188,25 +188,33 @@ class Raw:
         self.verify_key, self.sign_pair = crypto_sign_seed_keypair(seed)
         self.sign_key = Ed25519PrivateKey.from_private_bytes(seed)
         self.loaded_verify_key = Ed25519PublicKey.from_public_bytes(self.verify_key)
-        self.scalar, self.mlkem_seed = os.urandom(32), os.urandom(64)
+        self.private_bytes = os.urandom(32)
         self.hpke_info = os.urandom(200)
         if hybrid:
             self.suite = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA384, AEAD.AES_256_GCM)
-            mlkem = MLKEM768PrivateKey.from_seed_bytes(self.mlkem_seed).public_key().public_bytes_raw()
-            self.public_bytes = mlkem + crypto_scalarmult_base(self.scalar)
         else:
             self.suite = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_128_GCM)
-            self.public_bytes = crypto_scalarmult_base(self.scalar)
+        self.public_bytes = self.key_pair()
         self.private = self.load_private()
         self.public = self.load_public()
         self.sealed = self.suite.encrypt(self.path_secret, self.public, self.hpke_info)
 
     def load_private(self) -> object:
         """An HPKE private key from its bytes."""
-        scalar = X25519PrivateKey.from_private_bytes(self.scalar)
         if not self.hybrid:
-            return scalar
-        return MLKEM768X25519PrivateKey(MLKEM768PrivateKey.from_seed_bytes(self.mlkem_seed), scalar)
+            return X25519PrivateKey.from_private_bytes(self.private_bytes)
+        mlkem_seed, scalar = self.expand()
+        return MLKEM768X25519PrivateKey(
+            MLKEM768PrivateKey.from_seed_bytes(mlkem_seed), X25519PrivateKey.from_private_bytes(scalar)
+        )
+
+    def expand(self) -> tuple[bytes, bytes]:
+        """ML-KEM seed and X25519 scalar of a hybrid private key, which is a seed (draft-ietf-hpke-pq, X-Wing).
+
+        Whoever computes the public key or opens has to expand it, so it counts with every key pair and load.
+        """
+        expanded = hashlib.shake_256(self.private_bytes).digest(96)
+        return expanded[:64], expanded[64:]
 
     def load_public(self) -> object:
         """An HPKE public key from its bytes."""
@@ -215,15 +223,16 @@ class Raw:
             return point
         return MLKEM768X25519PublicKey(MLKEM768PublicKey.from_public_bytes(self.public_bytes[:1184]), point)
 
-    def key_pair(self) -> object:
+    def key_pair(self) -> bytes:
         """The public key of an HPKE private key."""
+        mlkem_seed, scalar = self.expand() if self.hybrid else (b"", self.private_bytes)
         if self.sodium:
-            point = crypto_scalarmult_base(self.scalar)
+            point = crypto_scalarmult_base(scalar)
         else:
-            point = X25519PrivateKey.from_private_bytes(self.scalar).public_key().public_bytes_raw()
+            point = X25519PrivateKey.from_private_bytes(scalar).public_key().public_bytes_raw()
         if not self.hybrid:
             return point
-        return MLKEM768PrivateKey.from_seed_bytes(self.mlkem_seed).public_key().public_bytes_raw() + point
+        return MLKEM768PrivateKey.from_seed_bytes(mlkem_seed).public_key().public_bytes_raw() + point
 
     def sign(self, size: int) -> Act:
         """Sign so many bytes."""
@@ -267,7 +276,8 @@ class Raw:
         return acts
 
 
-# HMACs (X25519: LabeledExtract, LabeledExpand) in DeriveKeyPair; the hybrid KEM has one SHAKE256, counted as such.
+# HMACs (X25519: LabeledExtract, LabeledExpand) in DeriveKeyPair; the hybrid KEM has one SHAKE256, counted as such,
+# besides the one that expands the private key (Raw.expand).
 def derive_hmacs(hybrid: bool) -> int:
     """HMACs, or calls as dear, in one DeriveKeyPair."""
     return 1 if hybrid else 2
