@@ -2,8 +2,8 @@
 
 import hashlib
 import os
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
@@ -116,6 +116,8 @@ class Invitee:
                 raise self._give_up(address.box, _ENDED) from None
             if step == "answering" and refusal.problem is Problem.ID_REUSED:
                 raise self._give_up(address.box, _SPOILED) from None
+            if refusal.problem is Problem.UNAUTHORIZED:
+                raise UserError(_ENDED) from None
             raise
         return address.box
 
@@ -123,8 +125,9 @@ class Invitee:
         """The terms, once the inviter's device has sent them; None before."""
         step, state = self._load(box)
         if step == "answering":
-            async with self._api(state) as api:
-                sealed = await api.collect(box, steps.OFFER)
+            with _box():
+                async with self._api(state) as api:
+                    sealed = await api.collect(box, steps.OFFER)
             if sealed is None:
                 return None
             state.offer = sealed
@@ -156,8 +159,9 @@ class Invitee:
             )
             with self._vault.transaction():
                 invitations.save(self._vault, box, "accepting", state)
-        async with self._api(state) as api:
-            await api.deposit(box, steps.ACCEPTANCE, state.acceptance)
+        with _box():
+            async with self._api(state) as api:
+                await api.deposit(box, steps.ACCEPTANCE, state.acceptance)
 
     async def decline(self, box: bytes) -> None:
         """Declines: nothing of the invitation stays here, nor (if the service answers) in the box.
@@ -173,8 +177,9 @@ class Invitee:
     async def join(self, box: bytes) -> bytes | None:
         """Joins once the Welcome is there and returns the channel's id; None before."""
         _, state = self._load(box)
-        async with self._api(state) as api:
-            sealed = await api.collect(box, steps.WELCOME)
+        with _box():
+            async with self._api(state) as api:
+                sealed = await api.collect(box, steps.WELCOME)
         if sealed is None:
             return None
         try:
@@ -282,6 +287,17 @@ class Invitee:
 
     def _api(self, state: Joining) -> Api:
         return self._connect(state.url, state.token)
+
+
+@contextmanager
+def _box() -> Iterator[None]:
+    """Says that a box is gone. What was accepted stays: the service alone does not decide that it was void."""
+    try:
+        yield
+    except Refused as refusal:
+        if refusal.problem is Problem.UNAUTHORIZED:
+            raise UserError(_ENDED) from None
+        raise
 
 
 def _readable(members: Iterable[Member]) -> bool:

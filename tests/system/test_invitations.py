@@ -134,6 +134,23 @@ async def test_declined_without_the_service_leaves_nothing_on_the_device(house: 
     assert len(ada.log.members) == 1
 
 
+async def test_box_that_is_gone_is_said_to_be_over_and_the_keys_wait_for_their_end(house: House) -> None:
+    ada, ben, text = await invited(house)
+    invitee = ben.device.invitee()
+    box = await invitee.answer(text)
+    await ada.device.inviter(ada.channel).progress()
+    await invitee.offer(box)
+    async with answer_box(ada, box) as api:
+        await api.remove_box(box)
+    with pytest.raises(UserError, match="is over"):
+        await invitee.accept(box)
+    with pytest.raises(UserError, match="is over"):
+        await invitee.join(box)
+    with pytest.raises(UserError, match="is over"):
+        await invitee.answer(text)
+    assert len(keys_left(ben)) == 1
+
+
 async def test_line_that_breaks_when_the_box_is_removed_costs_no_seat(house: House) -> None:
     ada, ben, text = await invited(house)
     invitee = ben.device.invitee()
