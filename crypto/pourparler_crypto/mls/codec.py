@@ -191,6 +191,8 @@ def optional(codec: Codec[T]) -> Codec[T | None]:
 
 def struct(build: Callable[..., T], **fields: Codec[Any]) -> Codec[T]:
     """A struct: ``build`` is called with the fields' values in the order given here."""
+    if len(fields) == 2:
+        return _pair(build, attrgetter(*fields), *fields.values())
     reads = tuple(field.read for field in fields.values())
     writes = tuple(field.write for field in fields.values())
     values_of: Callable[[T], Any] = attrgetter(*fields)
@@ -209,6 +211,25 @@ def struct(build: Callable[..., T], **fields: Codec[Any]) -> Codec[T]:
 
     def write(value: T) -> bytes:
         return b"".join([write_field(part) for write_field, part in zip(writes, values_of(value), strict=True)])
+
+    return Codec(read, write)
+
+
+def _pair(
+    build: Callable[..., T], values_of: Callable[[T], Any], first: Codec[Any], second: Codec[Any]
+) -> Codec[T]:
+    """A struct of two fields, without a loop: a path is made of dozens."""
+    read_first, read_second = first.read, second.read
+    write_first, write_second = first.write, second.write
+
+    def read(data: bytes, at: int) -> tuple[T, int]:
+        one, at = read_first(data, at)
+        two, at = read_second(data, at)
+        return build(one, two), at
+
+    def write(value: T) -> bytes:
+        one, two = values_of(value)
+        return write_first(one) + write_second(two)
 
     return Codec(read, write)
 
