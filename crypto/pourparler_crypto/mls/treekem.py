@@ -27,10 +27,10 @@ class NodeKey:
 
     __slots__ = ("_loaded", "private", "public")
 
-    def __init__(self, private: bytes, public: bytes, loaded: PrivateKey = None) -> None:
+    def __init__(self, private: bytes, public: bytes) -> None:
         self.private = private
         self.public = public
-        self._loaded = loaded
+        self._loaded: PrivateKey = None
 
     def load(self, suite: CipherSuite) -> PrivateKey:
         """The key, ready to open with."""
@@ -125,7 +125,7 @@ def create_path(
     suite = tree.suite
     filtered = tree.filtered_direct_path(leaf_index)
     receivers = [tree.resolution(copath, added) for _, copath in filtered]
-    leaf_key = NodeKey(*suite.kem.generate_loaded(random))
+    leaf_key = NodeKey(*suite.kem.generate(random))
     keys = {2 * leaf_index: leaf_key}
     path_secrets: dict[int, bytes] = {}
     publics = []
