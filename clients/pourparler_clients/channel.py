@@ -45,6 +45,7 @@ class Channel:
         self._watched = False
         self._at_head = False  # a stream is open and keeps this device there: no page is asked for
         self._ended = False
+        self._gone: list[bytes] = []  # devices that the log has removed, and the service may not know yet
         self._news: asyncio.Queue[Happening] = asyncio.Queue()
 
     @property
@@ -187,6 +188,8 @@ class Channel:
         # At once: what was folded is not folded again, whatever breaks next.
         for happening in happened:
             self._news.put_nowait(happening)
+            if happening.kind == "left" and happening.member is not None:
+                self._gone.append(happening.member.device)
 
     def _draft(self, event: Event, life: int) -> int:
         with self.log.step():
@@ -347,13 +350,9 @@ class Channel:
         leaving = tuple(c for c, m in self.log.members.items() if m.leaving)
         if not leaving or not self.log.store.waiting():
             return
-        devices = [self.log.members[c].device for c in leaving]
-        if await self._commit_if_possible(lambda: self.log.seal_commit(remove=leaving)):
-            for device in devices:
-                with suppress(Refused):
-                    await self._api.ask_revocation(self.id, device)
+        await self._commit_if_possible(lambda: self.log.seal_commit(remove=leaving))
 
-    async def _commit_if_possible(self, seal: Callable[[], Outgoing]) -> bool:
+    async def _commit_if_possible(self, seal: Callable[[], Outgoing]) -> None:
         """A full budget, or others who are faster, delay a commit; what people said does not wait for it."""
         try:
             await self.commit(seal)
@@ -362,15 +361,17 @@ class Channel:
                 raise
             if self.log.store.outgoing() is not None:
                 raise
-            return False
-        return True
 
     def _update_due(self) -> bool:
         elapsed = self.clock() - self.log.row.updated_at
         return elapsed > min(self.log.terms.update, DAY)
 
     async def _finish_if_ended(self) -> None:
-        """After an ending: the service forgets this device's token, the vault the channel."""
+        """After an ending, this device's or another's: the service forgets its token, the vault what has ended."""
+        while self._gone and self._reads():
+            with suppress(Refused):  # it has ended its token itself, or the voices of the others were enough
+                await self._api.ask_revocation(self.id, self._gone[-1])
+            self._gone.pop()
         # A halt is no ending: nothing is erased on the service's word.
         if self.log.row.state not in (State.REMOVED, State.CLOSED) or self._ended:
             return

@@ -69,10 +69,6 @@ class Kem(ABC):
         """A fresh key pair ``(private, public)`` from ``private_length`` random bytes."""
         return self.derive(random(self.private_length))
 
-    def generate_loaded(self, random: Callable[[int], bytes]) -> tuple[bytes, bytes, PrivateKey]:
-        """The same with the private key as an object that can open, or None where making it costs extra."""
-        return *self.generate(random), None
-
     @abstractmethod
     def public_of(self, private: bytes) -> bytes:
         """The public key of a private key. Raises UsageError on a wrong size."""
@@ -125,12 +121,6 @@ class _X25519(Kem):
     def derive(self, ikm: bytes) -> tuple[bytes, bytes]:
         private = self._derive_private(ikm)
         return private, x25519_public(private)
-
-    def generate_loaded(self, random: Callable[[int], bytes]) -> tuple[bytes, bytes, PrivateKey]:
-        # Loading computes the public key too, so both together cost less than one after the other.
-        private = self._derive_private(random(self.private_length))
-        key = X25519PrivateKey.from_private_bytes(private)
-        return private, key.public_key().public_bytes_raw(), key
 
     def public_of(self, private: bytes) -> bytes:
         return x25519_public(private)

@@ -42,15 +42,6 @@ def test_what_is_sealed_opens_and_has_the_promised_length(kem: hpke.Kem) -> None
 
 
 @every_kem
-def test_the_loaded_key_of_a_fresh_pair_opens_like_its_bytes(kem: hpke.Kem) -> None:
-    private, public, loaded = kem.generate_loaded(os.urandom)
-    assert kem.public_of(private) == public
-    if loaded is not None:
-        enc, ciphertext = hpke.X25519_AES128.seal(kem.load_public(public), b"", b"text")
-        assert hpke.X25519_AES128.open(loaded, b"", enc, ciphertext) == b"text"
-
-
-@every_kem
 @pytest.mark.parametrize("where", ["first", "enc", "ciphertext", "last"])
 def test_an_altered_bit_is_noticed(kem: hpke.Kem, where: str) -> None:
     private, public = kem.generate(os.urandom)

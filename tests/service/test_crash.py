@@ -77,7 +77,7 @@ def test_nothing_acknowledged_is_lost_and_nothing_is_stored_twice(tmp_path: Path
         author.join(30)
     assert [author.refused for author in authors] == [[]] * AUTHORS  # no wrong count, no reused id
     acknowledged = {entry: receipt for author in authors for entry, receipt in author.receipts.items()}
-    assert len(acknowledged) > 100
+    assert len(acknowledged) > KILLS  # the kills came while work was being done, on a slow machine too
     with httpx.Client(base_url=server.url, timeout=20) as client:
         reader = devices[0]
         stored: list[wire.Entry] = []
