@@ -6,7 +6,8 @@
 4. An entry is void only for what every member can check; what this device alone sees (a fork, an old copy, a path
    that only it cannot process) raises an alarm or halts.
 
-DESIGN 3 (laws of the fold), 4.1.
+DESIGN 3 (laws of the fold), 4.1. Longer than most files: folding and sealing move one state under one rule of
+transactions, and would each need the other's inside.
 """
 
 import hashlib
