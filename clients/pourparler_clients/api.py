@@ -242,7 +242,7 @@ SENTENCES: Final[dict[Problem, str]] = {
     Problem.WRONG_COUNT: "the service's count for this device differs from the vault's",
     Problem.ID_REUSED: "the service already has other content under this number",
     Problem.OVER_CAP: "the operator of the service does not allow this much: ask for less",
-    Problem.BUDGET: "too many changes in a short time: wait a minute",
+    Problem.BUDGET: "this device has made too many changes, or has only just been seated: wait a minute",
     Problem.GRANT_USED: "this grant has already been used: ask the operator for another",
     Problem.CLOSED: "this channel has been closed",
     Problem.UNAVAILABLE: "the service cannot store anything now: try again in a minute",
