@@ -255,5 +255,8 @@ def test_no_state_shows_its_secrets_when_printed(steps: int) -> None:
     state = load(played(steps)[0].vault)
     for name in state.KEPT:
         value = getattr(state, name)
+        if len(value) < 16:  # flags and numbers: an address in the repr may hold the same digits
+            continue
         assert repr(value) not in repr(state)
         assert value.hex() not in repr(state)
+    assert any(len(getattr(state, name)) >= 16 for name in state.KEPT)
