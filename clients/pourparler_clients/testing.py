@@ -16,7 +16,7 @@ import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -31,7 +31,7 @@ from .channel import Channel, Connect
 from .device import Device
 from .errors import PourparlerError
 from .log import Happening, Log
-from .store import ChannelStore, State
+from .store import ChannelStore, Row, State
 from .vault import Cost, Vault
 
 CHEAP: Final = Cost(1, 8 * 1024)  # Argon2id for tests: milliseconds
@@ -280,6 +280,28 @@ class Person:
     def copy(self, target: Path) -> Path:
         """The vault's files as they lie on the disk now."""
         return Path(shutil.copytree(self.directory, target))
+
+
+def channel_row(channel: bytes, title: str, **changes: Any) -> Row:
+    """A channel's row as the vault keeps it, for tests that need no group and no service."""
+    row = Row(
+        id=channel,
+        url="https://127.0.0.1:1",
+        state=State.OPEN,
+        trouble="",
+        terms=Terms(title=title).encode(),
+        token=bytes(32),
+        device=bytes(16),
+        credential=bytes(16),
+        incarnation=bytes(16),
+        cursor=0,
+        received_at=0,
+        handshake_head=0,
+        count=0,
+        updated_at=0,
+        missed=0,
+    )
+    return replace(row, **changes)
 
 
 def _now() -> int:

@@ -16,32 +16,14 @@ from pourparler_clients.cli.showing import name_of
 from pourparler_clients.device import Device
 from pourparler_clients.errors import UserError
 from pourparler_clients.store import ChannelStore, Row, State
-from pourparler_clients.testing import CHEAP, PASSPHRASE, Commands, Done
+from pourparler_clients.testing import CHEAP, PASSPHRASE, Commands, Done, channel_row
 from pourparler_clients.vault import Vault
 from pourparler_crypto.card import check_digits
 from pourparler_policies.admission import Member
-from pourparler_policies.terms import Terms
 
 
 def row(title: str, number: int) -> Row:
-    return Row(
-        id=bytes([number]) * 16,
-        url="https://127.0.0.1:1",
-        state=State.OPEN,
-        trouble="",
-        terms=Terms(title=title).encode(),
-        token=bytes(32),
-        device=bytes(16),
-        credential=bytes(16),
-        incarnation=bytes(16),
-        cursor=0,
-        received_at=0,
-        handshake_head=0,
-        count=0,
-        updated_at=0,
-        missed=0,
-        number=number,
-    )
+    return channel_row(bytes([number]) * 16, title, number=number)
 
 
 def member(number: int, name: str) -> Member:

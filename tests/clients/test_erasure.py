@@ -6,33 +6,12 @@ from pathlib import Path
 
 from pourparler_clients.device import Device
 from pourparler_clients.examine import vault_pages
-from pourparler_clients.store import ChannelStore, Message, Row, State
-from pourparler_clients.testing import CHEAP, PASSPHRASE
+from pourparler_clients.store import ChannelStore, Message
+from pourparler_clients.testing import CHEAP, PASSPHRASE, channel_row
 from pourparler_clients.vault import Vault
-from pourparler_policies.terms import Terms
 
 CHANNEL = bytes(16)
 SIZES = (3, 20, 90, 300, 520, 1500)  # tokens of eight bytes: within a page, about a page, over several
-
-
-def row(channel: bytes, title: str, updated_at: int = 0) -> Row:
-    return Row(
-        id=channel,
-        url="https://example.org",
-        state=State.OPEN,
-        trouble="",
-        terms=Terms(title=title).encode(),
-        token=bytes(32),
-        device=bytes(16),
-        credential=bytes(16),
-        incarnation=bytes(16),
-        cursor=0,
-        received_at=0,
-        handshake_head=0,
-        count=0,
-        updated_at=updated_at,
-        missed=0,
-    )
 
 
 def tokens(pages: list[bytes]) -> set[int]:
@@ -61,7 +40,7 @@ def test_thousands_of_texts_that_ended_in_any_order_leave_no_piece(tmp_path: Pat
     Device.create(tmp_path / "vault", PASSPHRASE, "Cedar", CHEAP).vault.close()
     device = Device.open(tmp_path / "vault", PASSPHRASE)
     with device.vault.transaction():
-        ChannelStore(device.vault, CHANNEL).insert(row(CHANNEL, "Two wells"))
+        ChannelStore(device.vault, CHANNEL).insert(channel_row(CHANNEL, "Two wells"))
     alive: set[int] = set()
     for round_ in range(4):
         numbers = range(round_ * 500, round_ * 500 + 500)
@@ -79,7 +58,7 @@ def test_what_was_erased_without_a_purge_is_gone_when_the_vault_is_closed(tmp_pa
     chosen = random.Random(8)
     vault = Vault.create(tmp_path / "vault", PASSPHRASE, CHEAP)
     with vault.transaction():
-        ChannelStore(vault, CHANNEL).insert(row(CHANNEL, "Two wells"))
+        ChannelStore(vault, CHANNEL).insert(channel_row(CHANNEL, "Two wells"))
     alive: set[int] = set()
     for start in range(0, 1200, 300):
         fill(vault, chosen, range(start, start + 300))
@@ -98,7 +77,7 @@ def test_number_of_a_channel_stays_when_its_keys_are_updated_and_another_goes(tm
     ids = [bytes([9 - place]) * 16 for place in range(3)]
     for place, channel in enumerate(ids):
         with vault.transaction():
-            ChannelStore(vault, channel).insert(row(channel, f"title {place}", updated_at=place))
+            ChannelStore(vault, channel).insert(channel_row(channel, f"title {place}", updated_at=place))
     first = ChannelStore(vault, ids[0])
     changed = first.row()
     assert changed is not None
