@@ -174,6 +174,10 @@ def test_end_of_input_at_a_question_is_no_answer_and_no_defect(vault: Path) -> N
 
 def test_vault_that_cannot_be_written_is_said_in_one_sentence(vault: Path, commands: Commands) -> None:
     put(vault, row("Two wells", 1))
+    opened = Vault.open(vault, PASSPHRASE)
+    with opened.transaction():  # else a command within the same second would have nothing to write
+        opened.execute("UPDATE clock SET high = 0")
+    opened.close()
     reading, writing = os.pipe()
     os.write(writing, PASSPHRASE.encode() + b"\n")
     os.close(writing)
