@@ -1,7 +1,8 @@
-"""A channel as a program uses it: fold to the head, say, watch, leave, close.
+"""A channel as a program uses it: fold to the head, say, do, watch.
 
 The client folds to the head before it shows or sends anything. A line that breaks loses nothing: what was to be
-said waits in the vault, in order, until the log holds it.
+said or done waits in the vault, in order, until the log holds it. What the device owes by itself (attestation, votes,
+removals: `upkeep.py`) goes with every visit to the log.
 """
 
 import asyncio
@@ -12,15 +13,21 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Final
 
-from pourparler_policies import wire
-from pourparler_policies.limits import DAY
-from pourparler_policies.payload import Closed, Event, Leaving, Said, Seated, check_text
+from pourparler_policies import payload, wire
+from pourparler_policies.errors import Void
+from pourparler_policies.fold import subject_digest
+from pourparler_policies.fold.events import Approved, Event, Leaving, Proposed
+from pourparler_policies.fold.facts import Close, Replace, Subject
+from pourparler_policies.payload import Act, Said, Seated, check_text
 from pourparler_policies.wire import Problem
 
 from .api import Api
-from .errors import Halted, PourparlerError, Refused, Stale, Unreachable, UserError, WrongCount
-from .log import FORKED, OLD_COPY, RESTORED, SET_BACK, Clock, Happening, Log
-from .store import Outgoing, State
+from .errors import Halted, PourparlerError, Refused, Stale, Unreachable, UserError, Waits, WrongCount
+from .happenings import Happening
+from .log import FORKED, OLD_COPY, RESTORED, SET_BACK, Clock, Log
+from .sealing import Admit, Sealer
+from .store import Kind, Outgoing, State
+from .upkeep import due_charter, due_removals
 
 Connect = Callable[[str, bytes | None], Api]
 
@@ -31,6 +38,8 @@ _CONTRADICTION: Final = "the service contradicts itself: tell its operator"
 # Refusals that pass by themselves: a watching device comes back.
 _PASSING: Final = (Problem.BUDGET, Problem.UNAVAILABLE)
 RECONNECT: Final = (0.2, 30.0)  # seconds: first and longest pause before a broken stream is opened again
+TEND: Final = 5.0  # seconds between looks at what a watching device owes: votes and lapsed runs come due by time
+JITTER: Final = 0.3  # seconds within which one of several watching devices is first to do what all of them owe
 
 
 class Channel:
@@ -38,6 +47,7 @@ class Channel:
 
     def __init__(self, log: Log, connect: Connect, clock: Clock) -> None:
         self.log = log
+        self.sealer = Sealer(log)
         self.clock = clock
         self._api = connect(log.row.url, log.row.token)
         self._turn = asyncio.Lock()
@@ -45,8 +55,10 @@ class Channel:
         self._watched = False
         self._at_head = False  # a stream is open and keeps this device there: no page is asked for
         self._ended = False
+        self._handshakes_at = 0  # when the service's budget may let this device change something again
         self._gone: list[bytes] = []  # devices that the log has removed, and the service may not know yet
         self._news: asyncio.Queue[Happening] = asyncio.Queue()
+        self._owes = asyncio.Event()
 
     @property
     def id(self) -> bytes:
@@ -69,17 +81,18 @@ class Channel:
         return [self._news.get_nowait() for _ in range(self._news.qsize())]
 
     async def say(self, text: str, life: int | None = None) -> None:
-        """Says a text, off the record, for `life` seconds (at most the terms' life).
+        """Says a text, off the record, for `life` seconds (at most what the charter says).
 
-        Once this returns, the text is in the log or (Unreachable) waits in the vault and will be sent.
+        Once this returns, the text is in the log. Unreachable and Waits: it waits in the vault and will be sent.
         Raises UserError for a text that cannot be sent, Halted when this device must not send.
         """
         check_text(text)
-        longest = self.log.terms.life
+        longest = self.log.charter.retention.messages
         if life is not None and not 1 <= life <= longest:
             raise UserError(f"a message in this channel lives 1 to {longest} seconds")
         self.log.check_may_send()
-        said = self._draft(Said(id=os.urandom(16), text=text, life=life or longest), life or longest)
+        life = life or longest
+        said = self._draft(Kind.SAID, [Said(id=os.urandom(16), text=text, life=life)], life)
         try:
             async with self._turn:
                 await self._sync()
@@ -87,48 +100,95 @@ class Channel:
             if self.log.store.has_draft(said):
                 raise Unreachable(f"{refusal} (the message waits in the vault)") from None
             raise
-        if said not in self.log.delivered:
-            self.log.check_may_send()
-            raise UserError("this was not said: its life was over before it could be sent")
+        if said in self.log.delivered:
+            if self.log.delivered[said]:
+                raise UserError(f"this was not said: {self.log.delivered[said]}")
+            return
+        self.log.check_may_send()
+        if self.log.store.has_draft(said):
+            raise Waits(f"not said yet: {self.sealer.why_not_said()}. The message waits in the vault")
+        raise UserError("this was not said: its life was over before it could be sent")
 
-    async def leave(self) -> None:
-        """Leaves: the others remove this device; everything of the channel on it is erased."""
-        await self._farewell(Leaving())
+    async def do(self, *events: Event) -> None:
+        """Does what these events of the procedure say, all in one entry; each has its rule in docs/consent.md.
 
-    async def close_for_all(self) -> None:
-        """Ends the channel for everyone: every device erases it."""
-        await self._farewell(Closed())
-
-    async def _farewell(self, event: Event) -> None:
+        Returns when the log holds them and they count. Raises UserError when they would not, or did not, count;
+        Unreachable when the service does not answer: they are taken back then, unless they may have been sent.
+        """
         self.log.check_may_send()
         async with self._turn:
             await self._sync()
-            if self.log.row.state is State.OPEN:
-                draft = self._draft(event, self.log.terms.procedure_life)
-                try:
-                    await self._sync()
-                except PourparlerError:
-                    # A farewell that failed must not happen by itself later, when somebody only wanted to read.
-                    if self.log.drop_unsealed(draft):
-                        raise
-                    raise Unreachable("it may still be sent, when the service answers again") from None
-        if not self._ended:
             self.log.check_may_send()
+            try:
+                self.sealer.check_acts([*events], self.clock())
+            except Void as error:
+                raise UserError(f"this would count for nothing: {error}") from None
+            acts: list[payload.Event] = [Act.of(number, event) for number, event in enumerate(events, 1)]
+            draft = self._draft(Kind.ACT, acts, self.log.charter.retention.procedure)
+            try:
+                await self._sync()
+            except PourparlerError:
+                # An act that failed must not happen by itself later, when somebody only wanted to read.
+                if self.log.store.has_draft(draft) and self.sealer.drop_unsealed(draft):
+                    raise
+                if draft not in self.log.delivered:
+                    raise Unreachable("it may still be sent, when the service answers again") from None
+        void = self.log.delivered.get(draft)
+        if void:
+            raise UserError(f"this counts for nothing: {void}")
+        if void is None and not self._ended:
+            self.log.check_may_send()
+
+    async def propose(self, subject: Subject, *, confirm: bool | None = False) -> bytes:
+        """Puts a subject on the table and approves it, if it is not there yet; returns its digest (32 bytes).
+
+        `confirm`: the approval is subject to confirmation from home; None: this seat does not approve.
+        """
+        digest = subject_digest(self.log.consent.rules, subject)
+        events: list[Event] = [] if digest in self.log.consent.open else [Proposed(subject)]
+        if confirm is not None:
+            events.append(Approved(digest, confirm))
+        if events:
+            await self.do(*events)
+        return digest
+
+    async def leave(self) -> None:
+        """Leaves: the others remove this device; everything of the channel on it is erased."""
+        await self.do(Leaving())
+
+    async def close_for_all(self) -> None:
+        """Asks everybody to end the channel: when every party that is here has approved, every device erases it."""
+        await self.propose(Close())
 
     async def refresh_keys(self) -> None:
         """Updates this device's keys now: a thief of an earlier state reads nothing after it."""
         async with self._turn:
             await self._sync(update=False)
-            await self.commit(self.log.seal_commit)
+            await self.commit(lambda: self.sealer.commit(self.clock()))
 
-    async def seat(
-        self, key_package: bytes, seated: Seated, admit: Callable[[bytes, bytes | None], wire.Admit]
-    ) -> None:
-        """Adds a device; its Welcome goes with the same append. Returns when the log holds the Add."""
+    async def seat(self, key_package: bytes, seated: Callable[[], Seated], admit: Admit) -> None:
+        """Adds a device; its Welcome goes with the same append. Returns when the log holds the Add.
+
+        `seated` says who it is and on which ground, as of the newest state. Raises UserError when the rules do not
+        let it in.
+        """
         async with self._turn:
             await self._sync(update=False)
-            if seated.credential not in self.log.members:
-                await self.commit(lambda: self.log.seal_commit(add=key_package, seated=seated, admit=admit))
+            await self.commit(lambda: self._seal_seat(key_package, seated(), admit))
+
+    def _seal_seat(self, key_package: bytes, seated: Seated, admit: Admit) -> Outgoing:
+        # A replaced card's leaf goes with the commit that seats its successor (docs/consent.md, 3).
+        held = self.log.consent.open.get(seated.digest)
+        old = held.subject.old if held is not None and isinstance(held.subject, Replace) else b""
+        device = self.log.consent.devices.get(old)
+        gone = (device.credential,) if device is not None and device.credential else ()
+        return self.sealer.commit(self.clock(), add=key_package, seated=seated, admit=admit, remove=gone)
+
+    async def remove(self, *credentials: bytes) -> None:
+        """Takes leaves out of the group: devices that nobody has attested, or that have to go. Raises UserError."""
+        async with self._turn:
+            await self._sync(update=False)
+            await self.commit(lambda: self.sealer.commit(self.clock(), remove=credentials))
 
     async def create_box(self, box: bytes, token: bytes, life: int) -> None:
         """Opens a drop box for an invitation; `token` of 32 bytes gives access, for `life` seconds."""
@@ -171,18 +231,36 @@ class Channel:
             await self._sync()
         if not self._reads():
             return
+        tending = asyncio.create_task(self._tend())
         try:
             async for entry in self._api.stream(self.id, self.log.row.cursor):
                 if entry is None:
                     self._at_head = True
+                    self._owes.set()
                     continue
                 async with self._turn:
                     self._tell(self.log.fold([entry]))
                     await self._finish_if_ended()
                     if not self._reads():
                         return
+                self._owes.set()
         finally:
             self._at_head = False
+            tending.cancel()
+            with suppress(asyncio.CancelledError, PourparlerError):
+                await tending
+
+    async def _tend(self) -> None:
+        """While the stream is open: what the device owes, soon after each entry, and from time to time."""
+        while self._reads():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._owes.wait(), TEND)
+                await asyncio.sleep(random.uniform(0, JITTER))  # noqa: S311 -- jitter, not a secret
+            self._owes.clear()
+            if self._at_head:
+                async with self._turn:
+                    with suppress(Unreachable, Refused):  # the stream will break too, or the budget fills again
+                        await self._sync(update=False)
 
     def _tell(self, happened: list[Happening]) -> None:
         # At once: what was folded is not folded again, whatever breaks next.
@@ -191,20 +269,22 @@ class Channel:
             if happening.kind == "left" and happening.member is not None:
                 self._gone.append(happening.member.device)
 
-    def _draft(self, event: Event, life: int) -> int:
+    def _draft(self, kind: Kind, events: list[payload.Event], life: int) -> int:
         with self.log.step():
-            return self.log.store.add_draft(event.model_dump_json().encode(), life, self.clock() + life)
+            return self.log.store.add_draft(kind, payload.encode_events(events), life, self.clock() + life)
 
     # Under the turn
 
     async def _sync(self, *, update: bool = True) -> None:
         if not self._at_head:
             await self._pull()
+        if self.log.row.state is State.HALTED and not self._ended:
+            await self._send_complaint()
         if self.log.row.state is State.OPEN:
-            await self._remove_leaving()
+            await self._owed_commits()
         if self.log.row.state is State.OPEN:
             if update and self.log.store.waiting() and self._update_due():
-                await self._commit_if_possible(self.log.seal_commit)
+                await self._commit_if_possible(lambda: self.sealer.commit(self.clock()))
             await self._flush()
 
     async def _pull(self) -> None:
@@ -264,7 +344,11 @@ class Channel:
     async def _flush(self, *, drafts: bool = True) -> None:
         """Sends the entry under way, then draft after draft, each until the log holds it."""
         while self.log.row.state is State.OPEN:
-            outgoing = self.log.store.outgoing() or (self.log.seal_next(self.clock()) if drafts else None)
+            outgoing = self.log.store.outgoing()
+            if outgoing is None and drafts:
+                handshakes = self.clock() >= self._handshakes_at
+                outgoing, happened = self.sealer.next(self.clock(), owed=handshakes)
+                self._tell(happened)
             if outgoing is None:
                 break
             if await self._too_late(outgoing):
@@ -273,6 +357,11 @@ class Channel:
                 await self._send(outgoing)
             except Stale:
                 await self._catch_up(outgoing)
+            except Refused as refusal:
+                # What the device owes by itself waits for the budget; what people say does not wait for it.
+                if refusal.problem is not Problem.BUDGET or outgoing.kind is not Kind.ACT or outgoing.draft:
+                    raise
+                self._handshakes_at = self.clock() + max(1, refusal.retry_after)
 
     async def _too_late(self, outgoing: Outgoing) -> bool:
         """Gives up an entry whose life ended under way, unless the service has it: it would live a second time."""
@@ -281,7 +370,7 @@ class Channel:
         seen = await self._api.channel(self.id)
         if seen.count != self.log.row.count - 1:
             return False
-        self.log.drop_refused(with_draft=True)
+        self.sealer.drop_refused(with_draft=True)
         return True
 
     async def _send(self, outgoing: Outgoing) -> None:
@@ -289,16 +378,16 @@ class Channel:
         try:
             receipt = await self._api.append(self.id, outgoing.append)
         except Stale:
-            self.log.drop_refused()
+            self.sealer.drop_refused()
             raise
         except WrongCount as refusal:
             return self._stop(OLD_COPY if refusal.count >= self.log.row.count else SET_BACK)
         except Refused as refusal:
             # An answer that is no problem document says nothing of what the service did: the entry stays.
             if refusal.problem in _NEVER:
-                self.log.drop_refused(with_draft=True)
+                self.sealer.drop_refused(with_draft=True)
             elif outgoing.handshake and refusal.problem is not None:
-                self.log.drop_refused()
+                self.sealer.drop_refused()
             raise
         if receipt.seq == self.log.row.cursor + 1:
             # Nothing lies between: this is the next entry of the log, and the vault knows its bytes.
@@ -345,26 +434,58 @@ class Channel:
                 return
         raise Refused("the others change the channel faster than this line allows: try again in a minute")
 
-    async def _remove_leaving(self) -> None:
-        """Whoever sends next commits the removal of those who leave (DESIGN 4.3)."""
-        leaving = tuple(c for c, m in self.log.members.items() if m.leaving)
-        if not leaving or not self.log.store.waiting():
+    async def _owed_commits(self) -> None:
+        """Leaves that have to go, and a charter that every party has approved (DESIGN 4.3)."""
+        if self.clock() < self._handshakes_at or self.log.store.outgoing() is not None:
             return
-        await self._commit_if_possible(lambda: self.log.seal_commit(remove=leaving))
+        if due_removals(self.log, self.clock()):
+            await self._commit_if_possible(
+                lambda: self.sealer.commit(self.clock(), remove=due_removals(self.log, self.clock()))
+            )
+        if self.log.row.state is State.OPEN and due_charter(self.log, self.clock()):
+            await self._commit_if_possible(
+                lambda: self.sealer.commit(self.clock(), charter=due_charter(self.log, self.clock()))
+            )
+
+    async def _send_complaint(self) -> None:
+        """A device that alone cannot process a commit says so, under a key of the epoch that it shares."""
+        sealed = self.log.store.own_complaint()
+        if not sealed:
+            return
+        seen = await self._api.channel(self.id)
+        append = wire.Append(
+            entry=hashlib.sha256(b"complaint" + sealed).digest()[:16],  # the same at every try
+            handshake=True,
+            sealed=sealed,
+            life=self.log.charter.retention.procedure,
+            delete_hash=os.urandom(32),
+            handshake_head=seen.handshake_head,
+            count=seen.count + 1,
+        )
+        try:
+            await self._api.append(self.id, append.model_dump_json().encode())
+        except (Stale, WrongCount):
+            return  # at the next visit
+        with self.log.step():
+            self.log.row.count = append.count
+            self.log.store.save_complaint(b"")
 
     async def _commit_if_possible(self, seal: Callable[[], Outgoing]) -> None:
         """A full budget, or others who are faster, delay a commit; what people said does not wait for it."""
         try:
             await self.commit(seal)
+        except UserError:  # others were faster: nothing is left to do
+            return
         except Refused as refusal:
             if refusal.problem not in (Problem.BUDGET, None):
                 raise
             if self.log.store.outgoing() is not None:
                 raise
+            self._handshakes_at = self.clock() + max(1, refusal.retry_after)
 
     def _update_due(self) -> bool:
         elapsed = self.clock() - self.log.row.updated_at
-        return elapsed > min(self.log.terms.update, DAY)
+        return elapsed > self.log.charter.retention.keys
 
     async def _finish_if_ended(self) -> None:
         """After an ending, this device's or another's: the service forgets its token, the vault what has ended."""

@@ -16,13 +16,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from pourparler_crypto import complaint
 from pourparler_crypto.card import Card, CardKey
 from pourparler_crypto.mls import CHARTER, Group
-from pourparler_policies import wire
+from pourparler_policies import charter as charters
+from pourparler_policies import fold, wire
 from pourparler_policies.admission import CREDENTIAL_BYTES, Member
 from pourparler_policies.chain import genesis
+from pourparler_policies.charter import Charter
 from pourparler_policies.payload import check_name
-from pourparler_policies.terms import Terms
 from pourparler_policies.wire import Problem
 
 from .api import Api, check_url
@@ -38,12 +40,12 @@ from .vault import Cost, Vault
 _GOODBYE: Final = 5.0  # seconds that a device which forgets a channel waits for the service
 
 
-def _creation(row: Row, terms: Terms) -> wire.CreateChannel:
+def _creation(row: Row, charter: Charter) -> wire.CreateChannel:
     return wire.CreateChannel(
         channel=row.id,
         device=row.device,
         token_hash=hashlib.sha256(row.token).digest(),
-        absence_limit=terms.absence,
+        absence_limit=charter.retention.absence,
     )
 
 
@@ -119,12 +121,12 @@ class Device:
             )
             # Under way, perhaps accepted: its text goes, the sealed bytes stay until the service has answered.
             changed = self.vault.execute(
-                "UPDATE draft SET event = x'' WHERE expires_at <= ? AND event != x''"
+                "UPDATE draft SET content = x'' WHERE expires_at <= ? AND content != x''"
                 " AND number IN (SELECT draft FROM outbox)",
                 now,
             )
             self.vault.execute(
-                "UPDATE outbox SET envelope = x'' WHERE draft IN (SELECT number FROM draft WHERE event = x'')"
+                "UPDATE outbox SET envelope = x'' WHERE draft IN (SELECT number FROM draft WHERE content = x'')"
             )
             changed += self.vault.execute("DELETE FROM invitation WHERE expires_at <= ?", now)
         if erased or changed:
@@ -145,32 +147,37 @@ class Device:
             del self._channels[ended]
         return [c for c in self._channels.values() if c.log.row.state is not State.FOUNDING]
 
-    async def found(self, url: str, grant: bytes, terms: Terms) -> Channel:
-        """Opens a new channel at a service, with the operator's grant (32 bytes). Raises UserError or Refused."""
+    async def found(self, url: str, grant: bytes, charter: Charter) -> Channel:
+        """Opens a new channel under a charter, with the operator's grant (32 bytes). Raises UserError or Refused."""
+        try:
+            charter = charters.decode(charter.encode())
+        except charters.CharterErrors as error:
+            raise UserError(f"the charter has errors: {error}") from None
         url = check_url(url)
         async with self._connect(url, grant) as api:
             caps = (await api.service()).caps
             # Commits live as long as a place: a cap below that would found a channel in which nothing can change.
-            longest = max(terms.life, terms.procedure_life)
-            if longest > caps.longest_life or terms.absence > caps.longest_absence:
+            retention = charter.retention
+            longest = max(retention.messages, retention.procedure)
+            if longest > caps.longest_life or retention.absence > caps.longest_absence:
                 raise UserError(
                     f"this service keeps an entry for at most {caps.longest_life} seconds and a place without "
                     f"contact for at most {caps.longest_absence} seconds; changes of keys live as long as a place "
-                    "and two days more: choose less"
+                    "and two days more: choose less in the charter"
                 )
             # A crash after the grant was used must not lose it: the same request is made again.
-            again = self._founding(url, terms)
-            row = again or self._prepare(url, terms)
+            again = self._founding(url, charter)
+            row = again or self._prepare(url, charter)
             try:
-                made = await api.create_channel(_creation(row, terms))
+                made = await api.create_channel(_creation(row, charter))
             except Refused as refusal:
                 # That founding went through with another grant, and its channel is lost: begin anew with this one.
                 if again is None or refusal.problem is not Problem.ID_REUSED:
                     raise
                 with self.vault.transaction():
                     ChannelStore(self.vault, again.id).delete()
-                row = self._prepare(url, terms)
-                made = await api.create_channel(_creation(row, terms))
+                row = self._prepare(url, charter)
+                made = await api.create_channel(_creation(row, charter))
         row.state, row.incarnation = State.OPEN, made.incarnation
         with self.vault.transaction():
             ChannelStore(self.vault, row.id).save(row)
@@ -208,22 +215,33 @@ class Device:
         """Answers invitations to this device's card."""
         return Invitee(self.vault, self._key, self._connect, self.clock)
 
-    def _founding(self, url: str, terms: Terms) -> Row | None:
+    def _founding(self, url: str, charter: Charter) -> Row | None:
         rows = (ChannelStore(self.vault, channel).row() for channel in ChannelStore.all(self.vault))
         return next(
-            (r for r in rows if r and r.state is State.FOUNDING and r.url == url and r.terms == terms.encode()),
+            (
+                r
+                for r in rows
+                if r and r.state is State.FOUNDING and r.url == url and r.charter == charter.encode()
+            ),
             None,
         )
 
-    def _prepare(self, url: str, terms: Terms) -> Row:
+    def _prepare(self, url: str, charter: Charter) -> Row:
+        rules, card = charter.rules, self.card
+        named = next((named for named in rules.founding if named.card == card.fingerprint), None)
+        if named is None:
+            raise UserError(
+                "the charter does not name this device's card: only a card that it names opens a channel"
+            )
         channel, credential = os.urandom(16), os.urandom(CREDENTIAL_BYTES)
-        group = Group.create(SUITE, channel, credential, extensions=[(CHARTER, terms.digest)])
+        group = Group.create(SUITE, channel, credential, extensions=[(CHARTER, charter.hash)])
+        now = self.clock()
         row = Row(
             id=channel,
             url=url,
             state=State.FOUNDING,
             trouble="",
-            terms=terms.encode(),
+            charter=charter.encode(),
             token=os.urandom(32),
             device=os.urandom(16),
             credential=credential,
@@ -232,13 +250,16 @@ class Device:
             received_at=0,
             handshake_head=0,
             count=0,
-            updated_at=self.clock(),
+            updated_at=now,
             missed=0,
         )
         store = ChannelStore(self.vault, channel)
+        member = Member(credential, row.device, card.name, card.public, card.fingerprint)
         with self.vault.transaction():
             store.insert(row)
             store.replace_records(group.records())
             store.add_point(0, genesis(channel))
-            store.save_members([Member(credential, row.device, self.card.name, self.card.fingerprint)])
+            store.save_members([member.renewed(group.members[0].signature_key, now)])
+            store.save_consent(fold.found(rules, named, credential, 0))
+            store.add_complaint_key(group.epoch, group.export(complaint.EXPORT_LABEL, b"", complaint.KEY_LENGTH))
         return row

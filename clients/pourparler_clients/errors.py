@@ -3,6 +3,7 @@
 PourparlerError
 ├── UserError        you asked for something that cannot be done; nothing has changed
 ├── Unreachable      the service does not answer; try again, nothing is lost
+│   └── Waits            the channel is not ready for this yet; it is done by itself when it is
 ├── Refused          the service answered, and said no
 │   ├── Stale            a newer handshake entry exists
 │   └── WrongCount       another copy of this vault has been used, or the service lost something
@@ -22,6 +23,10 @@ class UserError(PourparlerError):
 
 class Unreachable(PourparlerError):
     """The service does not answer. What you wanted to send waits in the vault."""
+
+
+class Waits(Unreachable):
+    """The channel is not ready for this yet. It waits in the vault, and is done by itself."""
 
 
 class Refused(PourparlerError):

@@ -20,14 +20,18 @@ from pourparler_crypto.mls import KeyPackageInfo, read_key_package
 from pourparler_policies import invitation as steps
 from pourparler_policies import wire
 from pourparler_policies.admission import CREDENTIAL_BYTES
+from pourparler_policies.charter.withholding import shown_before_acceptance
 from pourparler_policies.errors import PolicyError, Void
+from pourparler_policies.fold.encoding import encode as canonical
+from pourparler_policies.fold.events import Commit
 from pourparler_policies.limits import DAY, MAX_BOX_LIFE
 from pourparler_policies.payload import Seated, check_name
 from pourparler_policies.wire import Problem
 
 from .channel import Channel, Connect
 from .errors import Refused, Unreachable, UserError
-from .log import bucket_for
+from .grounds import NotYet, body_for, find_ground, may_approve, named_by_charter
+from .sealing import bucket_for
 from .suite import SUITE
 from .vault import Vault
 
@@ -60,6 +64,7 @@ class Inviting(_State):
     """The inviter's side."""
 
     card: str
+    second: bool = False  # another device of the inviter's own seat
     peer: bytes = b""  # the invitee's one-time public key
 
 
@@ -75,9 +80,10 @@ class Joining(_State):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What became of an invitation: `step` is offered, answered, accepted, seated or failed.
+    """What became of an invitation: `step` is offered, answered, accepted, waiting, seated or failed.
 
-    `reason`, when it failed: over (its time, or it was declined), clock, refused (the seat), spoiled.
+    `reason`, when it failed: over (its time, or it was declined), clock, refused (the seat), spoiled; when it waits:
+    whose consent is missing.
     """
 
     name: str
@@ -154,8 +160,12 @@ class Inviter:
         self._own = own
         self._connect = connect
 
-    async def invite(self, card: Card, life: int = INVITATION_LIFE) -> str:
-        """Leg one as a line of text for the card's owner; `life` in seconds. Raises UserError or Refused."""
+    async def invite(self, card: Card, life: int = INVITATION_LIFE, *, second: bool = False) -> str:
+        """Leg one as a line of text for the card's owner; `life` in seconds. Raises UserError or Refused.
+
+        A card that the charter names and nobody has seated yet is put on the table by this. `second`: the card is of
+        this person's own second device. The seat itself waits for the consent that it needs.
+        """
         self._channel.require_open()
         if card.fingerprint == self._own.fingerprint:
             raise UserError("this is this device's own card")
@@ -163,6 +173,12 @@ class Inviter:
             raise UserError("the name on this card is not written as a name should be: ask for another card")
         if any(member.fingerprint == card.fingerprint for member in self._channel.log.members.values()):
             raise UserError("this card already has a seat in the channel")
+        log = self._channel.log
+        subject = named_by_charter(log.consent, card.fingerprint)
+        if subject is not None and not second:
+            await self._channel.propose(subject, confirm=False if may_approve(log) else None)
+        with suppress(NotYet):  # approvals may come while the invitation is under way
+            find_ground(log, card.fingerprint, second=second)
         if not 1 <= life <= MAX_BOX_LIFE:
             raise UserError(f"an invitation waits 1 to {MAX_BOX_LIFE // DAY} days")
         for box, step, state in self.pending():
@@ -176,7 +192,13 @@ class Inviter:
         key = EphemeralKey.generate()
         url = self._channel.log.row.url
         state = Inviting(
-            secret=secret, private=key.private, public=key.public, url=url, token=token, card=card.encode()
+            secret=secret,
+            private=key.private,
+            public=key.public,
+            url=url,
+            token=token,
+            card=card.encode(),
+            second=second,
         )
         with self._vault.transaction():
             insert(self._vault, box, self._channel.id, "offered", state, self._channel.clock() + life)
@@ -218,6 +240,8 @@ class Inviter:
                     with self._vault.transaction():
                         save(self._vault, box, step, state)
             return await self._seat(box, state, card)
+        except NotYet as missing:
+            return Progress(card.name, "waiting", str(missing))
         except _Clock:
             erase(self._vault, box)
             return Progress(card.name, "failed", "clock")
@@ -240,8 +264,13 @@ class Inviter:
     def _offer(self, box: bytes, state: Inviting, answer: bytes) -> str:
         state.peer = open_step("answer", state.secret, b"", state.key, answer)
         state.answer = answer
+        charter = self._channel.log.charter
         offer = steps.Offer(
-            terms=self._channel.log.row.terms, inviter=self._own.name, fingerprint=self._own.fingerprint
+            charter=shown_before_acceptance(charter).encode(),
+            hash=charter.hash,
+            body=body_for(self._channel.log, Card.decode(state.card).fingerprint, second=state.second),
+            inviter=self._own.name,
+            fingerprint=self._own.fingerprint,
         )
         state.offer = seal_to_bucket("offer", state.secret, answer, state.peer, offer.encode())
         with self._vault.transaction():
@@ -254,16 +283,26 @@ class Inviter:
         info = self._read_package(acceptance.key_package)
         if len(info.credential) != CREDENTIAL_BYTES:
             raise Void("a credential has 16 bytes")
-        seated = Seated(
-            credential=info.credential, device=acceptance.device, name=card.name, fingerprint=card.fingerprint
-        )
-        members = self._channel.log.members
-        if info.credential not in members:
-            if any(member.fingerprint == card.fingerprint for member in members.values()):
+        log = self._channel.log
+        if info.credential not in log.members:
+            if any(member.fingerprint == card.fingerprint for member in log.members.values()):
                 raise Void("another invitation has seated this card")
+            find_ground(log, card.fingerprint, second=state.second)  # raises NotYet before anything is sealed
 
-            def admit(welcome: bytes, tree: bytes | None) -> wire.Admit:
-                packet = self._welcome(welcome, tree)
+            def seated() -> Seated:
+                ground, digest = find_ground(log, card.fingerprint, second=state.second)
+                return Seated(
+                    credential=info.credential,
+                    device=acceptance.device,
+                    name=card.name,
+                    public=card.public,
+                    fingerprint=card.fingerprint,
+                    ground=ground,
+                    digest=digest,
+                )
+
+            def admit(welcome: bytes, tree: bytes | None, commit: Commit) -> wire.Admit:
+                packet = self._welcome(welcome, tree, commit, seated())
                 sealed = seal_to_bucket("welcome", state.secret, state.acceptance, state.peer, packet)
                 return wire.Admit(
                     device=acceptance.device, token_hash=acceptance.token_hash, box=box, welcome=sealed
@@ -284,22 +323,30 @@ class Inviter:
         # Valid but for its lifetime.
         raise _Clock(f"the lifetime of {info.ref.hex()[:8]} is not now")
 
-    def _welcome(self, welcome: bytes, tree: bytes | None) -> bytes:
+    def _welcome(self, welcome: bytes, tree: bytes | None, commit: Commit, seated: Seated) -> bytes:
         log = self._channel.log
         return steps.Welcome(
             channel=log.row.id,
             welcome=welcome,
             tree=tree,
+            charter=log.row.charter,
             seq=log.chain.seq,
             chain=log.chain.head,
+            state=canonical(log.consent),
             members=[
                 steps.Seat(
                     credential=m.credential,
                     device=m.device,
                     name=m.name,
+                    public=m.public,
                     fingerprint=m.fingerprint,
-                    leaving=m.leaving,
+                    keys=list(m.keys),
+                    heard=m.heard,
                 )
                 for m in log.members.values()
             ],
+            committer=log.row.credential,
+            commit=canonical(commit),
+            seated=seated,
+            complaints=list(log.store.complaint_keys().items()),
         ).encode()

@@ -1,31 +1,45 @@
-"""The invitee's side of an invitation: answer, read the terms, decide, join. Each step survives a crash."""
+"""The invitee's side of an invitation: answer, read the charter, decide, join. Each step survives a crash.
+
+A newcomer takes the folded state on the inviter's word and folds the Add itself. That the word was true shows in the
+running hash of whatever a member sends (`Log._compare`): nothing is shown or said before a device of every party has
+sent its part of the attestation (DESIGN 4.3.4, 4.3.5).
+"""
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-from pourparler_crypto.card import CardKey, check_digits
+from pourparler_crypto import complaint
+from pourparler_crypto.card import Card, CardKey, check_digits
 from pourparler_crypto.errors import CryptoError
 from pourparler_crypto.invitation import EphemeralKey, Offer, open_step
 from pourparler_crypto.mls import CHARTER, Group, KeyPackageBundle, make_key_package
+from pourparler_policies import charter as charters
+from pourparler_policies import fold
 from pourparler_policies import invitation as steps
-from pourparler_policies.admission import CREDENTIAL_BYTES, Member, roster_digest
+from pourparler_policies.admission import CREDENTIAL_BYTES, Member, procedure_digest
 from pourparler_policies.chain import extend
-from pourparler_policies.errors import Misuse, PolicyError, Void
+from pourparler_policies.charter import Charter
+from pourparler_policies.charter.withholding import shown_before_acceptance
+from pourparler_policies.errors import PolicyError, Void
+from pourparler_policies.fold.decoding import decode_commit, decode_state
+from pourparler_policies.fold.events import Entry
+from pourparler_policies.fold.facts import State as Consent
 from pourparler_policies.limits import DAY, MAX_BOX_LIFE
-from pourparler_policies.payload import check_name
-from pourparler_policies.terms import Terms
+from pourparler_policies.payload import Envelope, check_name
 from pourparler_policies.wire import Problem
 
 from . import invitations
 from .api import Api, check_url
+from .attesting import Attestations
 from .channel import Connect
 from .errors import Refused, Unreachable, UserError
 from .invitations import CLOCKS_DIFFER, Joining
+from .judging import Judged, roster_of
 from .log import Clock
 from .store import ChannelStore, Row, State
 from .suite import SUITE
@@ -35,15 +49,22 @@ _KEPT: Final = MAX_BOX_LIFE + DAY  # seconds: no invitation waits longer at the 
 _SPOILED: Final = "this invitation has been spoiled (somebody else used its address): ask for another"
 
 _ENDED: Final = "this invitation is over, or was used already: ask for another"
-_OTHER_TERMS: Final = "the channel's terms are not the ones you accepted: do not join; tell who invited you"
+_OTHER_CHARTER: Final = (
+    "the channel's charter is not the one you accepted (was it changed meanwhile?): ask for another invitation"
+)
 _OTHER_MEMBERS: Final = "the list of members that came with the welcome is wrong: tell who invited you"
 
 
 @dataclass(frozen=True, slots=True)
 class Invitation:
-    """What a person is shown before deciding: the terms, and who asks, with digits to compare aloud."""
+    """What a person is shown before deciding: the charter, and who asks, with digits to compare aloud.
 
-    terms: Terms
+    `hash` (32 bytes) is the whole charter's; people's names may still be withheld from `charter`.
+    """
+
+    charter: Charter
+    hash: bytes
+    body: str
     inviter: str
     check_digits: str
 
@@ -85,7 +106,7 @@ class Invitee:
             raise UserError("this invitation is damaged: ask for it again") from None
 
     def accepted(self, box: bytes) -> bool:
-        """Whether its terms have been accepted on this device."""
+        """Whether its charter has been accepted on this device."""
         return self._load(box)[0] == "accepting"
 
     async def answer(self, text: str) -> bytes:
@@ -122,7 +143,7 @@ class Invitee:
         return address.box
 
     async def offer(self, box: bytes) -> Invitation | None:
-        """The terms, once the inviter's device has sent them; None before."""
+        """The charter, once the inviter's device has sent them; None before."""
         step, state = self._load(box)
         if step == "answering":
             with _box():
@@ -135,13 +156,14 @@ class Invitee:
             with self._vault.transaction():
                 invitations.save(self._vault, box, "deciding", state)
         opened = self._open_offer(box, state)
-        return Invitation(Terms.decode(opened.terms), opened.inviter, check_digits(opened.fingerprint))
+        charter = charters.decode(opened.charter)
+        return Invitation(charter, opened.hash, opened.body, opened.inviter, check_digits(opened.fingerprint))
 
     async def accept(self, box: bytes) -> None:
-        """Accepts the terms: a device of this seat asks to be added."""
+        """Accepts the charter: a device of this seat asks to be added."""
         step, state = self._load(box)
         if step == "answering":
-            raise UserError("the terms have not come yet")
+            raise UserError("the charter has not come yet")
         if step == "deciding":
             now = self._clock()
             state.credential = os.urandom(CREDENTIAL_BYTES)
@@ -189,24 +211,65 @@ class Invitee:
             group = Group.join(bundle, packet.welcome, ratchet_tree=packet.tree)
         except (CryptoError, PolicyError):
             raise self._give_up(box, _SPOILED) from None
-        terms = self._open_offer(box, state).terms
-        if group.group_id != packet.channel or dict(group.extensions).get(CHARTER) != Terms.decode(terms).digest:
-            raise self._give_up(box, _OTHER_TERMS)
-        if ChannelStore(self._vault, packet.channel).row() is not None:
+        offer = self._open_offer(box, state)
+        charter = self._check_charter(box, offer, packet, group)
+        row = ChannelStore(self._vault, packet.channel).row()
+        if row is not None and row.state not in (State.HALTED, State.REMOVED):
             raise self._give_up(box, "this device already has a seat in this channel")
-        members = {
-            m.credential: Member(m.credential, m.device, m.name, m.fingerprint, m.leaving) for m in packet.members
-        }
-        expected = {m.credential for m in group.members} - {state.credential}
-        if members.keys() != expected or len(packet.members) != len(expected) or not _readable(members.values()):
-            raise self._give_up(box, _OTHER_MEMBERS)
+        try:
+            before = self._check_members(packet, group, charter, state.credential)
+        except (PolicyError, CryptoError):
+            raise self._give_up(box, _OTHER_MEMBERS) from None
         async with self._connect(state.url, state.device_token) as api:
-            await self._enter(api, box, state, packet, group, list(members.values()))
+            await self._enter(api, box, state, packet, group, before)
         async with self._api(state) as api:
             with suppress(Refused, Unreachable):  # it ends by itself
                 await api.remove_box(box)
         self._vault.empty_journal()
         return packet.channel
+
+    def _check_charter(self, box: bytes, offer: steps.Offer, packet: steps.Welcome, group: Group) -> Charter:
+        """The whole charter: the one that the group has, whose hash was shown, and which looked as it was shown."""
+        try:
+            charter = charters.decode(packet.charter)
+        except charters.CharterErrors:
+            raise self._give_up(box, _OTHER_CHARTER) from None
+        shown = shown_before_acceptance(charter).encode()
+        if (
+            group.group_id != packet.channel
+            or group.extensions != ((CHARTER, charter.hash),)
+            or charter.hash != offer.hash
+            or offer.charter not in (shown, packet.charter)
+        ):
+            raise self._give_up(box, _OTHER_CHARTER)
+        return charter
+
+    def _check_members(self, packet: steps.Welcome, group: Group, charter: Charter, credential: bytes) -> Consent:
+        """The folded state before the Add, if state, roster and group tell of the same devices. Raises Void."""
+        state = decode_state(packet.state)
+        if state.rules != charter.rules:
+            raise Void("the state is of another charter")
+        cards = {d.credential: card for card, d in state.devices.items() if d.credential}
+        seats = {seat.credential: seat for seat in packet.members}
+        if len(seats) != len(packet.members) or seats.keys() != cards.keys():
+            raise Void("the roster is not the state's")
+        for seat in packet.members:
+            if (
+                check_name(seat.name) != seat.name
+                or Card(seat.name, seat.public).fingerprint != seat.fingerprint
+                or cards[seat.credential] != seat.fingerprint
+            ):
+                raise Void("a card of the roster is not the state's")
+        commit = decode_commit(packet.commit)
+        staying = seats.keys() - set(commit.removed)
+        if staying | {packet.seated.credential} != {m.credential for m in group.members}:
+            raise Void("the roster is not the group's")
+        own = self._key.card(self._name())
+        if packet.seated.credential != credential or packet.seated.fingerprint != own.fingerprint:
+            raise Void("somebody else was seated")
+        if commit.added != (packet.seated.added,):
+            raise Void("what the commit says of this device is not what it was told")
+        return state
 
     async def _enter(
         self,
@@ -215,15 +278,24 @@ class Invitee:
         state: Joining,
         packet: steps.Welcome,
         group: Group,
-        others: list[Member],
+        before: Consent,
     ) -> None:
         seen = await api.channel(packet.channel)
         page = await api.entries(packet.channel, seen.first_seq - 1)
         add = next((entry for entry in page.entries if entry.seq == seen.first_seq and entry.handshake), None)
         if add is None or packet.seq >= add.seq:
             raise Refused("the service does not show the entry that seated this device: ask to be seated again")
-        card = self._key.card(self._name())
-        members = [*others, Member(state.credential, state.device, card.name, card.fingerprint)]
+        place = Entry(add.seq, add.received_at, packet.committer, decode_commit(packet.commit))
+        try:
+            envelope = Envelope(seq=packet.seq, chain=packet.chain, events=[packet.seated])
+            judged = Judged(envelope, fold.apply(before, place), decode_commit(packet.commit))
+        except PolicyError:
+            raise self._give_up(box, _OTHER_MEMBERS) from None
+        roster = {
+            m.credential: Member(m.credential, m.device, m.name, m.public, m.fingerprint, tuple(m.keys), m.heard)
+            for m in packet.members
+        }
+        members = roster_of(judged, roster, group)
         point = extend(
             packet.chain,
             seq=add.seq,
@@ -231,14 +303,14 @@ class Invitee:
             received_at=add.received_at,
             handshake=True,
             sealed=add.sealed,
-            roster=roster_digest(members),
+            roster=procedure_digest(judged.state, members.values()),
         )
         row = Row(
             id=packet.channel,
             url=state.url,
             state=State.OPEN,
             trouble="",
-            terms=self._open_offer(box, state).terms,
+            charter=packet.charter,
             token=state.device_token,
             device=state.device,
             credential=state.credential,
@@ -251,12 +323,22 @@ class Invitee:
             missed=0,
         )
         store = ChannelStore(self._vault, packet.channel)
+        attestations = Attestations(store, self._key, self._key.card(self._name()))
         with self._vault.transaction():
+            if store.row() is not None:  # halted, and seated anew
+                store.delete()
             store.insert(row)
             store.replace_records(group.records())
             store.add_point(packet.seq, packet.chain)
             store.add_point(add.seq, point)
-            store.save_members(members)
+            store.save_members(members.values())
+            store.save_consent(judged.state)
+            for epoch, key in packet.complaints:
+                store.add_complaint_key(epoch, key)
+            store.add_complaint_key(group.epoch, group.export(complaint.EXPORT_LABEL, b"", complaint.KEY_LENGTH))
+            for member in members.values():
+                if member.credential != state.credential:
+                    attestations.meet(group, state.credential, member, judged.state)
             self._vault.execute("DELETE FROM invitation WHERE box = ?", box)
 
     def _give_up(self, box: bytes, why: str) -> UserError:
@@ -278,7 +360,8 @@ class Invitee:
         try:
             opened = open_step("offer", state.secret, state.answer, state.key, state.offer)
             offer = steps.decode(steps.Offer, opened)
-            Terms.decode(offer.terms)
+            if offer.body not in charters.decode(offer.charter).rules.bodies:
+                raise Void("the charter has no such party and no such intermediary")
             if check_name(offer.inviter) != offer.inviter:
                 raise Void("the inviter's name is not written as a name should be")
         except (CryptoError, PolicyError):
@@ -298,11 +381,3 @@ def _box() -> Iterator[None]:
         if refusal.problem is Problem.UNAUTHORIZED:
             raise UserError(_ENDED) from None
         raise
-
-
-def _readable(members: Iterable[Member]) -> bool:
-    """Whether every name is in its canonical form, as every other member has it."""
-    try:
-        return all(check_name(member.name) == member.name for member in members)
-    except Misuse:
-        return False

@@ -1,46 +1,54 @@
-"""A channel's log folded into this device's state, and what this device adds to it. No network here.
+"""A channel's log folded into this device's state. No network here; what this device adds is sealed in `sealing.py`.
 
-1. Each step is one transaction of the vault: ratchet state, outbox and cursor change together or not at all.
-2. An entry is saved before it is sent, and resent byte for byte; sealed anew only after a definite refusal.
-3. One's own entry takes effect at its place in the log, like everybody's.
-4. An entry is void only for what every member can check; what this device alone sees (a fork, an old copy, a path
+1. Each step is one transaction of the vault: ratchet state, folded state and cursor change together or not at all.
+2. One's own entry takes effect at its place in the log, like everybody's.
+3. An entry is void only for what every member can check; what this device alone sees (a fork, an old copy, a path
    that only it cannot process) raises an alarm or halts.
 
-DESIGN 3 (laws of the fold), 4.1. Longer than most files: folding and sealing move one state under one rule of
-transactions, and would each need the other's inside.
+DESIGN 3 (laws of the fold), 4.1, 4.3.
 """
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 
-from pourparler_crypto.card import check_digits
+from pourparler_crypto import complaint
+from pourparler_crypto.card import CardKey, check_digits
 from pourparler_crypto.errors import (
+    CryptoError,
     NotAcceptable,
+    NotAuthentic,
     OwnMessage,
     ProtocolError,
     TooFarAhead,
     UnprocessablePath,
     WrongEpoch,
 )
-from pourparler_crypto.mls import ApplicationMessage, Group, ReceivedProposal, StagedCommit
-from pourparler_crypto.mls.proposals import NAMES
-from pourparler_crypto.stamp import EXPORT_LABEL, KEY_LENGTH, open_stamp, seal_stamp
-from pourparler_policies import admission, payload, wire
-from pourparler_policies.admission import Member
+from pourparler_crypto.mls import ApplicationMessage, Group, ReceivedProposal, StagedCommit, verify_signature
+from pourparler_crypto.stamp import EXPORT_LABEL, KEY_LENGTH, open_stamp
+from pourparler_policies import charter, fold, payload, wire
+from pourparler_policies.admission import procedure_digest
 from pourparler_policies.chain import extend
 from pourparler_policies.errors import Fork, Unknown, Void
-from pourparler_policies.limits import BUCKETS
-from pourparler_policies.payload import Envelope, Leaving, Said, Seated
-from pourparler_policies.terms import Terms
+from pourparler_policies.fold import talk
+from pourparler_policies.fold.decoding import decode_commit
+from pourparler_policies.fold.events import Complained, Entry
+from pourparler_policies.fold.facts import Amend, Phase
+from pourparler_policies.fold.facts import State as Consent
+from pourparler_policies.payload import Attesting, Said
 
+from . import happenings
+from .attesting import Attestations
 from .errors import Halted, UserError
-from .store import ChannelStore, Draft, Message, Outgoing, Row, State
+from .happenings import Happening
+from .judging import Judged, judge_application, judge_commit, roster_of
+from .store import ChannelStore, Kind, Message, Outgoing, Row, State
 from .vault import Vault
 
 Clock = Callable[[], int]  # Unix seconds
+
+# Phases into which a device's own event leads only when it leaves, or was never attested and withdraws.
+_FAREWELL = frozenset({Phase.LEAVING, Phase.STRANDED})
 
 OLD_COPY = (
     "this vault is an older copy: another copy of it has been used since. Nothing more is sent from here; "
@@ -56,7 +64,7 @@ FORKED = (
 )
 UNPROCESSABLE = (
     "a change of the channel's keys cannot be opened on this device, though others may open it. "
-    "Ask to be seated again"
+    "The others are told so; ask one of them to invite your card again"
 )
 TOO_FAR = (
     "a member has sent more than this device can catch up with in one epoch, and others may have read it. "
@@ -67,25 +75,10 @@ RESTORED = (
     "see, then go on with `pourparler resume`"
 )
 UNKNOWN = "the channel holds something that this version of Pourparler does not know: update it, then go on"
-
-
-@dataclass(frozen=True, slots=True)
-class Happening:
-    """Something for the person: `kind` is said, seated, left, removed, closed, alarm or halted."""
-
-    kind: str
-    seq: int = 0
-    message: Message | None = None
-    member: Member | None = None
-    text: str = ""
-
-
-def bucket_for(size: int) -> int:
-    """The smallest bucket (bytes) that holds `size`. Raises UserError beyond the largest."""
-    for bucket in BUCKETS:
-        if size <= bucket:
-            return bucket
-    raise UserError("this is too large to be sent")
+IMPOSTOR = (
+    "somebody was seated with this device's card who is not this device. Nothing more is sent from here; tell the "
+    "others, by a way you trust"
+)
 
 
 class Log:
@@ -95,7 +88,12 @@ class Log:
         self.vault = vault
         self.clock = clock
         self.store = ChannelStore(vault, channel)
-        self.delivered: set[int] = set()  # drafts that the log was seen to hold, since this object was made
+        name, secret = vault.row("SELECT name, secret FROM card") or ("", bytes(32))
+        key = CardKey(secret)
+        self.own_card = key.card(name)
+        self.attestations = Attestations(self.store, key, self.own_card)
+        self.delivered: dict[int, str] = {}  # drafts that the log was seen to hold, and why one counts for nothing
+        self._keys_ended = False
         self._reload()
 
     def _reload(self) -> None:
@@ -103,9 +101,10 @@ class Log:
         if row is None:
             raise UserError("this channel is not in the vault")
         self.row: Row = row
-        self.terms = Terms.decode(row.terms)
+        self.charter = charter.decode(row.charter)
         self.chain = self.store.chain()
         self.members = self.store.members()
+        self._consent = self.store.consent()
         self._group: Group | None = None
 
     @property
@@ -114,6 +113,13 @@ class Log:
         if self._group is None:
             self._group = Group.load(self.store.records())
         return self._group
+
+    @property
+    def consent(self) -> Consent:
+        """The fold's state as of `row.cursor`. Raises Halted when the channel's contents have been erased."""
+        if self._consent is None:
+            raise Halted("this channel has ended")
+        return self._consent
 
     @contextmanager
     def step(self) -> Iterator[None]:
@@ -142,8 +148,9 @@ class Log:
                     break
                 if entry.seq > self.row.cursor:
                     happened += self._fold_one(entry)
-        if any(entry.handshake for entry in entries):
+        if self._keys_ended:
             self.vault.empty_journal()  # the ended epoch's keys must not stay in it
+            self._keys_ended = False
         return happened
 
     def _fold_one(self, entry: wire.Entry) -> list[Happening]:
@@ -167,7 +174,7 @@ class Log:
                 received_at=entry.received_at,
                 handshake=entry.handshake,
                 sealed=entry.sealed,
-                roster=admission.roster_digest(self.members.values()),
+                roster=procedure_digest(self.consent, self.members.values()),
             )
             self.chain.append(entry.seq, value)
             self.store.add_point(entry.seq, value)
@@ -178,29 +185,51 @@ class Log:
         return happened
 
     def _fold_own(self, entry: wire.Entry, outgoing: Outgoing) -> list[Happening]:
-        if _append(outgoing).sealed != entry.sealed or outgoing.handshake != entry.handshake:
+        if wire.Append.model_validate_json(outgoing.append).sealed != entry.sealed or (
+            outgoing.handshake != entry.handshake
+        ):
             return self.alarm(FORKED)
+        self.store.drop_outgoing(with_draft=True)
         if not outgoing.envelope:  # its life was over before it came here
-            self.delivered.update(() if outgoing.draft is None else (outgoing.draft,))
-            self.store.drop_outgoing(with_draft=True)
+            self._deliver(outgoing)
             return []
         envelope = payload.decode(outgoing.envelope)
-        if outgoing.draft is None:
-            self.store.replace_records(self.store.records(pending=True))
-            self.store.drop_records(pending=True)
-            self._group = None
-            self.row.updated_at = min(entry.received_at, self.clock())  # a lying service must not put it off
-            happened = self._seat(entry.seq, envelope)
-        else:
-            self.delivered.add(outgoing.draft)
-            happened = self._apply(entry, envelope, self.row.credential, outgoing.delete_secret)
-        self.store.drop_outgoing(with_draft=True)
-        return happened
+        if outgoing.kind is Kind.COMMIT:
+            return self._fold_own_commit(entry, envelope, outgoing.commit)
+        author = self.row.credential
+        try:
+            judged = judge_application(self.consent, envelope, author, entry.seq, entry.received_at)
+        except Void as error:
+            self._deliver(outgoing, str(error))
+            return [Happening("refused", entry.seq, text=str(error))] if outgoing.draft is not None else []
+        except Unknown:
+            return self.halt(UNKNOWN)
+        self._deliver(outgoing, next((void for _, _, void in judged.acts if void), ""))
+        return self._apply(entry, judged, author, outgoing)
+
+    def _deliver(self, outgoing: Outgoing, void: str = "") -> None:
+        if outgoing.draft is not None:
+            self.delivered[outgoing.draft] = void
+
+    def _fold_own_commit(self, entry: wire.Entry, envelope: payload.Envelope, commit: bytes) -> list[Happening]:
+        following = Group.load(self.store.records(pending=True))
+        self.store.drop_records(pending=True)
+        does = decode_commit(commit)
+        try:
+            after = fold.apply(self.consent, Entry(entry.seq, entry.received_at, self.row.credential, does))
+            judged = Judged(envelope, after, does)
+        except Void:  # for instance a notice that had not passed by the service's clock: void for everybody
+            return []
+        self.row.updated_at = min(entry.received_at, self.clock())  # a lying service must not put it off
+        return self._begin_epoch(entry, judged, following)
 
     def _fold_other(self, entry: wire.Entry) -> list[Happening]:
+        if complaint.is_complaint(entry.sealed):
+            return self._fold_complaint(entry)
         try:
             received = self.group.decrypt(entry.sealed)
         except UnprocessablePath:
+            self.complain(entry.entry)
             return self.halt(UNPROCESSABLE)
         except NotAcceptable as error:
             self.store.change_records(error.changes)
@@ -218,7 +247,7 @@ class Log:
             self.store.change_records(received.changes)
             return []
         try:
-            envelope = self._read(entry, received)
+            judged = self._judge(entry, received)
         except Unknown:
             self._group = None  # its key stays in the vault, for the version that can read it
             return self.halt(UNKNOWN)
@@ -226,95 +255,185 @@ class Log:
             self.store.change_records(received.changes)
             return []
         self.store.change_records(received.changes)
-        happened = self._compare(envelope, self._credential(received.sender))
+        author = self._credential(received.sender)
+        happened = self._compare(judged.envelope, author)
         if isinstance(received, StagedCommit):
-            return happened + self._fold_commit(entry, received, envelope)
-        return happened + self._apply(entry, envelope, self._credential(received.sender), None)
+            if received.removes_me:
+                return happened + self._end(State.REMOVED, Happening("removed", entry.seq))
+            return happened + self._begin_epoch(entry, judged, received.apply())
+        return happened + self._apply(entry, judged, author, None)
 
-    def _read(self, entry: wire.Entry, received: ApplicationMessage | StagedCommit) -> Envelope:
-        """What an authentic entry says, if every member may count it. Raises Unknown, Void or ProtocolError.
+    def _judge(self, entry: wire.Entry, received: ApplicationMessage | StagedCommit) -> Judged:
+        """What an authentic entry does, if every member may count it. Raises Unknown, Void or ProtocolError.
 
-        The flag stands on commits and on the procedure's messages: so the chain, and what a Welcome says of the
+        The flag stands on commits and on the procedure's events: so the chain, and what a Welcome says of the
         members, hold at the handshake head, and no such entry can come between a commit's sealing and its place.
         """
+        author, place = self._credential(received.sender), (entry.seq, entry.received_at)
         if isinstance(received, ApplicationMessage):
             envelope = payload.decode_application(received.data)
             if entry.handshake != envelope.procedure:
                 raise Void("the entry's flag contradicts its content")
-            return envelope
+            return judge_application(self.consent, envelope, author, *place)
         if not entry.handshake:
             raise Void("the entry's flag contradicts its content")
-        envelope = payload.decode(open_stamp(self._stamp_key(), received.authenticated_data))
-        self._judge(received, envelope)
-        return envelope
+        envelope = payload.decode_commit(open_stamp(self.stamp_key(), received.authenticated_data))
+        return judge_commit(self.consent, self.members, self.group, received, envelope, *place)
 
-    def _judge(self, staged: StagedCommit, envelope: Envelope) -> None:
-        commit = admission.Commit(
-            committer=self._credential(staged.sender),
-            proposals=tuple(NAMES[kept.proposal.kind] for kept in staged.proposals),
-            added=tuple(member.credential for member in staged.added),
-            removed=tuple(member.credential for member in staged.removed),
-            updated=tuple((self._credential(m.leaf), m.credential) for m in staged.updated),
-            events=envelope.events,
-        )
-        admission.judge(commit, self.members)
+    def _begin_epoch(self, entry: wire.Entry, judged: Judged, following: Group) -> list[Happening]:
+        """A commit takes effect."""
+        before, old = self.consent, self.members
+        self._group, self._keys_ended = following, True
+        self.store.replace_records(following.records())
+        self.store.add_complaint_key(following.epoch, self.complaint_key())
+        self.members = roster_of(judged, old, following)
+        self.store.save_members(self.members.values())
+        self._settle(judged.state)
+        if judged.state.rules.charter != before.rules.charter:
+            self._amend(before, judged.state.rules.charter)
+        for credential in old.keys() - self.members.keys():
+            self.attestations.drop(credential)
+        for credential in self.members.keys() - old.keys():
+            self.attestations.meet(following, self.row.credential, self.members[credential], self.consent)
+        own = self.consent.devices.get(self.own_card.fingerprint)
+        happened = [*happenings.of_states(entry.seq, before, self.consent, old, self.members)]
+        if own is None or own.credential != self.row.credential:
+            happened += self.alarm(IMPOSTOR)
+        return happened + self._release()
 
-    def _fold_commit(self, entry: wire.Entry, staged: StagedCommit, envelope: Envelope) -> list[Happening]:
-        if staged.removes_me:
-            return self._end(State.REMOVED, Happening("removed", entry.seq))
-        self._group = staged.apply()
-        self.store.replace_records(self._group.records())
-        return self._seat(entry.seq, envelope)
+    def _amend(self, before: Consent, charter_hash: bytes) -> None:
+        for held in before.open.values():
+            if isinstance(held.subject, Amend):
+                amended = charter.decode(held.subject.charter)
+                if amended.hash == charter_hash:
+                    self.charter, self.row.charter = amended, held.subject.charter
 
-    def _seat(self, seq: int, envelope: Envelope) -> list[Happening]:
-        """The roster after a commit, from the group's members and the events that explain the new ones."""
-        present = {member.credential for member in self.group.members}
-        happened = [Happening("left", seq, member=m) for c, m in self.members.items() if c not in present]
-        members = {c: m for c, m in self.members.items() if c in present}
-        for event in envelope.events:
-            if isinstance(event, Seated):
-                member = Member(event.credential, event.device, event.name, event.fingerprint)
-                members[event.credential] = member
-                happened.append(Happening("seated", seq, member=member))
-        self.members = members
-        self.store.save_members(members.values())
-        return happened
+    def _settle(self, state: Consent) -> None:
+        self._consent = state
+        self.store.save_consent(state)
 
     def _apply(
-        self, entry: wire.Entry, envelope: Envelope, sender: bytes, delete_secret: bytes | None
+        self, entry: wire.Entry, judged: Judged, sender: bytes, outgoing: Outgoing | None
     ) -> list[Happening]:
-        """What an application entry says."""
-        event = envelope.events[0]
+        """What an application entry says; `outgoing` when it is this device's own."""
+        event = judged.envelope.events[0]
         if isinstance(event, Said):
-            message = Message(
-                seq=entry.seq,
-                sender=sender,
-                id=event.id,
-                text=event.text,
-                received_at=entry.received_at,
-                # The shortest rule wins: what the author said, what the terms say, what the service said. A time
-                # in the future, as a lying service may give, makes nothing live longer by this device's clock.
-                expires_at=min(
-                    entry.expires_at,
-                    min(entry.received_at, self.clock()) + min(event.life, self.terms.life),
-                ),
-                own=delete_secret is not None,
-                entry=entry.entry,
-                delete_secret=delete_secret,
-            )
-            if not self.store.add_message(message):
-                return []
-            return [Happening("said", entry.seq, message, self.members.get(sender))]
-        if isinstance(event, Leaving):
-            member = replace(self.members[sender], leaving=True)
-            self.members[sender] = member
-            self.store.save_members(self.members.values())
-            if delete_secret is not None:
-                return self._end(State.REMOVED, Happening("removed", entry.seq))
-            return [Happening("leaving", entry.seq, member=member)]
-        return self._end(State.CLOSED, Happening("closed", entry.seq, member=self.members.get(sender)))
+            return self._add_message(entry, event, sender, outgoing.delete_secret if outgoing else None)
+        if isinstance(event, Attesting):
+            return self._attest(entry, judged.envelope.events, sender)
+        before = self.consent
+        self._settle(judged.state)
+        happened: list[Happening] = []
+        author = self.members.get(sender)
+        states = [*(state for _, state, _ in judged.acts[1:]), judged.state]
+        for (act, earlier, void), later in zip(judged.acts, states, strict=True):
+            if not void:
+                happened += happenings.of_act(entry.seq, author, act, earlier, later)
+            elif outgoing is not None and outgoing.draft is not None:
+                happened.append(Happening("refused", entry.seq, text=void))
+        happened += happenings.of_states(entry.seq, before, self.consent, self.members, self.members)
+        if self.consent.closed:
+            return self._end(State.CLOSED, Happening("closed", entry.seq, member=author))
+        own = self.consent.devices.get(self.own_card.fingerprint)
+        if outgoing is not None and (own is None or own.phase in _FAREWELL):
+            return self._end(State.REMOVED, Happening("removed", entry.seq))
+        if self.consent.erased > before.erased:
+            self.store.erase_messages(self.consent.erased)
+        return happened + self._release()
 
-    def _compare(self, envelope: Envelope, author: bytes) -> list[Happening]:
+    def _add_message(
+        self, entry: wire.Entry, event: Said, sender: bytes, delete_secret: bytes | None
+    ) -> list[Happening]:
+        retention = self.charter.retention
+        message = Message(
+            seq=entry.seq,
+            sender=sender,
+            id=event.id,
+            text=event.text,
+            received_at=entry.received_at,
+            # The shortest rule wins: what the author said, what the charter says, what the service said. A time
+            # in the future, as a lying service may give, makes nothing live longer by this device's clock.
+            expires_at=min(
+                entry.expires_at,
+                min(entry.received_at, self.clock()) + min(event.life, retention.messages),
+            ),
+            own=delete_secret is not None,
+            entry=entry.entry,
+            delete_secret=delete_secret,
+            held=not talk.may_show(self.consent, self.own_card.fingerprint),
+        )
+        if not self.store.add_message(message) or message.held:
+            return []
+        return [Happening("said", entry.seq, message, self.members.get(sender))]
+
+    def _release(self) -> list[Happening]:
+        """What was held back while somebody was unattested is shown once nobody is."""
+        if not talk.may_show(self.consent, self.own_card.fingerprint):
+            return []
+        return [
+            Happening("said", message.seq, message, self.members.get(message.sender))
+            for message in self.store.release(self.clock())
+        ]
+
+    def _attest(self, entry: wire.Entry, steps: list[payload.Event], sender: bytes) -> list[Happening]:
+        mine = [event for event in steps if isinstance(event, Attesting)]
+        if sender == self.row.credential:
+            self.attestations.sent(mine)
+            return []
+        peer = self.members[sender]
+        warnings = [
+            warning
+            for step in mine
+            if step.peer == self.row.credential
+            for warning in self.attestations.receive(peer, step.step, self.consent, self.clock())
+        ]
+        return [Happening("warned", entry.seq, member=peer, text=warning.text) for warning in warnings]
+
+    # Complaints
+
+    def complaint_key(self) -> bytes:
+        """The key (32 bytes) under which a member of this epoch may complain later."""
+        return self.group.export(complaint.EXPORT_LABEL, b"", complaint.KEY_LENGTH)
+
+    def complain(self, refused: bytes) -> None:
+        """Saves a complaint about the entry `refused` (its id): this device alone cannot process its commit."""
+        device = self.consent.devices.get(self.own_card.fingerprint)
+        counter = (device.counter if device is not None else 0) + 1
+        made = complaint.Complaint(self.row.credential, counter, refused)
+        signature = self.group.sign(complaint.EXPORT_LABEL, made.signed(self.row.id, self.group.epoch))
+        made = complaint.Complaint(self.row.credential, counter, refused, signature)
+        self.store.save_complaint(complaint.seal(self.complaint_key(), self.row.id, self.group.epoch, made))
+
+    def _fold_complaint(self, entry: wire.Entry) -> list[Happening]:
+        try:
+            epoch = complaint.epoch_of(entry.sealed)
+            key = self.store.complaint_keys().get(epoch)
+            if key is None or not entry.handshake:
+                return []
+            said = complaint.open_(key, self.row.id, entry.sealed)
+            member = self.members.get(said.credential)
+            if member is None:
+                return []
+            self._check_complaint(said, epoch, member.keys)
+        except CryptoError:
+            return []
+        before = self.consent
+        place = Entry(entry.seq, entry.received_at, said.credential, Complained(), said.counter)
+        self._settle(fold.step(before, place).state)
+        return [*happenings.of_states(entry.seq, before, self.consent, self.members, self.members)]
+
+    def _check_complaint(self, said: complaint.Complaint, epoch: int, keys: tuple[bytes, ...]) -> None:
+        for key in reversed(keys):
+            try:
+                verify_signature(
+                    self.group.suite, key, complaint.EXPORT_LABEL, said.signed(self.row.id, epoch), said.signature
+                )
+            except ProtocolError:
+                continue
+            return
+        raise NotAuthentic("the complaint is not signed by a key that this device's leaf has had")
+
+    def _compare(self, envelope: payload.Envelope, author: bytes) -> list[Happening]:
         try:
             self.chain.compare(envelope.seq, envelope.chain)
         except Fork:
@@ -342,11 +461,12 @@ class Log:
 
     def _end(self, state: State, happening: Happening) -> list[Happening]:
         """Keys, texts and names go at once; the row stays until the service has been told."""
-        self.row.state = state
+        self.row.state, self._keys_ended = state, True
         for pending in (False, True):
             self.store.drop_records(pending=pending)
         self.store.erase_contents()
         self._group = None
+        self._consent = None
         self.members = {}
         return [happening]
 
@@ -372,122 +492,15 @@ class Log:
             return ""
         return check_digits(hashlib.sha256(self.group.epoch_authenticator + self.chain.head).digest())
 
-    # Sealing
-
-    def seal_next(self, now: int) -> Outgoing | None:
-        """Seals the oldest draft and saves it for sending. None when nothing waits."""
-        self.check_may_send()
-        draft = self.store.next_draft()
-        while draft is not None and draft.expires_at <= now:
-            with self.step():
-                self.store.drop_draft(draft.number)
-            draft = self.store.next_draft()
-        if draft is None:
-            return None
-        with self.step():
-            return self._seal_draft(draft)
-
-    def _seal_draft(self, draft: Draft) -> Outgoing:
-        event = payload.decode_event(draft.event)
-        envelope = Envelope(seq=self.chain.seq, chain=self.chain.head, events=[event])
-        data = payload.encode(envelope)
-        sealed, changes = self.group.encrypt(data, pad_to=bucket_for)
-        self.store.change_records(changes)
-        flag = envelope.procedure
-        return self._put(sealed, data, handshake=flag, life=draft.life, draft=draft.number, admit=None)
-
-    def seal_commit(
-        self,
-        *,
-        add: bytes | None = None,
-        seated: Seated | None = None,
-        admit: Callable[[bytes, bytes | None], wire.Admit] | None = None,
-        remove: tuple[bytes, ...] = (),
-    ) -> Outgoing:
-        """Stages and saves a commit: an Add (with whom it seats), removals, or only this device's new keys.
-
-        `admit` gets the Welcome and says what goes to the service in the same append. The epoch that follows
-        waits in the vault until the log holds the commit.
-        """
-        self.check_may_send()
-        if self.store.outgoing() is not None:
-            raise RuntimeError("an entry is under way: send it first")
-        events: list[payload.Event] = [seated] if seated is not None else []
-        envelope = Envelope(seq=self.chain.seq, chain=self.chain.head, events=events)
-        stamp = payload.encode(envelope)
-        leaves = [member.leaf for member in self.group.members if member.credential in remove]
-        with self.step():
-            pending = self.group.stage(
-                add=[add] if add is not None else [],
-                remove=leaves,
-                update=True,
-                new_signature_key=True,
-                authenticated_data=seal_stamp(self._stamp_key(), stamp),
-                pad_to=bucket_for,
-            )
-            try:
-                self._judge(pending.staged, envelope)  # as the others will: what they hold void must not be sent
-            except Void as error:
-                raise UserError(f"the others would refuse this: {error}") from None
-            self.store.change_records(pending.changes)
-            self.store.replace_records(pending.staged.apply().records(), pending=True)
-            return self._put(
-                pending.commit,
-                stamp,
-                handshake=True,
-                life=self.terms.procedure_life,
-                draft=None,
-                admit=admit(pending.welcome, pending.ratchet_tree) if admit and pending.welcome else None,
-            )
-
-    def _put(
-        self,
-        sealed: bytes,
-        envelope: bytes,
-        *,
-        handshake: bool,
-        life: int,
-        draft: int | None,
-        admit: wire.Admit | None,
-    ) -> Outgoing:
-        secret = os.urandom(32)
-        append = wire.Append(
-            entry=os.urandom(16),
-            handshake=handshake,
-            sealed=sealed,
-            life=life,
-            delete_hash=hashlib.sha256(secret).digest(),
-            handshake_head=self.row.handshake_head,
-            count=self.row.count + 1,
-            admit=admit,
-        )
-        self.row.count = append.count
-        outgoing = Outgoing(append.entry, append.model_dump_json().encode(), handshake, envelope, draft, secret)
-        self.store.put_outgoing(outgoing)
-        return outgoing
-
-    def drop_refused(self, *, with_draft: bool = False) -> None:
-        """The entry under way was definitely refused. Its keys stay used up; its draft waits on, or goes too."""
-        with self.step():
-            self.store.drop_outgoing(with_draft=with_draft)
-            self.store.drop_records(pending=True)
-            self.row.count -= 1
-
-    def drop_unsealed(self, draft: int) -> bool:
-        """Takes a draft back. False when it is already sealed and perhaps sent."""
-        outgoing = self.store.outgoing()
-        if outgoing is not None and outgoing.draft == draft:
-            return False
-        with self.step():
-            self.store.drop_draft(draft)
-        return True
-
     def resolve_ended(self) -> None:
         """The entry under way was accepted, and ended before this device could fold it."""
         outgoing = self.store.outgoing()
-        if outgoing is not None and outgoing.draft is not None:
-            self.delivered.add(outgoing.draft)
         with self.step():
+            if outgoing is not None:
+                self._deliver(outgoing)
+                if outgoing.kind is Kind.ATTESTING:
+                    events = payload.decode(outgoing.envelope).events
+                    self.attestations.sent(event for event in events if isinstance(event, Attesting))
             self.store.drop_outgoing(with_draft=True)
             self.row.missed = max(0, self.row.missed - 1)
 
@@ -507,9 +520,6 @@ class Log:
         if self.row.state is State.CLOSED:
             raise Halted("this channel has been closed")
 
-    def _stamp_key(self) -> bytes:
+    def stamp_key(self) -> bytes:
+        """The key (32 bytes) that seals what a commit of this epoch explains."""
         return self.group.export(EXPORT_LABEL, b"", KEY_LENGTH)
-
-
-def _append(outgoing: Outgoing) -> wire.Append:
-    return wire.Append.model_validate_json(outgoing.append)

@@ -11,7 +11,7 @@ MIGRATIONS: list[list[str]] = [
             url TEXT NOT NULL,
             state TEXT NOT NULL,                -- store.State
             trouble TEXT NOT NULL DEFAULT '',   -- why it is halted: one sentence for the person
-            terms BLOB NOT NULL,
+            charter BLOB NOT NULL,              -- in its canonical form: the one in force here
             token BLOB NOT NULL,                -- bearer secret at the service, 32 bytes
             device BLOB NOT NULL,
             credential BLOB NOT NULL,
@@ -22,7 +22,8 @@ MIGRATIONS: list[list[str]] = [
             count INTEGER NOT NULL,             -- last count used for an append
             updated_at INTEGER NOT NULL,        -- this device's last own key update
             missed INTEGER NOT NULL DEFAULT 0,  -- entries that ended before this device saw them
-            number INTEGER NOT NULL UNIQUE      -- by which a person names it; stays
+            number INTEGER NOT NULL UNIQUE,     -- by which a person names it; stays
+            complaint BLOB NOT NULL             -- sealed and still to be sent: log.complain
         ) WITHOUT ROWID""",
         """CREATE TABLE chain (
             channel BLOB NOT NULL REFERENCES channel ON DELETE CASCADE,
@@ -38,11 +39,12 @@ MIGRATIONS: list[list[str]] = [
             value BLOB NOT NULL,
             PRIMARY KEY (channel, pending, key)
         ) WITHOUT ROWID""",
-        # What the person wants said: it stays here, in order, until the log holds it.
+        # What the person wants said or done: it stays here, in order, until the log holds it.
         """CREATE TABLE draft (
             number INTEGER PRIMARY KEY AUTOINCREMENT,
             channel BLOB NOT NULL REFERENCES channel ON DELETE CASCADE,
-            event BLOB NOT NULL,
+            kind TEXT NOT NULL,                 -- store.Kind: said or act
+            content BLOB NOT NULL,              -- payload.encode_events; acts get their counters when they are sealed
             life INTEGER NOT NULL,
             expires_at INTEGER NOT NULL         -- a text that could not be sent in its own lifetime is erased
         )""",
@@ -50,11 +52,13 @@ MIGRATIONS: list[list[str]] = [
         """CREATE TABLE outbox (
             channel BLOB PRIMARY KEY REFERENCES channel ON DELETE CASCADE,
             entry BLOB NOT NULL,
+            kind TEXT NOT NULL,                 -- store.Kind
             append BLOB NOT NULL,               -- the request as it is sent
             handshake INTEGER NOT NULL,
             envelope BLOB NOT NULL,
             draft INTEGER,
-            delete_secret BLOB NOT NULL
+            delete_secret BLOB NOT NULL,
+            consent BLOB NOT NULL               -- what a commit does, in the fold's canonical form
         ) WITHOUT ROWID""",
         """CREATE TABLE message (
             channel BLOB NOT NULL REFERENCES channel ON DELETE CASCADE,
@@ -67,6 +71,7 @@ MIGRATIONS: list[list[str]] = [
             own INTEGER NOT NULL,
             entry BLOB NOT NULL,
             delete_secret BLOB,                 -- own messages only
+            held INTEGER NOT NULL,              -- not to be shown while somebody is unattested
             PRIMARY KEY (channel, seq)
         ) WITHOUT ROWID""",
         "CREATE INDEX message_expiry ON message (expires_at)",
@@ -76,9 +81,40 @@ MIGRATIONS: list[list[str]] = [
             credential BLOB NOT NULL,
             device BLOB NOT NULL,
             name TEXT NOT NULL,
+            public BLOB NOT NULL,
             fingerprint BLOB NOT NULL,
-            leaving INTEGER NOT NULL,
+            keys BLOB NOT NULL,                 -- of its leaf, each with its length, the current one last
+            heard INTEGER NOT NULL,             -- received_at of its newest renewal
             PRIMARY KEY (channel, credential)
+        ) WITHOUT ROWID""",
+        # The folded state of consent, in its canonical form.
+        """CREATE TABLE consent (
+            channel BLOB PRIMARY KEY REFERENCES channel ON DELETE CASCADE,
+            state BLOB NOT NULL
+        ) WITHOUT ROWID""",
+        # Deniable attestation with each other device: what the pair is bound to, and the run under way.
+        """CREATE TABLE meeting (
+            channel BLOB NOT NULL REFERENCES channel ON DELETE CASCADE,
+            credential BLOB NOT NULL,
+            pair BLOB NOT NULL,                 -- dpa.Pair, encoded: with the attempt
+            run BLOB NOT NULL,                  -- dpa.State, encoded; empty when none is under way
+            queue BLOB NOT NULL,                -- own steps that the log does not hold yet, each with its length
+            accepted INTEGER NOT NULL,
+            PRIMARY KEY (channel, credential)
+        ) WITHOUT ROWID""",
+        # Openings sent to each seat: three, and the seat has to be seated anew (docs/attestation.md).
+        """CREATE TABLE opening (
+            channel BLOB NOT NULL REFERENCES channel ON DELETE CASCADE,
+            seat BLOB NOT NULL,
+            count INTEGER NOT NULL,
+            PRIMARY KEY (channel, seat)
+        ) WITHOUT ROWID""",
+        # Keys under which a device that fell behind may still complain; they open nothing else.
+        """CREATE TABLE complaint (
+            channel BLOB NOT NULL REFERENCES channel ON DELETE CASCADE,
+            epoch INTEGER NOT NULL,
+            key BLOB NOT NULL,
+            PRIMARY KEY (channel, epoch)
         ) WITHOUT ROWID""",
         # Both sides of invitations under way; erased when they end.
         """CREATE TABLE invitation (

@@ -9,6 +9,10 @@ from enum import StrEnum
 
 from pourparler_policies.admission import Member
 from pourparler_policies.chain import KEPT, Chain
+from pourparler_policies.fold.decoding import decode_state
+from pourparler_policies.fold.encoding import encode as canonical
+from pourparler_policies.fold.facts import State as Consent
+from pourparler_policies.invitation import KEPT_EPOCHS
 
 from .vault import Vault
 
@@ -24,6 +28,15 @@ class State(StrEnum):
     CLOSED = "closed"
 
 
+class Kind(StrEnum):
+    """What an entry under way is, or a draft will be."""
+
+    SAID = "said"
+    ACT = "act"  # events of the procedure
+    ATTESTING = "attesting"
+    COMMIT = "commit"
+
+
 @dataclass(slots=True)
 class Row:
     """A channel as the vault keeps it; fields as in schema.py."""
@@ -32,7 +45,7 @@ class Row:
     url: str
     state: State
     trouble: str
-    terms: bytes
+    charter: bytes
     token: bytes
     device: bytes
     credential: bytes
@@ -51,11 +64,13 @@ class Outgoing:
     """The one entry under way."""
 
     entry: bytes
+    kind: Kind
     append: bytes
     handshake: bool
     envelope: bytes
     draft: int | None
     delete_secret: bytes
+    commit: bytes = b""  # what a commit does, in the fold's canonical form
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +78,8 @@ class Draft:
     """Something that waits to be sealed and sent."""
 
     number: int
-    event: bytes
+    kind: Kind
+    content: bytes
     life: int
     expires_at: int
 
@@ -81,6 +97,27 @@ class Message:
     own: bool
     entry: bytes
     delete_secret: bytes | None
+    held: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Meeting:
+    """A pair of this device and another: `pair` and `run` as `dpa` encodes them, `run` empty when none goes on.
+
+    `queue` holds the steps of ours that the log does not hold yet, in order.
+    """
+
+    credential: bytes
+    pair: bytes
+    run: bytes = b""
+    queue: tuple[bytes, ...] = ()
+    accepted: bool = False
+
+
+_CONTENTS = (
+    *("outbox", "draft", "message", "member", "chain", "invitation"),
+    *("consent", "meeting", "opening", "complaint"),
+)
 
 
 class ChannelStore:
@@ -98,7 +135,7 @@ class ChannelStore:
     def row(self) -> Row | None:
         """The channel, if the vault has it."""
         found = self.vault.row(
-            "SELECT id, url, state, trouble, terms, token, device, credential, incarnation, cursor, received_at,"
+            "SELECT id, url, state, trouble, charter, token, device, credential, incarnation, cursor, received_at,"
             " handshake_head, count, updated_at, missed, number FROM channel WHERE id = ?",
             self.channel,
         )
@@ -112,17 +149,18 @@ class ChannelStore:
         """A new channel; gives it the next number."""
         self.vault.execute(
             "INSERT INTO channel VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,"
-            " (SELECT coalesce(max(number), 0) + 1 FROM channel))",
+            " (SELECT coalesce(max(number), 0) + 1 FROM channel), x'')",
             *(getattr(row, name) for name in Row.__slots__ if name != "number"),
         )
 
     def save(self, row: Row) -> None:
         """What changes as the log is folded."""
         self.vault.execute(
-            "UPDATE channel SET state = ?, trouble = ?, incarnation = ?, cursor = ?, received_at = ?,"
+            "UPDATE channel SET state = ?, trouble = ?, charter = ?, incarnation = ?, cursor = ?, received_at = ?,"
             " handshake_head = ?, count = ?, updated_at = ?, missed = ? WHERE id = ?",
             row.state,
             row.trouble,
+            row.charter,
             row.incarnation,
             row.cursor,
             row.received_at,
@@ -140,7 +178,7 @@ class ChannelStore:
 
     def erase_contents(self) -> None:
         """Texts, drafts and names; the channel's row stays."""
-        for table in ("outbox", "draft", "message", "member", "chain", "invitation"):
+        for table in _CONTENTS:
             self.vault.execute(f"DELETE FROM {table} WHERE channel = ?", self.channel)  # noqa: S608 -- constants
 
     # MLS records
@@ -200,9 +238,9 @@ class ChannelStore:
     def members(self) -> dict[bytes, Member]:
         """The roster, by credential."""
         return {
-            row[0]: Member(row[0], row[1], row[2], row[3], bool(row[4]))
+            row[0]: Member(row[0], row[1], row[2], row[3], row[4], _split(row[5]), row[6])
             for row in self.vault.rows(
-                "SELECT credential, device, name, fingerprint, leaving FROM member WHERE channel = ?"
+                "SELECT credential, device, name, public, fingerprint, keys, heard FROM member WHERE channel = ?"
                 " ORDER BY name, credential",
                 self.channel,
             )
@@ -212,18 +250,96 @@ class ChannelStore:
         """The roster anew."""
         self.vault.execute("DELETE FROM member WHERE channel = ?", self.channel)
         self.vault.many(
-            "INSERT INTO member VALUES (?, ?, ?, ?, ?, ?)",
-            [(self.channel, m.credential, m.device, m.name, m.fingerprint, int(m.leaving)) for m in members],
+            "INSERT INTO member VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (self.channel, m.credential, m.device, m.name, m.public, m.fingerprint, _join(m.keys), m.heard)
+                for m in members
+            ],
         )
+
+    def consent(self) -> Consent | None:
+        """The folded state; None when the channel's contents have been erased."""
+        row = self.vault.row("SELECT state FROM consent WHERE channel = ?", self.channel)
+        return decode_state(row[0]) if row else None
+
+    def save_consent(self, state: Consent) -> None:
+        """The folded state anew."""
+        self.vault.execute("INSERT OR REPLACE INTO consent VALUES (?, ?)", self.channel, canonical(state))
+
+    # Attestation and complaints
+
+    def meetings(self) -> dict[bytes, Meeting]:
+        """Pairs with other devices, by their credential."""
+        return {
+            row[0]: Meeting(row[0], row[1], row[2], _split(row[3]), bool(row[4]))
+            for row in self.vault.rows(
+                "SELECT credential, pair, run, queue, accepted FROM meeting WHERE channel = ? ORDER BY credential",
+                self.channel,
+            )
+        }
+
+    def put_meeting(self, meeting: Meeting) -> None:
+        """A new pair, or what became of one."""
+        self.vault.execute(
+            "INSERT OR REPLACE INTO meeting VALUES (?, ?, ?, ?, ?, ?)",
+            self.channel,
+            meeting.credential,
+            meeting.pair,
+            meeting.run,
+            _join(meeting.queue),
+            int(meeting.accepted),
+        )
+
+    def drop_meeting(self, credential: bytes) -> None:
+        """The other device is gone."""
+        self.vault.execute("DELETE FROM meeting WHERE channel = ? AND credential = ?", self.channel, credential)
+
+    def openings(self, seat: bytes) -> int:
+        """How many openings this device has sent to a seat."""
+        row = self.vault.row("SELECT count FROM opening WHERE channel = ? AND seat = ?", self.channel, seat)
+        return int(row[0]) if row else 0
+
+    def count_opening(self, seat: bytes) -> None:
+        """One more."""
+        self.vault.execute(
+            "INSERT INTO opening VALUES (?, ?, 1) ON CONFLICT DO UPDATE SET count = count + 1", self.channel, seat
+        )
+
+    def forget_openings(self, seat: bytes) -> None:
+        """The seat has been seated anew, which everybody saw."""
+        self.vault.execute("DELETE FROM opening WHERE channel = ? AND seat = ?", self.channel, seat)
+
+    def complaint_keys(self) -> dict[int, bytes]:
+        """Keys (32 bytes) by epoch, oldest first."""
+        return dict(
+            self.vault.rows("SELECT epoch, key FROM complaint WHERE channel = ? ORDER BY epoch", self.channel)
+        )
+
+    def add_complaint_key(self, epoch: int, key: bytes) -> None:
+        """One more; the oldest beyond KEPT_EPOCHS go."""
+        self.vault.execute("INSERT OR REPLACE INTO complaint VALUES (?, ?, ?)", self.channel, epoch, key)
+        self.vault.execute(
+            "DELETE FROM complaint WHERE channel = ? AND epoch <= ?", self.channel, epoch - KEPT_EPOCHS
+        )
+
+    def save_complaint(self, sealed: bytes) -> None:
+        """What this device has to say about a commit that it alone cannot process, until it was sent."""
+        self.vault.execute("UPDATE channel SET complaint = ? WHERE id = ?", sealed, self.channel)
+
+    def own_complaint(self) -> bytes:
+        """What `save_complaint` saved; empty when there is nothing to send."""
+        row = self.vault.row("SELECT complaint FROM channel WHERE id = ?", self.channel)
+        return bytes(row[0]) if row else b""
 
     # Drafts and the entry under way
 
-    def add_draft(self, event: bytes, life: int, expires_at: int) -> int:
+    def add_draft(self, kind: Kind, content: bytes, life: int, expires_at: int) -> int:
         """Something to be sent; returns its number."""
         self.vault.execute(
-            "INSERT INTO draft (channel, event, life, expires_at) VALUES (?, ?, ?, ?)",
+            "INSERT INTO draft (channel, kind, content, life, expires_at) VALUES (?, ?, ?, ?, ?)",
             self.channel,
-            event,
+            kind,
+            content,
             life,
             expires_at,
         )
@@ -238,13 +354,15 @@ class ChannelStore:
         """Whether a draft's life is over."""
         return self.vault.row("SELECT 1 FROM draft WHERE number = ? AND expires_at <= ?", number, now) is not None
 
-    def next_draft(self) -> Draft | None:
-        """What waits longest."""
+    def next_draft(self, kind: Kind) -> Draft | None:
+        """What of this kind waits longest."""
         row = self.vault.row(
-            "SELECT number, event, life, expires_at FROM draft WHERE channel = ? ORDER BY number LIMIT 1",
+            "SELECT number, kind, content, life, expires_at FROM draft WHERE channel = ? AND kind = ?"
+            " ORDER BY number LIMIT 1",
             self.channel,
+            kind,
         )
-        return Draft(*row) if row else None
+        return Draft(row[0], Kind(row[1]), *row[2:]) if row else None
 
     def drop_draft(self, number: int) -> None:
         """A draft is erased unsent."""
@@ -258,22 +376,25 @@ class ChannelStore:
     def outgoing(self) -> Outgoing | None:
         """The entry under way, if any."""
         row = self.vault.row(
-            "SELECT entry, append, handshake, envelope, draft, delete_secret FROM outbox WHERE channel = ?",
+            "SELECT entry, kind, append, handshake, envelope, draft, delete_secret, consent FROM outbox"
+            " WHERE channel = ?",
             self.channel,
         )
-        return Outgoing(row[0], row[1], bool(row[2]), row[3], row[4], row[5]) if row else None
+        return Outgoing(row[0], Kind(row[1]), row[2], bool(row[3]), *row[4:]) if row else None
 
     def put_outgoing(self, outgoing: Outgoing) -> None:
         """Saved before it is sent. There is at most one."""
         self.vault.execute(
-            "INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             self.channel,
             outgoing.entry,
+            outgoing.kind,
             outgoing.append,
             int(outgoing.handshake),
             outgoing.envelope,
             outgoing.draft,
             outgoing.delete_secret,
+            outgoing.commit,
         )
 
     def drop_outgoing(self, *, with_draft: bool) -> None:
@@ -289,7 +410,7 @@ class ChannelStore:
     def add_message(self, message: Message) -> bool:
         """False when the same message (sender and id) is there already."""
         changed = self.vault.execute(
-            "INSERT OR IGNORE INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR IGNORE INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             self.channel,
             message.seq,
             message.sender,
@@ -300,17 +421,46 @@ class ChannelStore:
             int(message.own),
             message.entry,
             message.delete_secret,
+            int(message.held),
         )
         return changed == 1
 
     def messages(self, now: int) -> list[Message]:
-        """What is still alive, in the log's order."""
+        """What is alive and may be shown, in the log's order."""
+        return self._messages("expires_at > ? AND held = 0", now)
+
+    def release(self, now: int) -> list[Message]:
+        """What was held back may be shown from now on; returns what of it is alive."""
+        held = self._messages("expires_at > ? AND held = 1", now)
+        if held:
+            self.vault.execute("UPDATE message SET held = 0 WHERE channel = ?", self.channel)
+        return held
+
+    def erase_messages(self, seq: int) -> None:
+        """Messages up to `seq` are gone."""
+        self.vault.execute("DELETE FROM message WHERE channel = ? AND seq <= ?", self.channel, seq)
+
+    def _messages(self, where: str, *values: int) -> list[Message]:
+        rows = self.vault.rows(
+            "SELECT seq, sender, id, text, received_at, expires_at, own, entry, delete_secret, held"  # noqa: S608
+            f" FROM message WHERE channel = ? AND {where} ORDER BY seq",  # constants of this file
+            self.channel,
+            *values,
+        )
         return [
-            Message(row[0], row[1], row[2], row[3], row[4], row[5], bool(row[6]), row[7], row[8])
-            for row in self.vault.rows(
-                "SELECT seq, sender, id, text, received_at, expires_at, own, entry, delete_secret FROM message"
-                " WHERE channel = ? AND expires_at > ? ORDER BY seq",
-                self.channel,
-                now,
-            )
+            Message(row[0], row[1], row[2], row[3], row[4], row[5], bool(row[6]), row[7], row[8], bool(row[9]))
+            for row in rows
         ]
+
+
+def _join(parts: tuple[bytes, ...]) -> bytes:
+    return b"".join(len(part).to_bytes(2, "big") + part for part in parts)
+
+
+def _split(joined: bytes) -> tuple[bytes, ...]:
+    parts = []
+    while joined:
+        end = 2 + int.from_bytes(joined[:2], "big")
+        parts.append(joined[2:end])
+        joined = joined[end:]
+    return tuple(parts)

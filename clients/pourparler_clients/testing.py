@@ -24,13 +24,30 @@ import httpx
 
 from pourparler_crypto.mls.framing import open_sender_data, read_private
 from pourparler_policies import wire
-from pourparler_policies.terms import Terms
+from pourparler_policies.charter import Charter
+from pourparler_policies.charter.document import (
+    Admission,
+    Attribution,
+    Card,
+    Party,
+    Release,
+    Report,
+    Retention,
+    Seats,
+)
+from pourparler_policies.charter.rules import Role
+from pourparler_policies.fold import subject_digest, waits_for
+from pourparler_policies.fold.events import Approved
+from pourparler_policies.fold.facts import Admit, Subject
+from pourparler_policies.limits import DAY, HOUR
 
 from .api import Api
 from .channel import Channel, Connect
 from .device import Device
-from .errors import PourparlerError
-from .log import Happening, Log
+from .errors import PourparlerError, Waits
+from .happenings import Happening
+from .invitations import Progress
+from .log import Log
 from .store import ChannelStore, Row, State
 from .vault import Cost, Vault
 
@@ -247,8 +264,8 @@ class Person:
 
     def waiting(self) -> list[str]:
         """Texts in the vault that the log does not hold yet."""
-        rows = self.device.vault.rows("SELECT event FROM draft ORDER BY number")
-        return [json.loads(event)["text"] for (event,) in rows if event and b'"said"' in event]
+        rows = self.device.vault.rows("SELECT content FROM draft WHERE kind = 'said' ORDER BY number")
+        return [event["text"] for (content,) in rows if content for event in json.loads(content)]
 
     async def sync(self) -> list[Happening]:
         """Folds to the head."""
@@ -289,7 +306,7 @@ def channel_row(channel: bytes, title: str, **changes: Any) -> Row:
         url="https://127.0.0.1:1",
         state=State.OPEN,
         trouble="",
-        terms=Terms(title=title).encode(),
+        charter=charter_of(["ada"], title=title).encode(),
         token=bytes(32),
         device=bytes(16),
         credential=bytes(16),
@@ -316,6 +333,45 @@ def _device(vault: Vault, connect: Connect, clock: Callable[[], int]) -> Device:
         raise
 
 
+def charter_of(cards: Iterable[Any], *, title: str = "Two wells", **retention: int) -> Charter:
+    """A charter in which each card (a `crypto` Card, or only its name) is the one delegate of a party of its own.
+
+    `retention`: messages, absence, keys and the rest, in seconds.
+    """
+    lives: dict[str, Any] = {
+        "messages": 7 * DAY,
+        "after_reading": 0,
+        "papers": 30 * DAY,
+        "absence": 30 * DAY,
+        "notice": 3 * DAY,
+        "keys": DAY,
+        "read_offline": False,
+        **retention,
+    }
+    parties = {}
+    for number, card in enumerate(cards):
+        name = card if isinstance(card, str) else card.name
+        fingerprint = bytes([number + 1]) * 32 if isinstance(card, str) else card.fingerprint
+        named = (Card(fingerprint, name, Role.DELEGATE),)
+        parties[f"side-{number}"] = Party(f"Side {number}", "personal", 1, "none", named)
+    return Charter(
+        charter=1,
+        policy=1,
+        title=title,
+        purpose="To look for ways out.",
+        languages=("en",),
+        seats=Seats(party=4, intermediary=2, devices=2),
+        retention=Retention(**lives),
+        attribution=Attribution(rule="chatham house", ideas=False),
+        admission=Admission(names="after acceptance", recall=True, longest_recess=180 * DAY),
+        release=Release("parties", 2 * DAY, DAY, "any party", HOUR),
+        reporting=(Report("Each delegate", "one named principal", "gist"),),
+        agreed_line={"en": "There is nothing to comment on."},
+        parties=parties,
+        intermediaries={},
+    )
+
+
 @dataclass
 class House:
     """A service, and the people who use it: makes channels through the real founding and the real invitation."""
@@ -337,27 +393,84 @@ class House:
         self.people[self.people.index(person)] = following
         return following
 
-    async def found(self, person: Person, **terms: Any) -> Channel:
-        """Opens a channel."""
-        return await person.device.found(self.url, self.grant(), Terms(**{"title": "Two wells", **terms}))
+    async def found(
+        self, person: Person, *others: Person, charter: Charter | None = None, **rules: Any
+    ) -> Channel:
+        """Opens a channel whose charter names these people, each as a party."""
+        charter = charter or charter_of([p.device.card for p in (person, *others)], **rules)
+        return await person.device.found(self.url, self.grant(), charter)
+
+    def inside(self, person: Person) -> list[Person]:
+        """Everybody of the house who is in that person's only channel, that person first."""
+        channel = person.channel.id
+        others = [p for p in self.people if p is not person and not p.closed]
+        return [person, *(p for p in others if any(c.id == channel for c in p.device.channels()))]
+
+    async def agree(self, proposer: Person, subject: Subject) -> None:
+        """The subject is put on the table, and everybody who is in the channel and may approves."""
+        await proposer.channel.propose(subject)
+        for person in self.inside(proposer)[1:]:
+            await person.sync()
+            digest = subject_digest(person.log.consent.rules, subject)
+            if digest in person.log.consent.open:
+                await person.channel.do(Approved(digest))
+        for person in self.inside(proposer):
+            await person.sync()
+
+    async def put_on_the_table(self, inviter: Person, invitee: Person) -> None:
+        """A seat for the invitee: as the charter names it, or else beside the inviter's."""
+        card = invitee.device.card.fingerprint
+        state = inviter.log.consent
+        named = next((n for n in state.rules.founding if n.card == card), None)
+        body = state.seats[state.devices[inviter.device.card.fingerprint].seat].body
+        subject = Admit(named.body, named.role, card) if named else Admit(body, Role.DELEGATE, card)
+        await self.agree(inviter, subject)
 
     async def seat(self, inviter: Person, invitee: Person) -> Channel:
-        """The whole invitation, both sides."""
+        """The whole way in: consent, invitation, attestation by everybody."""
+        if invitee.device.card.fingerprint not in inviter.log.consent.devices:
+            await self.put_on_the_table(inviter, invitee)
+        await self.bring_in(inviter, invitee)
+        await self.attest(inviter)
+        return invitee.channel
+
+    async def bring_in(self, inviter: Person, invitee: Person) -> list[Progress]:
+        """The invitation alone, both sides; the invitee is in the lobby then."""
         sides = inviter.device.inviter(inviter.channel), invitee.device.invitee()
         box = await sides[1].answer(await sides[0].invite(invitee.device.card))
         await sides[0].progress()
         if await sides[1].offer(box) is None:
             raise AssertionError("no offer came")
         await sides[1].accept(box)
-        await sides[0].progress()
+        told = await sides[0].progress()
         if await sides[1].join(box) is None:
             raise AssertionError("no welcome came")
-        return invitee.channel
+        return told
 
-    async def room(self, *names: str, **terms: Any) -> list[Person]:
-        """People in one channel, all at its head; the first founded it."""
+    async def attest(self, person: Person, rounds: int = 40) -> None:
+        """Everybody of that person's channel comes online again and again, until nobody has to be waited for."""
+        for _ in range(rounds):
+            people = [p for p in self.inside(person) if p.state is State.OPEN]
+            for one in people:
+                with suppress(Waits):
+                    await one.sync()
+            if all(self.settled(one) for one in people):
+                return
+        raise AssertionError("they have not all attested each other")
+
+    @staticmethod
+    def settled(person: Person) -> bool:
+        """Whether nobody has to be waited for, and this device has attested everybody."""
+        state = person.log.consent
+        own = state.devices[person.device.card.fingerprint]
+        others = {device.card for device in state.devices.values() if device.credential} - {own.card}
+        waiting = waits_for(state, state.seats[own.seat].body)
+        return not waiting and others <= own.met and not person.log.attestations.wanting(person.clock())
+
+    async def room(self, *names: str, **rules: Any) -> list[Person]:
+        """People in one channel, each a party, all at its head; the first founded it."""
         first, *others = [await self.person(name) for name in names]
-        await self.found(first, **terms)
+        await self.found(first, *others, **rules)
         for other in others:
             await self.seat(first, other)
         for person in (first, *others):

@@ -28,7 +28,8 @@ MAX_LIFE: Final = 400 * DAY  # seconds: procedure entries live for the absence l
 MAX_BOX_LIFE: Final = 14 * DAY  # seconds an invitation may wait
 BOX_SLOTS: Final = 4  # answer, terms, acceptance, welcome (the two legs of an invitation)
 
-HANDSHAKE_BURST: Final = 5  # handshakes a device may post at once ...
-HANDSHAKE_REFILL: Final = 60  # seconds until it may post one more: nobody can starve the others
+# Commits and procedure events. Whoever seats somebody proposes, approves, adds and attests: four, with a few tries.
+HANDSHAKE_BURST: Final = 12  # handshakes a device may post at once ...
+HANDSHAKE_REFILL: Final = 20  # seconds until it may post one more: nobody can starve the others
 
 MAX_SEQ: Final = 2**53 - 1  # what JSON numbers carry exactly

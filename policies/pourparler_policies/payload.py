@@ -1,10 +1,12 @@
 """What members say to each other inside sealed entries.
 
-1. An application entry holds exactly one event; a commit holds the events that explain it.
+1. An application entry holds one message, or a few procedure events, or a few steps of attestation; a commit holds
+   who is seated by it.
 2. Every envelope says which procedure its author had seen (`chain.py`).
 3. An unknown event type halts the reader; it is never skipped, or two versions would hold different states.
 
-Encoded as compact JSON in UTF-8 (DESIGN 4.1, 4.4). The service never sees any of it.
+Encoded as compact JSON in UTF-8; procedure events inside it in the fold's canonical form (`fold/encoding.py`). The
+service never sees any of it. DESIGN 4.1, 4.4.
 """
 
 import unicodedata
@@ -13,14 +15,21 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from .errors import Misuse, Unknown, Void
-from .limits import KIB, MAX_LIFE, MIN_LIFE
+from .fold.decoding import MAX_EVENT
+from .fold.decoding import decode_event as decode_act
+from .fold.encoding import encode as encode_act
+from .fold.events import Added, Ground
+from .fold.events import Event as ProcedureEvent
+from .limits import KIB, MAX_LIFE, MAX_SEQ, MIN_LIFE
 from .wire import Hash, Id, Seq
 
-VERSION: Final = 1
+VERSION: Final = 2
 MAX_TEXT: Final = 48 * KIB  # bytes of UTF-8 in one message: fits the 64 KiB bucket with its framing
 MAX_NAME: Final = 64  # characters: fits one line of a small screen
-MAX_EVENTS: Final = 16  # events in one commit
+MAX_EVENTS: Final = 16  # events in one entry
 MAX_ENVELOPE: Final = 400 * KIB  # bytes
+CARD_PUBLIC: Final = 1216  # bytes of a card's public key (ML-KEM-768 and X25519)
+MAX_STEP: Final = 2 * KIB  # bytes: the largest step of an attestation has 1,186
 
 
 class _Event(BaseModel):
@@ -42,31 +51,52 @@ class Said(_Event):
     life: Annotated[int, Field(ge=MIN_LIFE, le=MAX_LIFE)]  # seconds, as the entry's own
 
 
+class Act(_Event):
+    """An event of the procedure, judged by the fold of consent. `content` is its canonical form."""
+
+    type: Literal["act"] = "act"
+    counter: Annotated[int, Field(ge=1, le=MAX_SEQ)]  # of the author's device: a copy does not count again
+    content: Annotated[bytes, Field(max_length=MAX_EVENT)]
+
+    @classmethod
+    def of(cls, counter: int, event: ProcedureEvent) -> "Act":
+        """The act that carries an event."""
+        return cls(counter=counter, content=encode_act(event))
+
+    @property
+    def event(self) -> ProcedureEvent:
+        """The event. Raises Void or Unknown."""
+        return decode_act(self.content)
+
+
+class Attesting(_Event):
+    """A step of a deniable pairwise attestation, for the device `peer`; nobody else reads anything out of it."""
+
+    type: Literal["attesting"] = "attesting"
+    peer: Id
+    step: Annotated[bytes, Field(max_length=MAX_STEP)]
+
+
 class Seated(_Event):
-    """Explains an Add: which card the new device has. Until it is attested, the name is the inviter's word."""
+    """Explains an Add: whose card the new device has, and on which ground it is seated."""
 
     type: Literal["seated"] = "seated"
     credential: Id
     device: Id
     name: str
-    fingerprint: Hash
+    public: Annotated[bytes, Field(min_length=CARD_PUBLIC, max_length=CARD_PUBLIC)]
+    fingerprint: Hash  # of name and key; the reader compares
+    ground: Ground
+    digest: Annotated[bytes, Field(max_length=32)] = b""
+
+    @property
+    def added(self) -> Added:
+        """As the fold judges it."""
+        return Added(self.credential, self.fingerprint, self.ground, self.digest)
 
 
-class Leaving(_Event):
-    """The author leaves; whoever sends next commits the removal (DESIGN 5, finding 22)."""
-
-    type: Literal["leaving"] = "leaving"
-
-
-class Closed(_Event):
-    """The channel ends: every device erases it and refuses it from then on."""
-
-    type: Literal["closed"] = "closed"
-
-
-Event = Said | Seated | Leaving | Closed
-PROCEDURE: Final = (Seated, Leaving, Closed)
-TYPES: Final = frozenset({"said", "seated", "leaving", "closed"})
+Event = Said | Act | Attesting | Seated
+TYPES: Final = frozenset({"said", "act", "attesting", "seated"})
 
 
 class Envelope(BaseModel):
@@ -74,7 +104,7 @@ class Envelope(BaseModel):
 
     model_config = _Event.model_config
 
-    v: Literal[1] = VERSION
+    v: Literal[2] = VERSION
     seq: Seq
     chain: Hash
     events: Annotated[
@@ -85,11 +115,11 @@ class Envelope(BaseModel):
     @property
     def procedure(self) -> bool:
         """Whether the entry belongs to the procedure and so to the running hash."""
-        return any(isinstance(event, PROCEDURE) for event in self.events)
+        return any(isinstance(event, Act | Seated) for event in self.events)
 
 
 _ADAPTER: Final[TypeAdapter[Envelope]] = TypeAdapter(Envelope)
-_EVENT: Final[TypeAdapter[Event]] = TypeAdapter(Annotated[Event, Field(discriminator="type")])
+_EVENTS: Final[TypeAdapter[list[Event]]] = TypeAdapter(list[Annotated[Event, Field(discriminator="type")]])
 
 
 def encode(envelope: Envelope) -> bytes:
@@ -114,19 +144,33 @@ def decode(data: bytes) -> Envelope:
 
 
 def decode_application(data: bytes) -> Envelope:
-    """An envelope with exactly one event that may stand in an application entry. Raises as `decode`."""
+    """An envelope that may stand in an application entry: see rule 1. Raises as `decode`."""
     envelope = decode(data)
-    if len(envelope.events) != 1 or isinstance(envelope.events[0], Seated):
-        raise Void("an application entry holds one event of its own kind")
+    kinds = {type(event) for event in envelope.events}
+    if len(kinds) != 1 or Seated in kinds or (Said in kinds and len(envelope.events) != 1):
+        raise Void("an application entry holds one message, or events of one kind")
     return envelope
 
 
-def decode_event(data: bytes) -> Event:
-    """One event as `model_dump_json` wrote it. Raises Void when it is none."""
+def decode_commit(data: bytes) -> Envelope:
+    """An envelope that may stand in a commit: whom it seats, and nothing else. Raises as `decode`."""
+    envelope = decode(data)
+    if any(not isinstance(event, Seated) for event in envelope.events):
+        raise Void("a commit explains only whom it seats")
+    return envelope
+
+
+def encode_events(events: list[Event]) -> bytes:
+    """Events as they wait in a vault."""
+    return _EVENTS.dump_json(events)
+
+
+def decode_events(data: bytes) -> list[Event]:
+    """What `encode_events` wrote. Raises Void when it is nothing of the kind."""
     try:
-        return _EVENT.validate_json(data)
+        return _EVENTS.validate_json(data)
     except ValidationError:
-        raise Void("this is not an event") from None
+        raise Void("these are no events") from None
 
 
 def _is_news(problem: Any) -> bool:

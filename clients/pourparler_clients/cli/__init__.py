@@ -15,17 +15,17 @@ from pourparler_crypto.errors import CryptoError
 from pourparler_policies.errors import PolicyError
 
 from ..errors import PourparlerError
-from . import cards, channels, demo, talk
+from . import cards, channels, demo, table, talk
 from .common import GlobalOptions
 
 _EPILOG = """\
 first steps:
   pourparler card new --name NAME      make a vault with a card on this device
   pourparler card show                 the card to give to who may invite you, and its check digits
-  pourparler open --service URL --title TITLE
+  pourparler open --service URL --charter FILE
                                        open a channel, with a grant of the service's operator
   pourparler invite CARD               an invitation, sealed to a card
-  pourparler join INVITATION           answer an invitation, read its terms, join
+  pourparler join INVITATION           answer an invitation, read its charter, join
   pourparler talk                      talk, and see what the others say
 """
 
@@ -53,6 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     cards.add_commands(commands, options)
     channels.add_commands(commands, options)
     talk.add_commands(commands, options)
+    table.add_commands(commands, options)
     demo.add_commands(commands)
     for entry in sorted(importlib.metadata.entry_points(group="pourparler.commands"), key=lambda e: e.name):
         try:

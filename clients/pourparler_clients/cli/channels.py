@@ -1,4 +1,4 @@
-"""Commands on channels: open, list, invite, join, who, resume, leave, close."""
+"""Commands on channels: open, list, invite, join, who, resume, leave, close. What needs consent: `table.py`."""
 
 import argparse
 import asyncio
@@ -8,19 +8,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import ValidationError
-
 from pourparler_crypto.card import Card, check_digits
+from pourparler_policies import charter as charters
+from pourparler_policies.charter import Charter, explain
+from pourparler_policies.fold.facts import Phase
 from pourparler_policies.limits import MAX_BOX_LIFE
-from pourparler_policies.payload import check_name
-from pourparler_policies.terms import DEFAULT_ABSENCE, DEFAULT_LIFE, DEFAULT_UPDATE, Terms
 
 from ..channel import Channel
 from ..device import Device
 from ..errors import Unreachable, UserError
 from ..invitations import INVITATION_LIFE, Progress
 from ..joining import Invitation
-from ..store import ChannelStore
+from ..store import ChannelStore, State
 from .common import (
     GlobalOptions,
     choose_channel,
@@ -34,7 +33,7 @@ from .common import (
     progress,
     read_grant,
     read_text,
-    say_duration,
+    row_title,
 )
 from .showing import name_of, news, show_step, title_of
 
@@ -46,16 +45,7 @@ def add_commands(commands: Any, options: GlobalOptions) -> None:
     opened = commands.add_parser("open", help="open a channel at a service")
     options.add(opened)
     opened.add_argument("--service", required=True, metavar="URL", help="the service's address")
-    opened.add_argument("--title", required=True, help="what the members call the channel; sealed to the service")
-    opened.add_argument(
-        "--life", type=duration, default=DEFAULT_LIFE, help="how long a message lives: 45s, 30m, 12h, 7d (default)"
-    )
-    opened.add_argument(
-        "--absence",
-        type=duration,
-        default=DEFAULT_ABSENCE,
-        help="after how long without contact a place ends (30d)",
-    )
+    opened.add_argument("--charter", required=True, metavar="FILE", type=Path, help="the ground rules (TOML)")
     opened.add_argument(
         "--grant-file",
         metavar="FILE",
@@ -75,21 +65,22 @@ def add_commands(commands: Any, options: GlobalOptions) -> None:
     invite.add_argument(
         "--for", dest="life", type=duration, default=INVITATION_LIFE, help="how long it waits (7d, at most 14d)"
     )
+    invite.add_argument("--own", action="store_true", help="the card is of your own second device")
     invite.add_argument("--wait", type=duration, help="stay until the card is seated, at most so long")
     invite.set_defaults(func=_invite)
 
-    join = commands.add_parser("join", help="answer an invitation, read its terms, join")
+    join = commands.add_parser("join", help="answer an invitation, read its charter, join")
     options.add(join)
     join.add_argument("invitation", metavar="INVITATION", type=Path, help="its file, or - for standard input")
-    join.add_argument("--accept", action="store_true", help="accept the terms without being asked")
+    join.add_argument("--accept", action="store_true", help="accept the charter without being asked")
     join.add_argument("--wait", type=duration, default=600, help="how long to wait for the inviter's device (10m)")
     join.set_defaults(func=_join)
 
     for name, function, text in (
-        ("who", _who, "the members, and digits to compare by voice"),
+        ("who", _who, "who has a seat, who is attested, and digits to compare by voice"),
         ("resume", _resume, "go on after an alarm, once the digits have been compared"),
         ("leave", _leave, "leave a channel: everything of it on this device is erased"),
-        ("close", _close, "end a channel for everyone: every device erases it"),
+        ("close", _close, "ask to end a channel for everyone: with every party's consent every device erases it"),
     ):
         command = commands.add_parser(name, help=text)
         options.add(command, channel=True)
@@ -106,21 +97,23 @@ def add_commands(commands: Any, options: GlobalOptions) -> None:
 
 async def _open(arguments: argparse.Namespace) -> int:
     try:
-        terms = Terms(
-            title=check_name(arguments.title),
-            life=arguments.life,
-            absence=arguments.absence,
-            update=min(DEFAULT_UPDATE, arguments.absence),
-        )
-    except ValidationError:
-        raise UserError("a message lives 1 second to 400 days, and a place lasts 1 hour to 400 days") from None
+        charter = charters.parse(read_text(arguments.charter, "charter"))
+    except charters.CharterErrors as errors:
+        raise UserError(
+            f"{arguments.charter} is no charter yet: {errors}; see `pourparler charter check`"
+        ) from None
     grant = read_grant(arguments.grant_file)
     async with open_device(arguments) as device:
-        channel = await device.found(arguments.service, grant, terms)
+        await device.found(arguments.service, grant, charter)
+        title = plain(charter.title, lines=False)
         emit(
             arguments,
-            {"channel": channel.id.hex(), "title": terms.title},
-            [f"The channel “{terms.title}” is open.", *_terms(terms), "Next: `pourparler invite CARD`."],
+            {"title": charter.title, "charter_digits": check_digits(charter.hash)},
+            [
+                f"The channel “{title}” is open. Its charter: {check_digits(charter.hash)}.",
+                "Nothing can be said before every party has somebody here. Next, for each card that the charter",
+                "names: `pourparler invite CARD`.",
+            ],
         )
     return 0
 
@@ -129,7 +122,7 @@ async def _list(arguments: argparse.Namespace) -> int:
     async with open_device(arguments) as device:
         rows = device.all_channels()
         for row in rows:
-            title = Terms.decode(row.terms).title
+            title = row_title(row)
             members = ChannelStore(device.vault, row.id).members()
             names = ", ".join(name_of(member, members) for member in members.values())
             record = {
@@ -153,15 +146,14 @@ async def _invite(arguments: argparse.Namespace) -> int:
         if not news(arguments, channel, await channel.sync()):
             return 1
         inviter = device.inviter(channel)
-        invitation = await inviter.invite(card, arguments.life)
+        invitation = await inviter.invite(card, arguments.life, second=arguments.own)
         if arguments.out is not None:
             arguments.out.write_text(invitation + "\n")
         lines = [
             f"An invitation into “{title_of(channel)}” for {plain(card.name, lines=False)}, card "
             f"{card.check_digits}.",
-            "Hand it over by any way: only that card can open it. Compare the card's digits with its owner.",
-            "Once they are seated: ask them, by a way you trust, whether they accepted this invitation;",
-            "then compare the channel's digits (`pourparler who`) with them.",
+            "Hand it over by any way: only that card can open it. Compare the card's digits with its owner first:",
+            "attestation shows that a seat has the key of this card, not whose card it is.",
         ]
         if arguments.out is None:
             lines += ["", invitation, ""]
@@ -188,6 +180,8 @@ async def _wait_seated(arguments: argparse.Namespace, device: Device, channel: C
                     told[step.name] = step.step
                     pause = _POLL[0]
                     show_step(arguments, step)
+                if step.step == "waiting":
+                    news(arguments, channel, await channel.sync())
                     if step.step == "failed":
                         return 1
             if not inviter.pending():
@@ -208,7 +202,7 @@ async def _join(arguments: argparse.Namespace) -> int:
         if host is not None and not arguments.accept:
             _ask_host(plain(host, lines=False))
         box = await invitee.answer(text)
-        progress(arguments, "Answered. Waiting for the terms from the inviter's device …")
+        progress(arguments, "Answered. Waiting for the charter from the inviter's device …")
         offer = await _poll(arguments, lambda: invitee.offer(box))
         if offer is None:
             progress(arguments, "The inviter's device is not there now. Run the same command again later.")
@@ -225,11 +219,11 @@ async def _join(arguments: argparse.Namespace) -> int:
             return 1
         emit(
             arguments,
-            {"channel": channel.hex(), "title": offer.terms.title, "inviter": offer.inviter},
+            {"channel": channel.hex(), "title": offer.charter.title, "inviter": offer.inviter},
             [
-                f"You have a seat in “{plain(offer.terms.title, lines=False)}”.",
-                "Compare the channel's digits (`pourparler who`) with the others, by a way you trust.",
-                "Next: `pourparler talk`.",
+                f"You have a seat in “{plain(offer.charter.title, lines=False)}”.",
+                "Your device and the others' now attest each other; this takes as long as they are apart. Until then",
+                "nothing is said or shown. Next: `pourparler talk`, and `pourparler who` to compare digits.",
             ],
         )
     return 0
@@ -244,30 +238,36 @@ def _ask_host(host: str) -> None:
 
 
 def _agreed(arguments: argparse.Namespace, offer: Invitation) -> bool:
+    charter = offer.charter
     emit(
         arguments,
         {
             "inviter": offer.inviter,
             "check_digits": offer.check_digits,
-            **offer.terms.model_dump(),
+            "body": offer.body,
+            "title": charter.title,
+            "charter_digits": check_digits(offer.hash),
+            "explained": explain(charter, offer.body),
         },
         [
-            f"{plain(offer.inviter, lines=False)} invites you to “{plain(offer.terms.title, lines=False)}”.",
+            f"{plain(offer.inviter, lines=False)} invites you to “{plain(charter.title, lines=False)}”.",
             f"Their card: {offer.check_digits}. Digits of a card do not tell who sent this:",
             "ask that person, by a way you trust, whether they sent you this invitation.",
-            *_terms(offer.terms),
+            "",
+            *(line for paragraph in explain(charter, offer.body) for line in (plain(paragraph), "")),
+            f"Digits of the charter, the same on every device: {check_digits(offer.hash)}",
+            *_withheld(charter, offer),
         ],
     )
     if not sys.stdin.isatty():
-        raise UserError("nobody is there to accept the terms: use a terminal, or --accept")
-    return input("Accept these terms? [yes/no] ").strip().lower() in ("yes", "y")
+        raise UserError("nobody is there to accept the charter: use a terminal, or --accept")
+    return input("Do you accept this charter? [yes/no] ").strip().lower() in ("yes", "y")
 
 
-def _terms(terms: Terms) -> list[str]:
-    return [
-        f"  A message lives {say_duration(terms.life)}, then it is erased everywhere; its author may choose less.",
-        f"  A place ends after {say_duration(terms.absence)} without contact.",
-    ]
+def _withheld(charter: Charter, offer: Invitation) -> list[str]:
+    if charter.hash == offer.hash:
+        return []
+    return ["The people's names come after you have accepted; everything else is as you read it."]
 
 
 async def _poll(arguments: argparse.Namespace, look: Any) -> Any:
@@ -285,35 +285,67 @@ async def _poll(arguments: argparse.Namespace, look: Any) -> Any:
         pause = min(pause * 1.5, _POLL[1])
 
 
+_STANDING: Final = {
+    Phase.EXPECTED: "approved, has not come yet",
+    Phase.LOBBY: "not attested yet: nothing is said meanwhile",
+    Phase.PRESENT: "attested",
+    Phase.AWAY: "away; can come back",
+    Phase.RETURNING: "has come back, not attested yet",
+    Phase.STRANDED: "cannot follow; has to be invited anew",
+    Phase.HOLDING: "on hold",
+    Phase.HELD: "on hold",
+    Phase.LEAVING: "leaving",
+}
+
+
 async def _who(arguments: argparse.Namespace) -> int:
     async with open_device(arguments) as device:
         channel = choose_channel(device, arguments)
         if not news(arguments, channel, await channel.sync()):
             return 1
         log = channel.log
-        lines = [f"“{plain(log.terms.title, lines=False)}”, {log.row.state}"]
+        names = {member.fingerprint: member for member in log.members.values()}
+        own = log.own_card.fingerprint
+        met = log.consent.devices[own].met if own in log.consent.devices else frozenset()
+        lines = [f"“{plain(log.charter.title, lines=False)}”, {log.row.state}"]
         members = []
-        for member in log.members.values():
-            you = " (this device)" if member.credential == log.row.credential else ""
-            digits = check_digits(member.fingerprint)
-            members.append({"name": member.name, "check_digits": digits, "you": bool(you)})
-            lines.append(f"  {name_of(member, log.members)}{you}: card {digits}")
+        for device_of in sorted(log.consent.devices.values(), key=lambda one: one.card):
+            seat, member = log.consent.seats[device_of.seat], names.get(device_of.card)
+            body = (log.charter.parties.get(seat.body) or log.charter.intermediaries[seat.body]).name
+            name = name_of(member, log.members) if member else "(not here)"
+            you, digits = device_of.card == own, check_digits(device_of.card)
+            members.append(
+                {
+                    "name": member.name if member else "",
+                    "check_digits": digits,
+                    "you": you,
+                    "body": seat.body,
+                    "role": seat.role,
+                    "phase": device_of.phase,
+                    "attested_by_you": device_of.card in met,
+                }
+            )
+            mark = " (this device)" if you else " (attested by you)" if device_of.card in met else ""
+            lines.append(
+                f"  {plain(body, lines=False)}, {seat.role}: {name}{mark}: {_STANDING[device_of.phase]}; card {digits}"
+            )
         epoch_digits = log.epoch_digits()
         lines += [
             f"Digits of the channel as of {local_time(log.row.received_at)}: {epoch_digits}",
-            "Names and cards are what the inviters said; they do not tell who holds a seat.",
-            "Ask each of these people, by a way you trust, whether they sent or accepted the invitation.",
-            "Then compare the channel's digits with them: the same on every device, or somebody is shown another",
-            "channel.",
+            f"Digits of the charter: {check_digits(log.charter.hash)}",
+            "Attested: that device has the key of that card. Whose card it is, only people can tell: compare each",
+            "card's digits with its owner, by a way you trust; then the channel's digits, which are the same on every",
+            "device, or somebody is shown another channel.",
         ]
         if log.row.trouble:
             lines.append(f"ATTENTION: {log.row.trouble}")
         record = {
-            "title": log.terms.title,
+            "title": log.charter.title,
             "state": log.row.state,
             "trouble": log.row.trouble,
             "members": members,
             "channel_digits": epoch_digits,
+            "charter_digits": check_digits(log.charter.hash),
         }
         emit(arguments, record, lines)
     return 0
@@ -343,7 +375,7 @@ async def _leave(arguments: argparse.Namespace) -> int:
         await channel.leave()
         emit(
             arguments,
-            {"state": "removed", "title": channel.log.terms.title},
+            {"state": "removed", "title": channel.log.charter.title},
             [f"You have left “{title}”. Nothing of it is kept on this device."],
         )
     return 0
@@ -351,7 +383,7 @@ async def _leave(arguments: argparse.Namespace) -> int:
 
 async def _forget(arguments: argparse.Namespace, device: Device) -> int:
     row = choose_row(device.all_channels(), arguments.channel)
-    title = Terms.decode(row.terms).title
+    title = row_title(row)
     shown = plain(title, lines=False)
     _sure(
         arguments,
@@ -366,11 +398,16 @@ async def _close(arguments: argparse.Namespace) -> int:
     async with open_device(arguments) as device:
         channel = choose_channel(device, arguments)
         title = title_of(channel)
-        _sure(arguments, f"End “{title}” for everyone? Every device erases it; this cannot be undone.")
+        _sure(arguments, f"Ask to end “{title}” for everyone? When all have approved, every device erases it.")
         await channel.close_for_all()
+        closed = channel.log.row.state is State.CLOSED
         emit(
             arguments,
-            {"state": "closed", "title": channel.log.terms.title},
-            [f"“{title}” is closed; every device erases it when it next connects."],
+            {"state": "closed" if closed else "proposed", "title": channel.log.charter.title},
+            [
+                f"“{title}” is closed; every device erases it when it next connects."
+                if closed
+                else "It is on the table: it ends when every party that is here has approved (`pourparler table`)."
+            ],
         )
     return 0

@@ -22,7 +22,8 @@ from typing import Any, Final
 
 from sqlcipher3 import dbapi2
 
-from pourparler_policies.terms import Terms
+from pourparler_policies import charter
+from pourparler_policies.charter.rules import MAX_CHARTER
 
 from ..channel import Channel
 from ..device import Device
@@ -30,7 +31,7 @@ from ..errors import PourparlerError, UserError
 from ..store import Row
 
 MAX_SECRET_LINE: Final = 1024  # bytes
-MAX_FILE: Final = 16 * 1024  # bytes of a card, an invitation or a grant
+MAX_FILE: Final = max(16 * 1024, MAX_CHARTER)  # bytes of a card, an invitation, a grant or a charter
 # What passes by itself: the service is away, the disk is full.
 PASSING: Final = (PourparlerError, dbapi2.Error, OSError)
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -114,7 +115,7 @@ def choose_row(rows: list[Row], wanted: str | None) -> Row:
         if len(rows) == 1:
             return rows[0]
         raise UserError("there are several channels: name one with --channel (see `pourparler channels`)")
-    found = [row for row in rows if Terms.decode(row.terms).title == wanted]
+    found = [row for row in rows if row_title(row) == wanted]
     if not found:
         found = [row for row in rows if str(row.number) == wanted]
     if not found:
@@ -122,6 +123,11 @@ def choose_row(rows: list[Row], wanted: str | None) -> Row:
     if len(found) > 1:
         raise UserError(f"{len(found)} channels have this title: use the number from `pourparler channels`")
     return found[0]
+
+
+def row_title(row: Row) -> str:
+    """The title of a channel that may not be open."""
+    return charter.decode(row.charter).title
 
 
 @asynccontextmanager

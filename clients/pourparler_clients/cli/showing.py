@@ -13,29 +13,47 @@ from pourparler_crypto.card import check_digits
 from pourparler_policies.admission import Member
 
 from ..channel import Channel
+from ..happenings import Happening
 from ..invitations import Progress
-from ..log import Happening
 from ..store import Message, State
+from ..subjects import code_of, describe
 from .common import emit, local_time, plain, say_duration
 
 _GONE: Final = "somebody who has left"
 _OURS: Final = ("you", _GONE)
 _MARK: Final = re.compile(r"\(this device\)|\([0-9]{5}\)$")
 _LINES: Final = {
-    "seated": "— {name} has taken a seat —",
+    "seated": "— {name} has taken a seat; nothing is said until all devices have attested it —",
+    "attested": "— {name} is attested —",
     "leaving": "— {name} is leaving —",
-    "left": "— {name} has left —",
+    "held": "— {name} is on hold —",
+    "stranded": "— {name} cannot follow a change of keys: invite that card anew —",
+    "left": "— {name} is no longer in the channel —",
+    "amended": "— the charter has been changed, by every party (`pourparler table` showed it) —",
+    "erased": "— this session was ended and erased, by every party —",
+    "warned": "ATTENTION: the seat of {name} was not attested: {text}. This says nothing about the card's owner; ask "
+    "them, by a way you trust",
+    "refused": "— what you did does not count: {text} —",
     "removed": "— this device is no longer in the channel; everything of it here is erased —",
-    "closed": "— {name} has closed the channel; everything of it here is erased —",
+    "closed": "— the channel has been closed; everything of it here is erased —",
     "alarm": "ATTENTION: {text}",
     "halted": "ATTENTION: {text}",
 }
 _STEPS: Final = {
     "offered": "{name} has the invitation and has not answered yet",
-    "answered": "{name} has answered and is shown the terms",
-    "accepted": "{name} accepts the terms",
-    "seated": "{name} has a seat in the channel: ask them, by a way you trust, whether they accepted this "
-    "invitation; then compare the channel's digits (`pourparler who`) with them",
+    "answered": "{name} has answered and is shown the charter",
+    "accepted": "{name} accepts the charter",
+    "waiting": "{name} accepts the charter, and cannot be seated yet: {reason} (`pourparler table`)",
+    "seated": "{name} has a seat in the channel; all devices now attest it",
+}
+_ACTS: Final = {
+    "proposed": "{name} puts on the table: {subject}",
+    "dropped": "{name} takes off the table: {subject}",
+    "approved": "{name} approves: {subject}",
+    "withdrawn": "{name} takes the approval back: {subject}",
+    "objected": "{name} objects: {subject}",
+    "yielded": "{name} objects no longer: {subject}",
+    "enacted": "agreed by everybody who has to agree: {subject}",
 }
 _REASONS: Final = {
     "over": "the invitation to {name} is over: its time has passed, or {name} declined. Make a new one",
@@ -67,7 +85,7 @@ def _folded(name: str) -> str:
 
 def title_of(channel: Channel) -> str:
     """The title, safe on a terminal."""
-    return plain(channel.log.terms.title, lines=False)
+    return plain(channel.log.charter.title, lines=False)
 
 
 def news(arguments: argparse.Namespace, channel: Channel, happened: Iterable[Happening]) -> bool:
@@ -83,7 +101,7 @@ def ended(arguments: argparse.Namespace, channel: Channel) -> bool:
     sentence = _ENDED.get(channel.log.row.state)
     if sentence is None:
         return False
-    record = {"event": channel.log.row.state, "title": channel.log.terms.title}
+    record = {"event": channel.log.row.state, "title": channel.log.charter.title}
     emit(arguments, record, [sentence.format(title=title_of(channel))])
     return True
 
@@ -100,6 +118,12 @@ def show(arguments: argparse.Namespace, channel: Channel, happening: Happening) 
     if happening.text:
         record["text"] = happening.text
     name = name_of(member, channel.log.members) if member else _GONE
+    if happening.kind in _ACTS:
+        said = describe(channel.log, happening.subject) if happening.subject else "something that is gone"
+        record |= {"subject": said, "code": code_of(happening.digest)}
+        line = _ACTS[happening.kind].format(name=name, subject=f"{said} [{code_of(happening.digest)}]")
+        emit(arguments, record, [f"— {line} —"])
+        return
     emit(arguments, record, [_LINES[happening.kind].format(name=name, text=happening.text)])
 
 
@@ -152,4 +176,4 @@ def show_step(arguments: argparse.Namespace, step: Progress) -> None:
     if step.reason:
         record["reason"] = step.reason
     sentence = _REASONS[step.reason] if step.step == "failed" else _STEPS[step.step]
-    emit(arguments, record, [f"— {sentence.format(name=plain(step.name, lines=False))} —"])
+    emit(arguments, record, [f"— {sentence.format(name=plain(step.name, lines=False), reason=step.reason)} —"])

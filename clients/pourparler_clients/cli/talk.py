@@ -14,8 +14,8 @@ from pourparler_policies.wire import Problem
 from ..channel import Channel
 from ..device import Device
 from ..errors import PourparlerError, Refused, Unreachable, UserError
+from ..happenings import Happening
 from ..invitations import Inviter
-from ..log import Happening
 from ..store import State
 from .common import PASSING, GlobalOptions, choose_channel, duration, emit, erasing, open_device, progress
 from .showing import history, news, show, show_missed, show_step, title_of, trouble
@@ -49,7 +49,7 @@ def add_commands(commands: Any, options: GlobalOptions) -> None:
 async def _say(arguments: argparse.Namespace) -> int:
     async with open_device(arguments) as device:
         channel = choose_channel(device, arguments)
-        title, shown = channel.log.terms.title, title_of(channel)
+        title, shown = channel.log.charter.title, title_of(channel)
         if sys.stdin.isatty():
             progress(arguments, f"Your message for “{shown}” (end it with Ctrl-D on a line of its own):")
         text = _decode(sys.stdin.buffer.read(_MAX_LINE + 1))

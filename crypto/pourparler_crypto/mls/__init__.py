@@ -1,7 +1,7 @@
 """Messaging Layer Security (RFC 9420): the whole public face of the core."""
 
 from pourparler_crypto.mls.extensions import CHARTER
-from pourparler_crypto.mls.group import Group
+from pourparler_crypto.mls.group import Group, verify_signature
 from pourparler_crypto.mls.keypackages import (
     KeyPackageBundle,
     KeyPackageInfo,
@@ -44,4 +44,5 @@ __all__ = [
     "StagedCommit",
     "make_key_package",
     "read_key_package",
+    "verify_signature",
 ]

@@ -74,6 +74,7 @@ from pourparler_crypto.mls.results import (
 )
 from pourparler_crypto.mls.secrettree import Changes
 from pourparler_crypto.mls.state import EpochState, OwnUpdate, Records, update_record, write_own_update
+from pourparler_crypto.mls.suites import labeled, suite_of
 from pourparler_crypto.mls.tree import RatchetTree, require_member
 
 Random = Callable[[int], bytes]
@@ -194,6 +195,10 @@ class Group:
         """MLS-Exporter (RFC 9420, 8.5): ``length`` bytes for a purpose outside MLS."""
         state = self._state
         return export(state.suite, state.exporter_secret, label.encode(), context, length)
+
+    def sign(self, label: str, content: bytes) -> bytes:
+        """SignWithLabel by this member's leaf key, for the application's own labels (RFC 9420, 5.1.2)."""
+        return self._state.signer.sign(labeled(label.encode(), content))
 
     # sending
 
@@ -486,6 +491,11 @@ class Group:
         message, changes = self._send(content, 0, random)
         changes.update(state.keep_proposal(content.proposal_ref(state.suite), content))
         return message, changes
+
+
+def verify_signature(suite: int, public: bytes, label: str, content: bytes, signature: bytes) -> None:
+    """Checks what `Group.sign` made with the leaf key ``public``. Raises NotAuthentic, Malformed, UsageError."""
+    suite_of(suite).load_verifier(public)(labeled(label.encode(), content), signature)
 
 
 def _proposal(kind: int, body: Body) -> Proposal:

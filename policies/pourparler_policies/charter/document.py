@@ -7,11 +7,15 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
+
+from pourparler_policies.limits import DAY
 
 from .rules import Named, Role, Rules
 
 _LABEL = b"pourparler charter v1"
+# A token lives up to a day longer than the absence limit; what its device must fold on return lives longer still.
+PROCEDURE_MARGIN: Final = 2 * DAY  # seconds
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -76,6 +80,11 @@ class Retention:
     notice: int
     keys: int
     read_offline: bool
+
+    @property
+    def procedure(self) -> int:
+        """How long commits and procedure events live, in seconds."""
+        return self.absence + PROCEDURE_MARGIN
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,105 @@
+"""What a device owes the channel without being asked, computed anew whenever it could be sent.
+
+1. Attest whom its own runs have accepted.
+2. Let take effect what everybody who has to has approved.
+3. Vote absent, by its own clock, who has been silent for longer than the charter allows: a vote, not a judgement.
+4. Take leaves out of the group that have to go, and put an approved charter in force.
+
+Everything is tried on the fold first: what would be void is not sent. DESIGN 3, 4.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+from pourparler_policies import charter, fold
+from pourparler_policies.errors import Unknown, Void
+from pourparler_policies.fold.events import Absent, Attested, Commit, Enacted, Entry, Event
+from pourparler_policies.fold.facts import Admit, Amend, Phase, Replace, State
+from pourparler_policies.fold.standing import body_of, by_credential
+from pourparler_policies.payload import MAX_EVENTS
+
+if TYPE_CHECKING:
+    from .log import Log
+
+# Who is in one of these phases goes by a commit of whoever comes first; the unattested go by a person's act alone.
+_TO_GO: Final = frozenset({Phase.LEAVING, Phase.HOLDING, Phase.STRANDED})
+
+
+def due_acts(log: Log, now: int) -> list[Event]:
+    """Events to be posted now, at most MAX_EVENTS, each of which would count."""
+    state = log.consent
+    author = by_credential(state, log.row.credential)
+    if author is None:
+        return []
+    counter, made = author.counter, []
+    for event in (*_attestations(log, state), *_agreed(state), *_silent(log, state, now)):
+        counter += 1
+        try:
+            state = fold.apply(state, Entry(log.row.cursor + 1, now, log.row.credential, event, counter))
+        except (Void, Unknown):
+            counter -= 1
+        else:
+            made.append(event)
+        if len(made) == MAX_EVENTS:
+            break
+    return made
+
+
+def _attestations(log: Log, state: State) -> Iterator[Event]:
+    own = state.devices.get(log.own_card.fingerprint)
+    for meeting in log.store.meetings().values():
+        peer = by_credential(state, meeting.credential)
+        if meeting.accepted and peer is not None and own is not None and peer.card not in own.met:
+            yield Attested(meeting.credential)
+
+
+def _agreed(state: State) -> Iterator[Event]:
+    for digest, held in state.open.items():
+        if not isinstance(held.subject, Admit | Replace | Amend):  # these take effect with their commit
+            yield Enacted(digest)
+
+
+def _silent(log: Log, state: State, now: int) -> Iterator[Event]:
+    limit = log.charter.retention.absence
+    for member in log.members.values():
+        device = by_credential(state, member.credential)
+        if device is None or device.phase is not Phase.PRESENT or now - member.heard <= limit:
+            continue
+        own = by_credential(state, log.row.credential)
+        if own is not None and body_of(state, own) not in device.absent:
+            yield Absent(member.credential)
+
+
+def due_removals(log: Log, now: int) -> tuple[bytes, ...]:
+    """Credentials of leaves that a commit of this device may and should remove now."""
+    state = log.consent
+    chosen: list[bytes] = []
+    for device in state.devices.values():
+        if not device.credential or device.credential == log.row.credential:
+            continue
+        if device.phase in _TO_GO or (device.phase is Phase.PRESENT and device.absent):
+            commit = Commit(("remove",), (), (*chosen, device.credential))
+            try:
+                fold.apply(state, Entry(log.row.cursor + 1, now, log.row.credential, commit))
+            except Void:
+                continue
+            chosen.append(device.credential)
+    return tuple(chosen)
+
+
+def due_charter(log: Log, now: int) -> bytes | None:
+    """The hash (32 bytes) of a charter that every party has approved and that this device may put in force."""
+    state = log.consent
+    for held in state.open.values():
+        if not isinstance(held.subject, Amend):
+            continue
+        amended = charter.decode(held.subject.charter).hash
+        commit = Commit(("group_context_extensions",), charter=amended)
+        try:
+            fold.apply(state, Entry(log.row.cursor + 1, now, log.row.credential, commit))
+        except (Void, Unknown):
+            continue
+        return amended
+    return None
