@@ -147,17 +147,17 @@ async def _erase_on_time(device: Device) -> None:
         await asyncio.sleep(pause)
 
 
-def read_text(path: Path, what: str) -> str:
-    """A small text file, or standard input for `-`. Raises UserError."""
+def read_text(path: Path, what: str, limit: int = MAX_FILE) -> str:
+    """A small text file of at most `limit` bytes, or standard input for `-`. Raises UserError."""
     try:
         if str(path) == "-":
-            data = sys.stdin.buffer.read(MAX_FILE + 1)
+            data = sys.stdin.buffer.read(limit + 1)
         else:
             with path.open("rb") as file:
-                data = file.read(MAX_FILE + 1)
+                data = file.read(limit + 1)
     except OSError as error:
         raise UserError(f"the {what} {path} cannot be read: {error.strerror or 'no reason given'}") from None
-    if len(data) > MAX_FILE:
+    if len(data) > limit:
         raise UserError(f"{path} is larger than any {what}")
     try:
         return data.decode()
