@@ -1,6 +1,8 @@
 """`pourparler charter` as a mediator meets it: at a terminal, without one, with cards from files, with "
 "mistakes."""
 
+import contextlib
+import io
 import os
 import pty
 import resource
@@ -11,10 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from pourparler_clients.cli.drafting import Drafter, Stopped
 from pourparler_clients.testing import Commands
 from pourparler_crypto.card import Card, CardKey, check_digits
-from pourparler_policies.charter import explain, parse
+from pourparler_policies.charter import CharterErrors, explain, parse
 from pourparler_policies.charter.presets import PRESETS, preset
 from pourparler_policies.charter.testing import PLACEHOLDER, fill_cards, text
 
@@ -190,6 +195,8 @@ def test_cards_that_do_not_fit_change_nothing(commands: Commands, tmp_path: Path
         done = commands("charter", "new", "--preset", "workshop", "--out", new, "--card", words)
         assert done.status == 2
         assert not new.exists()
+    piped = commands("charter", "add", "-", "--card", f"north:delegate={heron}", text=preset("workshop").encode())
+    assert (piped.status, piped.errors) == (2, "pourparler: name the charter's file: it is changed where it is\n")
     twice = commands("charter", "add", file, *(["--card", f"north:delegate={heron}"] * 2))
     assert twice.errors == "pourparler: the card of Heron is named in this charter already\n"
     assert file.read_text() == preset("workshop")
@@ -314,6 +321,37 @@ def test_cards_may_come_later(commands: Commands, tmp_path: Path) -> None:
     assert file.read_text().count(PLACEHOLDER) == 5  # what each needs to act, and one in reserve
     assert commands("charter", "check", file).status == 1
     assert parse(fill_cards(file.read_text()))
+
+
+BODIES = [
+    *("north", "The north", "personal", "any delegate", KEEP, KEEP),
+    *("south", "The south", "personal", "the head", KEEP, KEEP, "no"),
+    *("yes", "panel", "The panel", "host", "A house", "Nobody", "none", "yes", KEEP, "no"),
+]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_whatever_is_answered_ends_in_a_text_or_with_what_was_answered(data: st.DataObject) -> None:
+    lines = [line.encode() for line in [*RULES, *BODIES]]
+    for _ in range(data.draw(st.integers(0, 4))):
+        at = data.draw(st.integers(0, len(lines) - 1))
+        odd = data.draw(
+            st.sampled_from([b"", b"\xff", b"1", b"yes", b"the head", b"\xe2\x80\xae", b"a.b", b"x" * 20_000])
+        )
+        lines[at : at + data.draw(st.integers(0, 1))] = [odd]
+    stdin = io.TextIOWrapper(io.BytesIO(b"\n".join(lines) + b"\n"))
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(io.StringIO()):
+        patch.setattr(sys, "stdin", stdin)
+        try:
+            written = Drafter([]).questionnaire()
+        except Stopped as stopped:
+            written = stopped.text
+    if written:
+        try:
+            parse(fill_cards(written))
+        except CharterErrors as found:
+            assert not any("cannot be read" in error.what for error in found.errors), written
 
 
 def test_end_of_input_keeps_what_was_answered(commands: Commands, tmp_path: Path) -> None:

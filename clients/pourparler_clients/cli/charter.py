@@ -132,6 +132,8 @@ def _new(arguments: argparse.Namespace) -> int:
 
 def _add(arguments: argparse.Namespace) -> int:
     given = [_given(words) for words in arguments.card]
+    if str(arguments.charter) == "-":
+        raise UserError("name the charter's file: it is changed where it is")
     text = _read(arguments.charter)
     for one in given:
         text = put_card(text, one.body, one.card)

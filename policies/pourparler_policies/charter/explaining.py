@@ -105,7 +105,7 @@ def _who(charter: Charter) -> str:
     seats = charter.seats
     text = (
         f"The parties are {sides}. They have equal standing: each has {_count(seats.party, 'place')}, and each "
-        f"person up to {_count(seats.devices, 'device')}."
+        f"person {'one device' if seats.devices == 1 else f'up to {seats.devices} devices'}."
     )
     if charter.intermediaries:
         text += f" An intermediary has up to {_count(seats.intermediary, 'place')}."
@@ -114,9 +114,9 @@ def _who(charter: Charter) -> str:
 
 def _intermediary(body: Intermediary) -> str:
     return (
-        f"{body.name} takes part as {body.kind}. Its institution: {_sentence(body.institution)} Paid by: "
-        f"{_sentence(body.funding)} Interests declared: {_sentence(body.interests)} It declares that it speaks "
-        "for no government. It belongs to no party and has no vote."
+        f"An intermediary takes part: {body.name}, as {body.kind}. Its institution: {_sentence(body.institution)} "
+        f"Paid by: {_sentence(body.funding)} Interests declared: {_sentence(body.interests)} It declares that it "
+        "speaks for no government. It hears all that is said here, belongs to no party, and has no vote."
     )
 
 
@@ -154,11 +154,7 @@ def _people(bodies: dict[str, Party | Intermediary], *, told: bool) -> str:
         f"for {body.name}: {_list([f'{card.name} ({card.role})' for card in body.cards])}"
         for body in bodies.values()
     )
-    return (
-        "Named in these rules are, "
-        + "; ".join(named)
-        + ". They enter first, and each party that is there already approves."
-    )
+    return "Named in these rules: " + "; ".join(named) + "."
 
 
 def _your_place(body: Intermediary) -> str:
@@ -187,7 +183,8 @@ def _entering(charter: Charter) -> str:
     )
     second = "A second device of the same person needs no approval. " if charter.seats.devices > 1 else ""
     return (
-        f"No other person enters without the approval of every party. {names} Until a newcomer's device has been "
+        "The people whom these rules name enter first, and each party that is there already approves. No other "
+        f"person enters without the approval of every party. {names} Until a newcomer's device has been "
         f"checked by every party that is there, nobody speaks. {second}If a device is lost, the person's own side "
         "decides about the new card, and another party or an intermediary vouches that it is the same person. All "
         "are told of each."
@@ -219,7 +216,9 @@ def _talk(charter: Charter) -> str:
     text += f", and {say(lives.after_reading)} once you have read it" if lives.after_reading else ""
     text += (
         f"; a text on the table for at most {say(lives.papers)}. Whoever is away for longer than a message lives "
-        f"will find only that something expired. Each device renews its keys once in {say(lives.keys)}."
+        "will find only that something expired. Each device renews its keys every "
+        f"{say(lives.keys).removeprefix('1 ')}. Who takes part and what was approved stays on the devices for as "
+        "long as the channel lasts."
     )
     if lives.read_offline:
         text += (
@@ -258,7 +257,7 @@ def _report(entry: Report) -> str:
     if entry.form != "nothing":
         return f"{entry.who} may tell {_bare(entry.whom)}: {_FORMS[entry.form]}."
     whom = "anybody" if _bare(entry.whom).lower() in {"nobody", "none"} else _bare(entry.whom)
-    return f"{entry.who} may not tell {whom} anything."
+    return f"{entry.who} may tell nothing to {whom}."
 
 
 def _release(charter: Charter) -> str:
@@ -271,8 +270,13 @@ def _release(charter: Charter) -> str:
         if release.stop == "any party"
         else "Once signed by all, nobody can stop it."
     )
+    early = (
+        " A dishonest service together with one party could show early that one of the others has signed."
+        if len(charter.parties) > 2
+        else ""
+    )
     return (
         f"{text} Nothing is published, and nothing signed exists, until every party has signed the same text. A "
         f"signing appointment stays open for {say(release.sign_within)}, and the devices have "
-        f"{say(release.deposit_within)} more to complete it. {stop}"
+        f"{say(release.deposit_within)} more to complete it. {stop}{early}"
     )
