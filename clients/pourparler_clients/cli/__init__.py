@@ -15,7 +15,7 @@ from pourparler_crypto.errors import CryptoError
 from pourparler_policies.errors import PolicyError
 
 from ..errors import PourparlerError
-from . import cards, channels, demo, table, talk
+from . import cards, channels, charter, demo, table, talk
 from .common import GlobalOptions
 
 _EPILOG = """\
@@ -51,6 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     options = GlobalOptions()
     cards.add_commands(commands, options)
+    charter.add_commands(commands)
     channels.add_commands(commands, options)
     talk.add_commands(commands, options)
     table.add_commands(commands, options)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from pourparler_crypto.card import Card, check_digits
-from pourparler_policies import charter as charters
 from pourparler_policies.charter import Charter, explain
 from pourparler_policies.fold.facts import Phase
 from pourparler_policies.limits import MAX_BOX_LIFE
@@ -31,6 +30,7 @@ from .common import (
     open_device,
     plain,
     progress,
+    read_charter,
     read_grant,
     read_text,
     row_title,
@@ -96,12 +96,7 @@ def add_commands(commands: Any, options: GlobalOptions) -> None:
 
 
 async def _open(arguments: argparse.Namespace) -> int:
-    try:
-        charter = charters.parse(read_text(arguments.charter, "charter"))
-    except charters.CharterErrors as errors:
-        raise UserError(
-            f"{arguments.charter} is no charter yet: {errors}; see `pourparler charter check`"
-        ) from None
+    charter = read_charter(arguments.charter)
     grant = read_grant(arguments.grant_file)
     async with open_device(arguments) as device:
         await device.found(arguments.service, grant, charter)

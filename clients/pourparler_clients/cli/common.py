@@ -23,6 +23,7 @@ from typing import Any, Final
 from sqlcipher3 import dbapi2
 
 from pourparler_policies import charter
+from pourparler_policies.charter import Charter
 from pourparler_policies.charter.rules import MAX_CHARTER
 
 from ..channel import Channel
@@ -31,7 +32,7 @@ from ..errors import PourparlerError, UserError
 from ..store import Row
 
 MAX_SECRET_LINE: Final = 1024  # bytes
-MAX_FILE: Final = max(16 * 1024, MAX_CHARTER)  # bytes of a card, an invitation, a grant or a charter
+MAX_FILE: Final = 16 * 1024  # bytes of a card, an invitation or a grant
 # What passes by itself: the service is away, the disk is full.
 PASSING: Final = (PourparlerError, dbapi2.Error, OSError)
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -153,22 +154,35 @@ async def _erase_on_time(device: Device) -> None:
         await asyncio.sleep(pause)
 
 
-def read_text(path: Path, what: str) -> str:
-    """A small text file, or standard input for `-`. Raises UserError."""
+def read_text(path: Path, what: str, limit: int = MAX_FILE) -> str:
+    """A small text file of at most `limit` bytes, or standard input for `-`. Raises UserError."""
     try:
         if str(path) == "-":
-            data = sys.stdin.buffer.read(MAX_FILE + 1)
+            data = sys.stdin.buffer.read(limit + 1)
         else:
             with path.open("rb") as file:
-                data = file.read(MAX_FILE + 1)
+                data = file.read(limit + 1)
     except OSError as error:
         raise UserError(f"the {what} {path} cannot be read: {error.strerror or 'no reason given'}") from None
-    if len(data) > MAX_FILE:
+    if len(data) > limit:
         raise UserError(f"{path} is larger than any {what}")
     try:
         return data.decode()
     except UnicodeDecodeError:
         raise UserError(f"{path} is not a {what}: it is not UTF-8 text") from None
+
+
+def read_charter_text(path: Path) -> str:
+    """A charter's text, read with its own limit. Raises UserError."""
+    return read_text(path, "charter", MAX_CHARTER).removeprefix("\ufeff")  # some editors begin with one
+
+
+def read_charter(path: Path) -> Charter:
+    """A charter without errors. Raises UserError."""
+    try:
+        return charter.parse(read_charter_text(path))
+    except charter.CharterErrors as errors:
+        raise UserError(f"{path} has errors: {errors}; see `pourparler charter check {path}`") from None
 
 
 def read_grant(path: Path | None) -> bytes:

@@ -42,7 +42,7 @@ from ..errors import UserError
 from ..grounds import may_approve
 from ..log import Log
 from ..subjects import code_of, describe, difference, find_subject
-from .common import GlobalOptions, choose_channel, duration, emit, open_device, plain, read_text
+from .common import GlobalOptions, choose_channel, duration, emit, open_device, plain, read_charter, read_text
 from .showing import name_of, news
 
 _WORDS: Final[dict[str, tuple[Callable[[bytes], Event], str, str]]] = {
@@ -276,10 +276,7 @@ def _erase(arguments: argparse.Namespace, channel: Channel) -> Subject:
 
 
 def _amend(arguments: argparse.Namespace, channel: Channel) -> Subject:
-    try:
-        return Amend(charters.parse(read_text(arguments.charter, "charter")).encode())
-    except charters.CharterErrors as errors:
-        raise UserError(f"{arguments.charter} has errors: {errors}; see `pourparler charter check`") from None
+    return Amend(read_charter(arguments.charter).encode())
 
 
 _CARD: Final = ("card", {"metavar": "CARD", "type": Path, "help": "the card's file, or - for standard input"})

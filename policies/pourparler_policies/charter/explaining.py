@@ -1,127 +1,177 @@
 """What a charter means for somebody who takes part, in plain words: no rule is left out, none is made to sound
 better.
 
-Each paragraph follows from values of the charter; what a rule does not protect from is said beside it.
+Each paragraph follows from values of the charter; what a rule does not protect from is said beside it. Whatever
+the fold does without asking everybody (`docs/consent.md`) is said too.
 """
+
+from typing import Final
 
 from pourparler_policies.errors import Misuse
 
-from .document import Card, Charter, Intermediary, Party
-from .rules import HEAD_DECIDES, Role
+from .document import Charter, Intermediary, Party, Report
+from .rules import HEAD_DECIDES
 from .schema import say
 
-_ATTRIBUTION = {
+_ATTRIBUTION: Final = {
     "attributed": "You may say outside what was said and who said it, unless a message is marked otherwise.",
     "chatham house": "You may use outside what was said, but not who said it, nor who took part.",
     "unattributed": "You may not say outside what was said, by whom, or who took part.",
 }
-_SIGNATORIES = {
+_SIGNATORIES: Final = {
     "parties": "A joint text may be published in the name of the parties.",
     "persons": "A joint text may be published in the names of the persons who take part.",
     "participants unnamed": 'A joint text may be published in the name of "the participants", without names.',
     "nobody": "No joint text is to be published.",
 }
+_FORMS: Final = {
+    "gist": "the gist, with names",
+    "gist without names": "the gist, without names",
+    "verbatim": "the very words",
+}
+_ALWAYS: Final = (
+    "You may leave at any time, give your own words a shorter life, and withdraw what you have not completed. You "
+    "can erase this channel on your device at once, without a connection; then you come back only with the "
+    "others' knowledge. The channel ends for everyone when every party that is there approves.",
+    "What this cannot do: a participant may remember, photograph or retell what was said. Nobody can prove it "
+    "with anything that this channel leaves behind.",
+)
+# What a charter already rules, and the program does not apply yet. Who builds one of these strikes it out here.
+NOT_YET: Final = (
+    "texts on the table",
+    "a life once read",
+    "expiry on a device that stays switched off or was copied",
+    "ideas without a name",
+    "joint publication",
+)
 
 
-def explain(charter: Charter, for_whom: str) -> list[str]:
-    """Paragraphs for somebody of the body `for_whom` (its identifier). Raises Misuse when there is no such
-    body.
+def explain(charter: Charter, for_whom: str = "", *, accepted: bool = False) -> list[str]:
+    """Paragraphs for somebody of the body `for_whom` (its identifier), or for whoever reads for all.
+
+    Who is named in the charter is told only if it lets invited people see that, or to who has `accepted`. Raises
+    Misuse when there is no such body.
     """
-    party = charter.parties.get(for_whom)
-    body = party or charter.intermediaries.get(for_whom)
-    if body is None:
-        known = ", ".join(sorted([*charter.parties, *charter.intermediaries]))
-        raise Misuse(f"this charter has no {for_whom}; it has {known}")
-    paragraphs = [_what(charter), _who(charter)]
-    paragraphs += [_intermediary(entry) for entry in charter.intermediaries.values()]
-    paragraphs += [_your_side(party)] if party else [_your_place(body.name)]
-    paragraphs += [
+    bodies: dict[str, Party | Intermediary] = {**charter.parties, **charter.intermediaries}
+    if for_whom and for_whom not in bodies:
+        raise Misuse(f"this charter has no {for_whom}; it has {', '.join(sorted(bodies))}")
+    own = charter.intermediaries.get(for_whom)
+    return [
+        _what(charter),
+        _who(charter),
+        *(_intermediary(entry) for entry in charter.intermediaries.values()),
+        *([_your_place(own)] if own else []),
+        *(_side(party, own=True) for key, party in charter.parties.items() if key == for_whom),
+        *(_side(party, own=False) for key, party in charter.parties.items() if key != for_whom),
+        _people(bodies, told=accepted or charter.admission.names == "before acceptance"),
         _changes(charter),
         _entering(charter),
+        _leaving(charter),
         _talk(charter),
         _absence(charter),
         _outside(charter),
         _reporting(charter),
         _release(charter),
-        "You may leave at any time, shorten the life of your own words at any time, and withdraw what you "
-        "have not "
-        "completed. Your device can be cleared in one step, without a connection; then you come back only "
-        "with the "
-        "others' knowledge.",
-        "What this cannot do: a participant may remember, photograph or retell what was said. Nobody can prove it "
-        "with anything that this channel leaves behind.",
+        *_ALWAYS,
+        "The program does not apply these yet, so that until it does they bind people only: "
+        + ", ".join(NOT_YET)
+        + ".",
     ]
-    return paragraphs
 
 
 def _list(names: list[str]) -> str:
     return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
 
 
+def _sentence(text: str) -> str:
+    """With one full stop, whether its author wrote one or not."""
+    return text if text.endswith((".", "!", "?", "…", "。", "؟", "।", "።")) else text + "."
+
+
+def _bare(text: str) -> str:
+    return text.removesuffix(".")
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'s' if number != 1 else ''}"
+
+
 def _what(charter: Charter) -> str:
-    return f"{charter.title}. {charter.purpose} Languages: {', '.join(charter.languages)}."
+    return f"{_sentence(charter.title)} {_sentence(charter.purpose)} Languages: {', '.join(charter.languages)}."
 
 
 def _who(charter: Charter) -> str:
     sides = _list([party.name for party in charter.parties.values()])
-    places = charter.seats.party
-    return (
-        f"The parties are {sides}. They have equal standing: each has {places} "
-        f"place{'s' if places > 1 else ''}, and "
-        f"each person up to {charter.seats.devices} device{'s' if charter.seats.devices > 1 else ''}."
+    seats = charter.seats
+    text = (
+        f"The parties are {sides}. They have equal standing: each has {_count(seats.party, 'place')}, and each "
+        f"person {'one device' if seats.devices == 1 else f'up to {seats.devices} devices'}."
     )
+    if charter.intermediaries:
+        text += f" An intermediary has up to {_count(seats.intermediary, 'place')}."
+    return text
 
 
 def _intermediary(body: Intermediary) -> str:
     return (
-        f"{body.name} takes part as {body.kind}, for {body.institution}. Paid by: {body.funding}. Interests "
-        f"declared: "
-        f"{body.interests}. It declares that it speaks for no government. It belongs to no party and has no vote."
+        f"An intermediary takes part: {body.name}, as {body.kind}. Its institution: {_sentence(body.institution)} "
+        f"Paid by: {_sentence(body.funding)} Interests declared: {_sentence(body.interests)} It declares that it "
+        "speaks for no government. It hears all that is said here, belongs to no party, and has no vote."
     )
 
 
 def _decision(party: Party) -> str:
     if party.decides == HEAD_DECIDES:
-        return "what the head approves. If the head leaves for good, all delegates together decide"
+        return "what the head approves. If no head is left, all delegates together decide"
     if party.decides == 1:
         return "what any one delegate, or the head, approves"
-    return f"what {party.decides} of its head and delegates approve"
-
-
-def _people(cards: tuple[Card, ...]) -> str:
-    return _list([f"{card.name} ({card.role})" for card in cards])
-
-
-def _your_side(party: Party) -> str:
-    capacity = (
-        "You take part in a personal capacity: you speak for yourself, not for a government or an organisation."
-        if party.capacity == "personal"
-        else "You take part with a mandate: you speak for those who sent you."
+    return (
+        f"what {party.decides} of its head and delegates approve. If fewer are left, all of them decide together"
     )
-    text = f"Your side is {party.name}: {_people(party.cards)}. {capacity} Your side's act is {_decision(party)}."
-    if any(card.role in {Role.ASSISTANT, Role.INTERPRETER} for card in party.cards):
-        text += " Assistants and interpreters may prepare and may object; they cannot approve."
+
+
+def _side(party: Party, *, own: bool) -> str:
+    who = f"Your side is {party.name}. You take part" if own else f"{party.name}: its people take part"
+    if party.capacity == "personal":
+        speaks = "you speak for yourself" if own else "they speak for themselves"
+        text = f"{who} in a personal capacity: {speaks}, not for a government or an organisation."
+    else:
+        speaks = "you speak for those who sent you" if own else "they speak for those who sent them"
+        text = f"{who} with a mandate: {speaks}."
+    text += f" {'Your side' if own else 'This side'}'s act is {_decision(party)}."
     if party.confirmation != "none":
-        text += f" An acceptance may be given subject to confirmation from home, by {party.confirmation}; until"
-        text += " then it does not count."
+        text += (
+            f" An acceptance may be given subject to confirmation from home, by {_bare(party.confirmation)}; "
+            "until then it does not count."
+        )
     return text
 
 
-def _your_place(name: str) -> str:
+def _people(bodies: dict[str, Party | Intermediary], *, told: bool) -> str:
+    if not told:
+        return "Who takes part, you see once you have accepted these rules."
+    named = (
+        f"for {body.name}: {_list([f'{card.name} ({card.role})' for card in body.cards])}"
+        for body in bodies.values()
+    )
+    return "Named in these rules: " + "; ".join(named) + "."
+
+
+def _your_place(body: Intermediary) -> str:
     return (
-        f"You take part for {name}. You have no vote on who enters, on these rules or on what is published. "
-        f"You may "
-        "vouch that somebody is the person whom the parties approved."
+        f"You take part for {body.name}. You have no vote on who enters, on these rules or on what is published. "
+        "You may vouch that somebody is the person whom the parties approved."
     )
 
 
 def _changes(charter: Charter) -> str:
     return (
-        "These rules change only when every party approves the new text: also when talks in a personal "
-        "capacity become "
-        "official. Any person of any party can stop a change by objecting, until that person takes the "
-        "objection back. "
-        "While a party cannot act, nothing is loosened, nobody new is admitted and nothing is published."
+        "These rules change only when every party approves the new text: also when talks in a personal capacity "
+        "become official. Any person of any party can stop a change by objecting, until that person takes the "
+        "objection back. Assistants and interpreters prepare, and may object; they cannot approve. While a party "
+        "cannot act, because too few of those who decide for it are there, nothing is loosened and nothing is "
+        "published; nobody enters but people whom these rules name and who have not come yet, and whoever comes "
+        "back."
     )
 
 
@@ -131,17 +181,32 @@ def _entering(charter: Charter) -> str:
         if charter.admission.names == "after acceptance"
         else "Somebody invited sees who takes part before deciding."
     )
+    second = "A second device of the same person needs no approval. " if charter.seats.devices > 1 else ""
+    return (
+        "The people whom these rules name enter first, and each party that is there already approves. No other "
+        f"person enters without the approval of every party. {names} Until a newcomer's device has been "
+        f"checked by every party that is there, nobody speaks. {second}If a device is lost, the person's own side "
+        "decides about the new card, and another party or an intermediary vouches that it is the same person. All "
+        "are told of each."
+    )
+
+
+def _leaving(charter: Charter) -> str:
     recall = (
         "A party may call its own people back by itself."
         if charter.admission.recall
-        else "No party can call its people back by itself: each takes part for as long as the person wishes."
+        else "No party can call its people back by itself: it can only put their place on hold."
     )
+    expelled = (
+        "Nobody is put out by the other side: a party's person is expelled only when every party approves, that "
+        "party too; only the person's own objection does not count."
+    )
+    if charter.intermediaries:
+        expelled += " An intermediary is put out when all parties approve."
     return (
-        f"Nobody enters without the approval of every party. {names} Until a newcomer's device has been "
-        f"checked by "
-        f"every party, nobody speaks. {recall} Nobody is put out by the other side: a party's person is "
-        f"expelled only "
-        "with that party's own approval."
+        f"{recall} {expelled} Anybody of your own side, or you from your other device, can put your place on hold "
+        "at once, for instance after an arrest. Your own side lifts the hold; if nobody who decides for it is "
+        "there, another party or an intermediary does."
     )
 
 
@@ -150,15 +215,15 @@ def _talk(charter: Charter) -> str:
     text = f"A message lives for at most {say(lives.messages)}"
     text += f", and {say(lives.after_reading)} once you have read it" if lives.after_reading else ""
     text += (
-        f"; a text on the table for at most {say(lives.papers)}. Whoever is away for longer than a message "
-        f"lives will "
-        "find only that something expired."
+        f"; a text on the table for at most {say(lives.papers)}. Whoever is away for longer than a message lives "
+        "will find only that something expired. Each device renews its keys every "
+        f"{say(lives.keys).removeprefix('1 ')}. Who takes part and what was approved stays on the devices for as "
+        "long as the channel lasts."
     )
     if lives.read_offline:
         text += (
-            " Messages can be read without a connection. This gives something up: a device that was taken "
-            "before a "
-            "message's end may show it after its end."
+            " Messages can be read without a connection. This gives something up: a device that was taken before "
+            "a message's end may show it after its end."
         )
     if charter.attribution.ideas:
         text += " Ideas may be put forward without a name, from three people present on."
@@ -167,34 +232,32 @@ def _talk(charter: Charter) -> str:
 
 def _absence(charter: Charter) -> str:
     return (
-        f"A device that has been silent for {say(charter.retention.absence)} may be removed when every "
-        f"other party that "
-        f"is there says so, and {say(charter.retention.notice)} have passed in which it can answer. The "
-        f"place remains: it comes "
-        f"back without new approvals. The parties may agree on a recess of up to "
-        f"{say(charter.admission.longest_recess)}, "
-        "in which nobody is removed. Your own side, or you from your other device, can put your place on "
-        "hold at once, "
-        "for instance after an arrest."
+        f"A device that has been silent for {say(charter.retention.absence)} may be removed when every other "
+        f"party that is there says so, and {say(charter.retention.notice)} have passed in which it can answer. "
+        "How long it was silent is those parties' word; an answer within that time is enough to stay. The place "
+        "remains: the device comes back without new approvals. The parties may agree on a recess of up to "
+        f"{say(charter.admission.longest_recess)}, in which nobody is removed for silence."
     )
 
 
 def _outside(charter: Charter) -> str:
     text = _ATTRIBUTION[charter.attribution.rule]
+    if charter.attribution.rule != "attributed":
+        text += " Only the reports that follow are excepted."
     for tag, line in sorted(charter.agreed_line.items()):
         text += f' If asked ({tag}): "{line}"'
     return text
 
 
 def _reporting(charter: Charter) -> str:
-    forms = {
-        "nothing": "nothing",
-        "gist": "the gist",
-        "gist without names": "the gist, without names",
-        "verbatim": "the very words",
-    }
-    rules = [f"{entry.who} may tell {entry.whom}: {forms[entry.form]}." for entry in charter.reporting]
-    return "Reporting home. " + " ".join(rules)
+    return "Reporting home. " + " ".join(map(_report, charter.reporting))
+
+
+def _report(entry: Report) -> str:
+    if entry.form != "nothing":
+        return f"{entry.who} may tell {_bare(entry.whom)}: {_FORMS[entry.form]}."
+    whom = "anybody" if _bare(entry.whom).lower() in {"nobody", "none"} else _bare(entry.whom)
+    return f"{entry.who} may tell nothing to {whom}."
 
 
 def _release(charter: Charter) -> str:
@@ -203,13 +266,17 @@ def _release(charter: Charter) -> str:
         return text
     release = charter.release
     stop = (
-        f"Any party may stop it until "
-        f"{say(release.stop_until) if release.stop_until else 'the last moment'} before its hour."
+        f"Any party may stop it until {say(release.stop_until)} before its hour."
         if release.stop == "any party"
         else "Once signed by all, nobody can stop it."
     )
+    early = (
+        " A dishonest service together with one party could show early that one of the others has signed."
+        if len(charter.parties) > 2
+        else ""
+    )
     return (
-        f"{text} Nothing is published, and nothing signed exists, until every party has signed the same "
-        f"text. A signing "
-        f"appointment stays open for {say(release.sign_within)}. {stop}"
+        f"{text} Nothing is published, and nothing signed exists, until every party has signed the same text. A "
+        f"signing appointment stays open for {say(release.sign_within)}, and the devices have "
+        f"{say(release.deposit_within)} more to complete it. {stop}{early}"
     )

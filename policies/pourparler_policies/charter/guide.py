@@ -1,17 +1,24 @@
 """The list of every rule for `docs/charter.md`, made from the schema; a test compares them."""
 
+from dataclasses import replace
+
 from . import schema
 from .questionnaire import questions
 
 _SECTIONS = ("parties", "intermediaries", "cards", "reporting")
+_IN_TOML = {
+    "yes or no": "`true` or `false`",
+    "yes": "`true`",
+    "language tags: en, ar, sr-Cyrl, pt-BR": '`["en", "ar", "sr-Cyrl", "pt-BR"]`',
+}
 _MARKS = ("<!-- keys -->", "<!-- end -->")
 
 
 def keys() -> str:
     """Every key with its default, as Markdown."""
-    rows = ["| rule | what it says | if left out |", "| --- | --- | --- |"]
+    rows = ["| rule | what it says | what to write | if left out |", "| --- | --- | --- | --- |"]
     found = questions() + [
-        type(question)(f"{section}.{question.key}", question.text, question.default)
+        replace(question, key=f"{section}.{question.key}")
         for section in _SECTIONS
         for question in questions(section)
     ]
@@ -20,7 +27,9 @@ def keys() -> str:
     }
     for question in found:
         default = "no such rule" if question.key in optional and question.default == "0" else question.default
-        rows.append(f"| `{question.key}` | {question.text} | {f'`{default}`' if default else 'an error'} |")
+        otherwise = f"`{default}`" if default else "an error"
+        hint = _IN_TOML.get(question.hint, question.hint) or "text"
+        rows.append(f"| `{question.key}` | {question.text} | {hint} | {otherwise} |")
     return "\n".join(rows)
 
 

@@ -37,7 +37,7 @@ class Located:
 def locate(text: str) -> Located:
     """Reads a TOML text statement by statement."""
     located = Located()
-    rows = text.split("\n")
+    rows = text.replace("\r\n", "\n").split("\n")  # as tomllib does
     good: list[str] = []
     table: Path = ()
     at = 0

@@ -20,7 +20,7 @@ from .document import (
     Retention,
     Seats,
 )
-from .lines import Path, locate
+from .lines import Located, Path, locate
 from .rules import DECIDING, MAX_CHARTER, Role
 from .schema import Key, Wrong
 
@@ -125,7 +125,7 @@ def parse(text: str) -> Charter:
     try:
         document = tomllib.loads(text)
     except (ValueError, RecursionError):  # ValueError: TOMLDecodeError, and numbers of thousands of digits
-        raise CharterErrors(_broken(text)) from None
+        raise broken(locate(text)) from None
     try:
         return read(document)
     except _Unread as unread:
@@ -157,11 +157,11 @@ def read(document: dict[str, Any]) -> Charter:
     return charter
 
 
-def _broken(text: str) -> list[Error]:
+def broken(located: Located) -> CharterErrors:
+    """The errors of a text that is no TOML."""
     remedy = 'write key = value on one line, texts between quotes: title = "Lake talks"'
-    return [
-        Error(line, "", f"this cannot be read ({reason})", remedy) for line, reason in locate(text).broken
-    ] or [Error(1, "", "this cannot be read", remedy)]
+    errors = [Error(line, "", f"this cannot be read ({reason})", remedy) for line, reason in located.broken]
+    return CharterErrors(errors or [Error(1, "", "this cannot be read", remedy)])
 
 
 def _charter(check: _Check, document: dict[str, Any]) -> Charter | None:

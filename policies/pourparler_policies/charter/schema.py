@@ -5,7 +5,7 @@ that nobody enforces must not stand in a charter.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -38,25 +38,28 @@ class Key:
     default: Any = None
 
 
-def duration(low: int, high: int) -> Kind:
-    """Whole seconds from words like "7 days"."""
+@dataclass(frozen=True, slots=True)
+class Duration:
+    """Whole seconds, `low` to `high`, from words like "7 days"."""
 
-    def read(value: Any) -> int:
+    low: int
+    high: int
+
+    def __call__(self, value: Any) -> int:
+        """The seconds. Raises Wrong."""
         match = (
             re.fullmatch(r"([1-9][0-9]{0,5}) (minute|hour|day|week)s?", value) if isinstance(value, str) else None
         )
         if match is None:
             raise Wrong("this is no length of time", 'write a number and minutes, hours, days or weeks: "7 days"')
         seconds = int(match[1]) * UNITS[match[2]]
-        if not low <= seconds <= high:
-            raise Wrong("this length of time is out of range", f"choose from {say(low)} to {say(high)}")
+        if not self.low <= seconds <= self.high:
+            raise Wrong("this length of time is out of range", f"choose from {say(self.low)} to {say(self.high)}")
         return seconds
-
-    return read
 
 
 def say(seconds: int) -> str:
-    """A length of time in words that `duration` reads."""
+    """A length of time in words that `Duration` reads."""
     for unit in ("week", "day", "hour", "minute"):
         if seconds % UNITS[unit] == 0 and (unit != "week" or seconds // UNITS[unit] > 1):
             count = seconds // UNITS[unit]
@@ -64,30 +67,37 @@ def say(seconds: int) -> str:
     return f"{seconds} seconds"
 
 
-def choice(*words: str) -> Kind:
-    """One of a few words."""
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of a few words, each with its meaning."""
 
-    def read(value: Any) -> str:
-        if value not in words or not isinstance(value, str):
+    meanings: Mapping[str, str]
+
+    def __call__(self, value: Any) -> str:
+        """The word. Raises Wrong."""
+        if not isinstance(value, str) or value not in self.meanings:
             raise Wrong(
-                "this is not one of the choices", "write one of: " + ", ".join(f'"{word}"' for word in words)
+                "this is not one of the choices",
+                "write one of: " + ", ".join(f'"{word}"' for word in self.meanings),
             )
         return value
 
-    return read
 
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A whole number from `low` to `high`."""
 
-def number(low: int, high: int) -> Kind:
-    """A whole number."""
+    low: int
+    high: int
 
-    def read(value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+    def __call__(self, value: Any) -> int:
+        """The number. Raises Wrong."""
+        if isinstance(value, bool) or not isinstance(value, int) or not self.low <= value <= self.high:
             raise Wrong(
-                "this is not a possible number", f"write a whole number from {low} to {high}, without quotes"
+                "this is not a possible number",
+                f"write a whole number from {self.low} to {self.high}, without quotes",
             )
         return value
-
-    return read
 
 
 def yes_no(value: Any) -> bool:
@@ -136,6 +146,8 @@ def text(value: Any) -> str:
         raise Wrong("a text is missing here", 'write it between quotes; write "none" if there is nothing to say')
     if len(value) > MAX_TEXT:
         raise Wrong(f"this text has {len(value)} characters", f"shorten it to {MAX_TEXT}")
+    if value.strip().startswith("<") and value.strip().endswith(">"):  # nobody declares by oversight
+        raise Wrong("this is an example from a preset", "write here what is true of these talks, without < and >")
     _visible(value.replace("\n", ""))
     return value.strip()
 
@@ -161,7 +173,8 @@ def fingerprint(value: Any) -> bytes:
     digits = "".join(value.split()) if isinstance(value, str) else ""
     if not re.fullmatch(r"[0-9a-f]{64}", digits):
         raise Wrong(
-            "this is no card's fingerprint", "copy the 64 characters that the card's owner reads from the card"
+            "this is no card's fingerprint",
+            "put it in with `pourparler charter add`, or take the entry out",
         )
     return bytes.fromhex(digits)
 
@@ -180,76 +193,132 @@ def decision(value: Any) -> int:
     return int(match[1])
 
 
-LIFE: Final = duration(MINUTE, MAX_LIFE)
+LIFE: Final = Duration(MINUTE, MAX_LIFE)
+ATTRIBUTION: Final = Choice(
+    {
+        "attributed": "what was said and who said it may be told outside, unless a message is marked otherwise",
+        "chatham house": "what was said may be used outside, but not who said it, nor who took part",
+        "unattributed": "outside nobody may tell what was said, by whom, or who took part",
+    }
+)
+NAMES: Final = Choice(
+    {
+        "after acceptance": "only once the invited person has accepted these rules",
+        "before acceptance": "before the invited person decides",
+    }
+)
+SIGNATORIES: Final = Choice(
+    {
+        "parties": "in the name of the parties",
+        "persons": "in the names of the persons who take part",
+        "participants unnamed": 'in the name of "the participants", without names',
+        "nobody": "no joint text is to be published",
+    }
+)
+STOP: Final = Choice(
+    {"any party": "any party, by itself", "nobody": "nobody: once signed by all, it will be published"}
+)
+CAPACITY: Final = Choice(
+    {
+        "personal": "they speak for themselves, not for a government or an organisation",
+        "mandated": "they speak for those who sent them",
+    }
+)
+KINDS: Final = Choice(
+    {
+        "facilitator": "helps the parties to talk with each other",
+        "mediator": "also proposes ways out",
+        "go-between": "carries messages between sides that do not meet",
+        "host": "gives the place, and stays out of the text",
+    }
+)
+ROLES: Final = Choice(
+    {
+        "head": "leads the delegation, and may decide for it",
+        "delegate": "may decide for the party, as its decision rule says",
+        "assistant": "prepares and may object; never approves",
+        "interpreter": "interprets and may object; never approves",
+    }
+)
+FORMS: Final = Choice(
+    {
+        "gist": "what it came to, and who said so",
+        "gist without names": "what it came to, without who said it",
+        "verbatim": "the very words",
+        "nothing": "nothing at all",
+    }
+)
 
 TOP: Final = (
-    Key("charter", number(1, 1), "the form of this document"),
-    Key("policy", number(1, 1), "the version of the rules that every device applies"),
+    Key("charter", Number(1, 1), "the form of this document"),
+    Key("policy", Number(1, 1), "the version of the rules that every device applies"),
     Key("title", name, "what this channel is called; a neutral title, it may be seen over a shoulder"),
     Key("purpose", text, "why the parties talk, in a sentence that each of them accepts"),
     Key("languages", languages, "the languages of the talks"),
 )
 SECTIONS: Final[dict[str, tuple[Key, ...]]] = {
     "seats": (
-        Key("party", number(1, 32), "places that each party has, the same for every party"),
-        Key("intermediary", number(1, 8), "places that each intermediary has", 2),
-        Key("devices", number(1, 2), "devices that one person may have", 2),
+        Key("party", Number(1, 32), "places that each party has, the same for every party"),
+        Key("intermediary", Number(1, 8), "places that each intermediary has", 2),
+        Key("devices", Number(1, 2), "devices that one person may have", 2),
     ),
     "retention": (
         Key("messages", LIFE, "how long a message lives at most"),
-        Key("after_reading", duration(0, MAX_LIFE), "how long it lives once read; leave out for no such rule", 0),
+        Key("after_reading", LIFE, "how long it lives once read; leave out for no such rule", 0),
         Key("papers", LIFE, "how long a text on the table lives at most"),
-        Key("absence", duration(DAY, MAX_LIFE), "how long a device may be silent before it can be removed"),
-        Key("notice", duration(HOUR, 30 * DAY), "how long before such a removal the device is warned", 3 * DAY),
-        Key("keys", duration(HOUR, 30 * DAY), "how often a device renews its keys", DAY),
+        Key("absence", Duration(DAY, MAX_LIFE), "how long a device may be silent before it can be removed"),
+        Key("notice", Duration(HOUR, 30 * DAY), "how long before such a removal the device is warned", 3 * DAY),
+        Key("keys", Duration(HOUR, 30 * DAY), "how often a device renews its keys", DAY),
         Key("read_offline", yes_no, "whether messages can be read without a connection; weakens expiry", False),
     ),
     "attribution": (
-        Key("rule", choice("attributed", "chatham house", "unattributed"), "who may say outside who said what"),
+        Key("rule", ATTRIBUTION, "who may say outside who said what"),
         Key("ideas", yes_no, "whether ideas may be put forward without a name", False),
     ),
     "admission": (
-        Key(
-            "names", choice("after acceptance", "before acceptance"), "when an invited person sees who takes part"
-        ),
+        Key("names", NAMES, "when an invited person sees who takes part"),
         Key("recall", yes_no, "whether a party may call back its own people by itself", True),
-        Key("longest_recess", duration(DAY, MAX_LIFE), "how long a recess may be", 180 * DAY),
+        Key("longest_recess", Duration(DAY, MAX_LIFE), "how long a recess may be", 180 * DAY),
     ),
     "release": (
         Key(
             "signatories",
-            choice("parties", "persons", "participants unnamed", "nobody"),
+            SIGNATORIES,
             "in whose name a joint text may be published",
         ),
-        Key("sign_within", duration(HOUR, 30 * DAY), "how long a signing appointment stays open", 2 * DAY),
-        Key("deposit_within", duration(HOUR, 30 * DAY), "how long after that devices may complete it", DAY),
-        Key("stop", choice("any party", "nobody"), "who may stop a signed text before its hour", "any party"),
-        Key("stop_until", duration(0, 7 * DAY), "how long before the hour it can no longer be stopped", HOUR),
+        Key("sign_within", Duration(HOUR, 30 * DAY), "how long a signing appointment stays open", 2 * DAY),
+        Key("deposit_within", Duration(HOUR, 30 * DAY), "how long after that devices may complete it", DAY),
+        Key("stop", STOP, "who may stop a signed text before its hour", "any party"),
+        Key("stop_until", Duration(MINUTE, 7 * DAY), "how long before the hour it can no longer be stopped", HOUR),
     ),
 }
 PARTY: Final = (
     Key("name", name, "how the party is called here; a cover name is fine"),
-    Key("capacity", choice("personal", "mandated"), "whether its people speak for themselves or for somebody"),
+    Key("capacity", CAPACITY, "whether its people speak for themselves or for somebody"),
     Key("decides", decision, "whose act is the party's act"),
     Key("confirmation", text, 'who at home confirms an acceptance, and by when; "none" if nobody', "none"),
 )
 INTERMEDIARY: Final = (
     Key("name", name, "how the intermediary is called here"),
-    Key("kind", choice("facilitator", "mediator", "go-between", "host"), "what it does"),
+    Key("kind", KINDS, "what it does"),
     Key("institution", text, "the institution behind it"),
     Key("funding", text, "who pays"),
     Key("interests", text, 'what it has to gain or lose; "none"'),
-    Key("speaks_for_no_government", must_be_true, "declared by every intermediary"),
+    Key(
+        "speaks_for_no_government",
+        must_be_true,
+        "that it speaks for no government: every intermediary declares it",
+    ),
 )
 CARD: Final = (
     Key("name", name, "the name on the card"),
-    Key("role", choice("head", "delegate", "assistant", "interpreter"), "what this person is in the party"),
+    Key("role", ROLES, "what this person is in the party"),
     Key("fingerprint", fingerprint, "the card's fingerprint"),
 )
 INTERMEDIARY_CARD: Final = (CARD[0], CARD[2])
 REPORT: Final = (
     Key("who", text, "who may tell"),
     Key("whom", text, "whom, at home"),
-    Key("form", choice("gist", "gist without names", "verbatim", "nothing"), "in which form"),
+    Key("form", FORMS, "in which form"),
 )
 ID: Final = re.compile(r"[a-z][a-z0-9-]{0,31}")

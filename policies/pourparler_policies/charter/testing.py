@@ -5,9 +5,10 @@ import itertools
 import re
 from typing import Any
 
+from .filling import OPEN
 from .questionnaire import write
 
-PLACEHOLDER = "paste the card's fingerprint here"
+PLACEHOLDER = OPEN
 
 
 def body_cards(body: str, roles: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -63,6 +64,7 @@ def text(parties: tuple[str, ...] = ("a", "b"), **other: Any) -> str:
 
 
 def fill_cards(preset: str) -> str:
-    """A preset's text with a fingerprint in each place that waits for one."""
+    """A preset's text with a fingerprint in each place that waits for one, and its examples taken for true."""
     number = itertools.count(1)
-    return re.sub(re.escape(PLACEHOLDER), lambda _: f"{next(number):064x}", preset)
+    told = re.sub(r'"<(.*)>"', r'"\1"', preset).replace("no_government = false", "no_government = true")
+    return re.sub(re.escape(PLACEHOLDER), lambda _: f"{next(number):064x}", told)
