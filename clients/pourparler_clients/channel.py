@@ -488,7 +488,7 @@ class Channel:
         return elapsed > self.log.charter.retention.keys
 
     async def _finish_if_ended(self) -> None:
-        """After an ending, this device's or another's: the service forgets its token, the vault what has ended."""
+        """After an ending, this device's or another's: the vault forgets the channel, then the service its token."""
         while self._gone and self._reads():
             with suppress(Refused):  # it has ended its token itself, or the voices of the others were enough
                 await self._api.ask_revocation(self.id, self._gone[-1])
@@ -496,12 +496,13 @@ class Channel:
         # A halt is no ending: nothing is erased on the service's word.
         if self.log.row.state not in (State.REMOVED, State.CLOSED) or self._ended:
             return
-        with suppress(Refused):  # the service may have forgotten it first
-            await self._api.end_device(self.id)
+        # Erased first, announced second: whoever takes the device now finds nothing, whatever the line does.
+        self._ended = True
         with self.log.vault.transaction():
             self.log.store.delete()
         self.log.vault.empty_journal()
-        self._ended = True
+        with suppress(Refused, Unreachable):  # else the token ends when it has idled, or by the others' voices
+            await self._api.end_device(self.id)
 
     def require_open(self) -> None:
         """Raises Halted unless this device may send here."""

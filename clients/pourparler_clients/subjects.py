@@ -67,6 +67,12 @@ def difference(before: Charter, after: Charter) -> list[str]:
     return changed + [f"+ {key}: {new[key]}" for key in new if old.get(key) != new[key]]
 
 
+def charter_names(charter: Charter) -> dict[bytes, str]:
+    """Names of the cards that the charter names, by fingerprint."""
+    bodies: list[Party | Intermediary] = [*charter.parties.values(), *charter.intermediaries.values()]
+    return {card.fingerprint: card.name for body in bodies for card in body.cards}
+
+
 def _lines(charter: Charter) -> dict[str, str]:
     made: dict[str, str] = {}
 
@@ -91,9 +97,7 @@ def _body(charter: Charter, body: str) -> str:
 
 def _card(log: Log, card: bytes) -> str:
     known = next((m.name for m in log.members.values() if m.fingerprint == card), "")
-    bodies: list[Party | Intermediary] = [*log.charter.parties.values(), *log.charter.intermediaries.values()]
-    named = (one.name for body in bodies for one in body.cards if one.fingerprint == card)
-    known = known or next(named, "")
+    known = known or charter_names(log.charter).get(card, "")
     return f"{known} (card {check_digits(card)})" if known else f"the card {check_digits(card)}"
 
 

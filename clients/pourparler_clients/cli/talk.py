@@ -19,6 +19,7 @@ from ..invitations import Inviter
 from ..store import State
 from .common import PASSING, GlobalOptions, choose_channel, duration, emit, erasing, open_device, progress
 from .showing import history, news, show, show_missed, show_step, title_of, trouble
+from .table import do_words
 
 _LOOK: Final = (0.3, 5.0)  # seconds between looks for answered invitations: while some are under way, otherwise
 _AGAIN: Final = 3.0  # seconds until what could not be sent, or a service that was not there, is tried again
@@ -40,7 +41,9 @@ def add_commands(commands: Any, options: GlobalOptions) -> None:
     options.add(watch, channel=True)
     watch.set_defaults(func=_watch)
 
-    talk = commands.add_parser("talk", help="talk: each line you write is a message; see the others' as they come")
+    talk = commands.add_parser(
+        "talk", help="talk: each line is a message, /help lists other words; see the others as they come"
+    )
     options.add(talk, channel=True)
     talk.add_argument("--life", type=duration, help="a shorter life than the channel's for what you say")
     talk.set_defaults(func=_talk)
@@ -90,18 +93,21 @@ def _decode(data: bytes) -> str:
         raise UserError("what you wrote is not UTF-8 text") from None
 
 
-def _said(data: bytes, *, as_json: bool) -> str:
-    """The text of one line of input. Raises UserError."""
+def _meant(data: bytes, *, as_json: bool) -> tuple[str, str]:
+    """What one line of input wants said (first), or done (second: `approve 12345`). Raises UserError."""
     text = _decode(data)
     if not as_json:
-        return text
+        if text.startswith("/") and not text.startswith("//"):
+            return "", text[1:]
+        return text.removeprefix("/") if text.startswith("//") else text, ""
     try:
-        said = json.loads(text)["say"]
-    except (ValueError, TypeError, KeyError, RecursionError):
-        said = None
-    if not isinstance(said, str):
-        raise UserError('each line is an object like {"say": "…"}')
-    return said
+        record = json.loads(text)
+        meant = record.get("say", ""), record.get("do", "")
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        meant = None, None
+    if not all(isinstance(part, str) for part in meant) or bool(meant[0]) == bool(meant[1]):
+        raise UserError('each line is an object like {"say": "…"} or {"do": "approve 12345"}')
+    return meant
 
 
 async def _read(arguments: argparse.Namespace) -> int:
@@ -216,7 +222,11 @@ async def _speak(arguments: argparse.Namespace, channel: Channel) -> None:
         if not line.strip():
             continue
         try:
-            await channel.say(_said(line, as_json=arguments.json), arguments.life)
+            said, done = _meant(line, as_json=arguments.json)
+            if done:
+                await do_words(done, channel, as_json=arguments.json)
+            else:
+                await channel.say(said, arguments.life)
         except Unreachable as error:
             emit(arguments, {"event": "waiting"}, [f"— {_WAITS.format(why=error)} —"])
         except (PourparlerError, ValueError) as error:
