@@ -106,7 +106,7 @@ class Channel:
             return
         self.log.check_may_send()
         if self.log.store.has_draft(said):
-            raise Waits(f"not said yet: {self.sealer.why_not_said()}. The message waits in the vault")
+            raise Waits(self.sealer.why_not_said())
         raise UserError("this was not said: its life was over before it could be sent")
 
     async def do(self, *events: Event) -> None:
