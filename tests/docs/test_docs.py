@@ -9,7 +9,8 @@ import pytest
 from pourparler_clients.api import SENTENCES
 from pourparler_clients.cli import build_parser
 from pourparler_policies import limits, payload
-from pourparler_policies.admission import TABLE
+from pourparler_policies.admission import KEPT_KEYS
+from pourparler_policies.invitation import KEPT_EPOCHS
 from pourparler_policies.wire import Problem, Route
 
 ROOT = Path(__file__).parents[2]
@@ -68,13 +69,16 @@ def test_the_protocol_lists_every_event_and_its_class() -> None:
     rows = re.findall(
         r"^\| `([a-z]+)` \| (message|procedure)", section(PROTOCOL, "3. Inside an entry"), re.MULTILINE
     )
-    procedure = {event.model_fields["type"].default for event in payload.PROCEDURE}
+    procedure = {event.model_fields["type"].default for event in (payload.Act, payload.Seated)}
     assert dict(rows) == {name: "procedure" if name in procedure else "message" for name in payload.TYPES}
 
 
-def test_the_protocol_lists_the_proposals_of_the_table_and_no_others() -> None:
-    rows = re.findall(r"^\| `([a-z]+)` \| ", section(PROTOCOL, "4. The fold"), re.MULTILINE)
-    assert set(rows) == set(TABLE)
+def test_the_protocol_says_how_many_handshakes_a_device_may_post() -> None:
+    assert f"{limits.HANDSHAKE_BURST} at once, then one in {limits.HANDSHAKE_REFILL} seconds" in PROTOCOL
+
+
+def test_the_protocol_says_how_long_keys_for_complaints_are_kept() -> None:
+    assert f"keys of the last {KEPT_EPOCHS} epochs and the last {KEPT_KEYS} signature keys" in PROTOCOL
 
 
 def test_the_list_of_decisions_is_complete() -> None:
