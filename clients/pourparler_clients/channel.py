@@ -144,9 +144,12 @@ class Channel:
 
         `confirm`: the approval is subject to confirmation from home; None: this seat does not approve.
         """
-        digest = subject_digest(self.log.consent.rules, subject)
-        events: list[Event] = [] if digest in self.log.consent.open else [Proposed(subject)]
-        if confirm is not None:
+        state = self.log.consent
+        digest = subject_digest(state.rules, subject)
+        held, own = state.open.get(digest), state.devices.get(self.log.own_card.fingerprint)
+        events: list[Event] = [] if held is not None else [Proposed(subject)]
+        given = held.approvals.get(own.seat) if held is not None and own is not None else None
+        if confirm is not None and given is not (not confirm):  # else it would cost a handshake for nothing
             events.append(Approved(digest, confirm))
         if events:
             await self.do(*events)
