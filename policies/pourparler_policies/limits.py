@@ -43,6 +43,7 @@ ATTACHMENT_SIZES: Final = (
     *(64 * KIB * 2**n for n in range(11)),
     101 * KIB * KIB,
 )  # bytes: 64 KiB to 64 MiB, 101 MiB
+MAX_CHUNKS: Final = ATTACHMENT_SIZES[-1] // ATTACHMENT_CHUNK
 
 HANDSHAKE_BURST: Final = 5  # handshakes a device may post at once ...
 HANDSHAKE_REFILL: Final = 60  # seconds until it may post one more: nobody can starve the others
