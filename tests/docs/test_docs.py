@@ -3,15 +3,17 @@
 import argparse
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from pourparler_clients.api import SENTENCES
 from pourparler_clients.cli import build_parser
-from pourparler_policies import limits, payload
+from pourparler_policies import hours, limits, payload, wire
 from pourparler_policies.admission import KEPT_KEYS
 from pourparler_policies.invitation import KEPT_EPOCHS
 from pourparler_policies.wire import Problem, Route
+from pourparler_service.caps import Caps
 
 ROOT = Path(__file__).parents[2]
 PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
@@ -63,6 +65,28 @@ def test_the_protocol_lists_the_buckets() -> None:
     sizes = re.search(r"sealed entry or deposit may have: ([\d, ]+)\.", PROTOCOL)
     assert sizes
     assert tuple(int(size) for size in sizes[1].split(", ")) == limits.BUCKETS
+
+
+def test_the_protocol_lists_the_sizes_of_attachments_and_chunks() -> None:
+    sizes = re.search(r"an attachment may have: ([\d,\s]+)\.", PROTOCOL)
+    assert sizes
+    assert tuple(int(size) for size in sizes[1].split(",")) == limits.ATTACHMENT_SIZES
+    assert f"Chunks have {limits.ATTACHMENT_CHUNK} bytes" in PROTOCOL
+
+
+def test_the_protocol_says_how_far_ends_lie_apart() -> None:
+    rows = re.findall(r"^\| (?:less than|a day)[^|]+\| (\d+) s apart \| (\d+) s \|", PROTOCOL, re.MULTILINE)
+    lives = (1, limits.HOUR - 1, limits.HOUR, limits.DAY - 1, limits.DAY, limits.MAX_LIFE)
+    steps = sorted({hours.step(life) for life in lives})
+    assert [(int(step), int(late)) for step, late in rows] == [(step, step) for step in steps]
+    assert get_args(wire.AskHalves.model_fields["step"].annotation) == tuple(steps)
+    assert f"up to {limits.MAX_HALVES} in one request" in " ".join(PROTOCOL.split())
+
+
+def test_the_protocol_says_the_operators_caps_on_halves_and_attachments() -> None:
+    words = " ".join(PROTOCOL.split())
+    assert f"and {Caps().halves_a_device:,} living ones in all" in words
+    assert f"A channel's attachments have at most {Caps().attachments_a_channel // 1024**3} GiB" in words
 
 
 def test_the_protocol_lists_every_event_and_its_class() -> None:
