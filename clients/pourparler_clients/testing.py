@@ -318,7 +318,7 @@ def channel_row(channel: bytes, title: str, **changes: Any) -> Row:
         url="https://127.0.0.1:1",
         state=State.OPEN,
         trouble="",
-        charter=charter_of(["ada"], title=title).encode(),
+        charter=charter_of(["ada", "ben"], title=title).encode(),
         token=bytes(32),
         device=bytes(16),
         credential=bytes(16),
