@@ -479,10 +479,15 @@ class House:
         waiting = waits_for(state, state.seats[own.seat].body)
         return not waiting and others <= own.met and not person.log.attestations.wanting(person.clock())
 
+    async def opened(self, *names: str, **rules: Any) -> list[Person]:
+        """People whom a charter names, each as a party. The first has opened the channel, and is alone in it."""
+        people = [await self.person(name) for name in names]
+        await self.found(*people, **rules)
+        return people
+
     async def room(self, *names: str, **rules: Any) -> list[Person]:
         """People in one channel, each a party, all at its head; the first founded it."""
-        first, *others = [await self.person(name) for name in names]
-        await self.found(first, *others, **rules)
+        first, *others = await self.opened(*names, **rules)
         for other in others:
             await self.seat(first, other)
         for person in (first, *others):

@@ -182,8 +182,10 @@ def read_charter(path: Path) -> Charter:
     """A charter without errors. Raises UserError."""
     try:
         return charter.parse(read_charter_text(path))
-    except charter.CharterErrors as errors:
-        raise UserError(f"{path} has errors: {errors}; see `pourparler charter check {path}`") from None
+    except charter.CharterErrors as error:
+        first, *more = error.errors
+        others = f", and {len(more)} more" if more else ""
+        raise UserError(f"{path} has errors: {first}{others}; see `pourparler charter check {path}`") from None
 
 
 def read_grant(path: Path | None) -> bytes:
