@@ -88,18 +88,15 @@ class Kem(ABC):
         """The key as an object that can open. Raises UsageError unless it is a valid private key."""
 
 
-# HMAC-SHA256 under the empty salt: the two keyed states hold no secret, so they are made once (RFC 2104).
-_EMPTY_SALT_INNER = hashlib.sha256(b"\x36" * 64)
-_EMPTY_SALT_OUTER = hashlib.sha256(b"\x5c" * 64)
+# The pads of HMAC-SHA256 (RFC 2104) under the empty salt, which is a key of zeros
+_INNER_PAD = b"\x36" * 64
+_OUTER_PAD = b"\x5c" * 64
 
 
 def _labeled_extract(suite_id: bytes, label: bytes, ikm: bytes) -> bytes:
     """LabeledExtract with an empty salt (RFC 9180, 4)."""
-    inner = _EMPTY_SALT_INNER.copy()
-    inner.update(_VERSION + suite_id + label + ikm)
-    outer = _EMPTY_SALT_OUTER.copy()
-    outer.update(inner.digest())
-    return outer.digest()
+    inner = hashlib.sha256(_INNER_PAD + _VERSION + suite_id + label + ikm).digest()
+    return hashlib.sha256(_OUTER_PAD + inner).digest()
 
 
 def _labeled_expand(suite_id: bytes, prk: bytes, label: bytes, info: bytes) -> bytes:

@@ -172,6 +172,7 @@ class CipherSuite:
         "aead",
         "block_length",
         "derive_infos",
+        "hash_header",
         "hash_length",
         "hash_name",
         "hpke",
@@ -203,6 +204,7 @@ class CipherSuite:
         self.hash_name = hash_name
         self.new_hash: Callable[..., Any] = getattr(hashlib, hash_name)
         self.hash_length: int = self.new_hash().digest_size
+        self.hash_header = bytes((self.hash_length,))  # the length header of a hash in the codec
         self.block_length: int = self.new_hash().block_size
         self.aead: Callable[[bytes], Aead] = aead
         self.key_length = key_length

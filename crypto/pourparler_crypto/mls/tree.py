@@ -25,7 +25,8 @@ def _hash_of(suite: CipherSuite, node: int, value: Node | None, left: bytes, rig
     """TreeHashInput (RFC 9420, 7.8), hashed; ``left`` and ``right`` are ignored for a leaf."""
     if node & 1:
         head = b"\x02\x00" if value is None else b"\x02\x01" + value.raw
-        return suite.hash(head + vl(left) + vl(right))
+        size = suite.hash_header
+        return suite.hash(b"".join((head, size, left, size, right)))
     head = b"\x01" + UINT32.write(node >> 1)
     return suite.hash(head + (b"\x00" if value is None else b"\x01" + value.raw))
 
