@@ -1,5 +1,6 @@
 """Key halves: the same until their end, then gone from every file; in no backup; durable before they are given."""
 
+import random
 import secrets
 import shutil
 import sqlite3
@@ -296,6 +297,28 @@ def test_any_history_leaves_exactly_the_living_halves_and_brings_none_back(
         store.close()
         assert all(half in files for half in living.values())
         assert not [half for half in gone if half in files]
+
+
+def test_whose_halves_they_were_goes_with_them(tmp_path: Path) -> None:
+    """Many devices come and go: a database that balances its pages must keep no copy of who was there."""
+    store = HalfStore(tmp_path / "halves")
+    chance = random.Random(7)
+    owners = [secrets.token_bytes(32) for _ in range(200)]
+    gone: set[bytes] = set()
+    for whose in owners:
+        store.ask(whose, [START + HOUR * (n + 1) for n in range(chance.randint(1, 60))], START, 1000)
+        if chance.random() < 0.7:
+            left = chance.choice(owners[: owners.index(whose) + 1])
+            store.destroy_of([left])
+            gone.add(left)
+    store.destroy_ended(START + 30 * HOUR)
+    store.close()
+    files = kept(tmp_path)
+    assert not [whose for whose in gone if whose in files]
+    assert all(whose in files for whose in set(owners) - gone)
+    store = HalfStore(tmp_path / "halves")
+    assert len(store.ask(owners[-1], [START + 100 * HOUR], START, 1000)) == 1
+    store.close()
 
 
 # --- with the token --------------------------------------------------------------------------------------------
