@@ -13,8 +13,10 @@ State by state, beyond round and own number (n parties, k texts, sizes in bytes)
     Signed      y, Y, rho, own mask of R4 (32·k), R3 of all                               R4 is out
     Deposited   y, Y, rho, R3 of all, the masks of all (32·k·n)                           R5 is out
 
-Up to Ready, all of it could have been made up by anyone, y, d and rho included: a seized state is no evidence
-that its owner, or anyone, has taken part. (With the states of *all* parties anybody can complete the release.)
+Up to Signed, all that one party's state holds could have been made up by anyone, y and d included
+(`forging.forge_ready`): one seized vault is no evidence that its owner, or anyone, has taken part, or has
+signed. Two of them are what an opened R4 is: evidence for "all of these but one, at least". With the states of
+all, anybody can complete the release.
 
 An older copy of a state does no harm to the key: each `presign` draws a fresh r. A party that signs twice from
 copies has signed the same text.

@@ -15,30 +15,33 @@ asked; the order in which a step draws is part of the test vectors.
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
-from functools import reduce
 
 from pourparler_crypto.encoding import lp
-from pourparler_crypto.errors import Malformed, NotAuthentic, UsageError
+from pourparler_crypto.errors import NotAuthentic, UsageError
 from pourparler_crypto.jr2 import masks as _masks
-from pourparler_crypto.jr2.case import check_mask, check_share
-from pourparler_crypto.jr2.errors import BadOpening, BadPresignature, Copied, Incomplete
-from pourparler_crypto.jr2.formulas import balanced, share_of
+from pourparler_crypto.jr2.case import check_mask, check_share, rows
+from pourparler_crypto.jr2.checks import (
+    challenge_for,
+    check_commitments,
+    check_openings,
+    check_presignatures,
+    sum_of,
+)
+from pourparler_crypto.jr2.errors import Incomplete
 from pourparler_crypto.jr2.formulas import presign as _presign
+from pourparler_crypto.jr2.formulas import share_of
 from pourparler_crypto.jr2.group import (
     ED25519,
     POINT_LENGTH,
     SCALAR_LENGTH,
     WIDE_LENGTH,
-    challenge,
-    check_point,
-    check_scalar,
     expand,
     reduced,
 )
 from pourparler_crypto.jr2.round import Round, pieces
 from pourparler_crypto.jr2.signatures import SIGNATURE_LENGTH, Completed, completed, parts, verify
 from pourparler_crypto.jr2.states import Committed, Deposited, Opened, Presigned, Ready, Signed
-from pourparler_crypto.jr2.wire import RHO_LENGTH, Kind, collect, commitment, points_of, write
+from pourparler_crypto.jr2.wire import COMMITMENT_LENGTH, RHO_LENGTH, Kind, collect, points_of, write
 from pourparler_crypto.releasekey import ReleaseKey
 
 Random = Callable[[int], bytes]
@@ -61,7 +64,7 @@ def open_(state: Committed, messages: Iterable[bytes]) -> Opened:
     Raises Incomplete, Malformed, WrongRound, OutOfTurn, OwnAltered, Contradiction, Copied; AlreadyUsed.
     """
     bodies = _collect(state, Kind.COMMITMENT, messages, state.message)
-    _distinct(enumerate(bodies, 1), "commitment", state.party)
+    check_commitments(bodies, state.party)
     following = Opened(state.round, state.party, state.y, state.rho, b"".join(bodies))
     state.erase()
     return following
@@ -84,13 +87,9 @@ def presign(
     bodies = _collect(state, Kind.OPENING, messages, state.message)
     if state.round.number_of(key.public) != state.party:
         raise UsageError("this is another party's release key")
-    openings = [_checked_opening(state, party, body) for party, body in enumerate(bodies, 1)]
-    locks = [row for row, _ in openings]
-    _distinct(((party, point) for party, row in enumerate(locks, 1) for point in row), "point", state.party)
-    _distinct(((party, rho) for party, (_, rho) in enumerate(openings, 1)), "opening value", state.party)
-    sums = [reduce(ED25519.plus, column) for column in zip(*locks, strict=True)]
-    for point in sums:
-        check_point(point)
+    commitments = pieces(state.commitments, COMMITMENT_LENGTH)
+    locks, rhos = check_openings(state.round, commitments, bodies, state.party)
+    sums = sum_of(locks)
     d, delegates, mask_points = _own_masks(state, key, mask, random)
     x, prefix = expand(key.seed)
     body = b""
@@ -103,12 +102,11 @@ def presign(
                 x=x,
                 lock=lock,
                 mask_point=mask_points[k],
-                challenge=_challenge(key.public, text),
+                challenge=challenge_for(key.public, text),
             )
         )
     flat = b"".join(point for row in locks for point in row)
-    rhos = b"".join(rho for _, rho in openings)
-    following = Presigned(state.round, state.party, state.y, flat, rhos, d, delegates, body)
+    following = Presigned(state.round, state.party, state.y, flat, b"".join(rhos), d, delegates, body)
     state.erase()
     return following
 
@@ -120,16 +118,7 @@ def check(state: Presigned, messages: Iterable[bytes]) -> Ready:
     BadPresignature.
     """
     bodies = _collect(state, Kind.PRESIGNATURE, messages, state.message)
-    texts = len(state.round.texts)
-    locks = [pieces(row, POINT_LENGTH) for row in pieces(state.locks, POINT_LENGTH * texts)]
-    sums = [reduce(ED25519.plus, column) for column in zip(*locks, strict=True)]
-    for party, body in enumerate(bodies, 1):
-        _check_presignature(state, party, body, sums)
-    points = [(party, point) for party, row in enumerate(locks, 1) for point in row]
-    points += [
-        (party, point) for party, body in enumerate(bodies, 1) for value in parts(body) for point in value[:2]
-    ]
-    _distinct(points, "point", state.party)
+    check_presignatures(state.round, rows(state.locks, len(state.round.texts)), bodies, state.party)
     following = Ready(
         state.round, state.party, state.y, state.locks, state.rhos, b"".join(bodies), state.d, state.delegates
     )
@@ -235,42 +224,6 @@ def _own_masks(
     return held.d, b"".join(point for row in joint.points[1:] for point in row), joint.sums
 
 
-def _checked_opening(state: Opened, party: int, body: bytes) -> tuple[tuple[bytes, ...], bytes]:
-    row, rho = pieces(body[:-RHO_LENGTH], POINT_LENGTH), body[-RHO_LENGTH:]
-    committed = state.commitments[64 * (party - 1) : 64 * party]
-    if commitment(state.round.sid, party, row, rho) != committed:
-        raise BadOpening(party, "what was opened is not what was committed to")
-    for point in row:
-        try:
-            check_point(point)
-        except Malformed:
-            raise BadOpening(party, "Y is no point of the prime-order group") from None
-    return row, rho
-
-
-def _check_presignature(state: Presigned, party: int, body: bytes, sums: Sequence[bytes]) -> None:
-    public = state.round.keys[party - 1]
-    for text, lock, values in zip(state.round.texts, sums, parts(body), strict=True):
-        try:
-            nonce_point, mask_point = check_point(values[0]), check_point(values[1])
-            response = check_scalar(values[2])
-            holds = balanced(
-                ED25519,
-                values=(nonce_point, mask_point, response),
-                public=public,
-                lock=lock,
-                challenge=_challenge(public, text),
-            )
-        except Malformed as error:
-            raise BadPresignature(party, str(error)) from None
-        if not holds:
-            raise BadPresignature(party, "the pre-signature does not hold under this key, text and Y")
-
-
-def _challenge(public: bytes, text: bytes) -> Callable[[bytes], bytes]:
-    return lambda nonce_point: challenge(nonce_point, public, text)
-
-
 def _collect(
     state: Committed | Opened | Presigned | Signed | Deposited,
     kind: Kind,
@@ -281,16 +234,6 @@ def _collect(
     state.check_usable()
     about = state.round
     return collect(kind, bound_to or about.sid, len(about.keys), len(about.texts), messages, own)
-
-
-def _distinct(values: Iterable[tuple[int, bytes]], what: str, own: int) -> None:
-    """Raises Copied when two (party, value) are equal; when one of the two is this party, the other is named."""
-    seen: dict[bytes, int] = {}
-    for party, value in values:
-        if value in seen:
-            earlier = seen[value]
-            raise Copied(*((earlier, party) if party == own else (party, earlier)), what)
-        seen[value] = party
 
 
 def _scalar(random: Random, label: str, prefix: bytes, *context: bytes) -> bytes:

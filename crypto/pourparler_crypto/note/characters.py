@@ -19,8 +19,8 @@ _SPACES: Final = frozenset((" ", _NBSP, _NNBSP, _IDEOGRAPHIC))
 _BIDI: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 # Format characters that are seen: the Arabic and Syriac signs that stand over a number or a year.
 _VISIBLE_FORMAT: Final = frozenset("\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2")
-# What shows nothing though it is a letter, mark or symbol: fillers, grapheme joiner, inherent vowels, braille blank;
-# and the characters that stand for a lost one.
+# Letters, marks and symbols that show nothing (fillers, grapheme joiner, inherent vowels, braille blank), and the
+# characters that stand for a lost one.
 _BLANK: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\ufffc\ufffd")
 _MONGOLIAN_SELECTORS: Final = frozenset("\u180b\u180c\u180d\u180f")
 # Scripts that are written without spaces between words, where ZWSP says where a line may break.

@@ -16,8 +16,8 @@ class Refusal(Enum):
     # characters
     CONTROL = "There is a control character, which has no meaning in a text: remove it."
     BIDI = (
-        "There is an invisible character that changes the direction of writing: other words could be shown than are "
-        "signed; remove it."
+        "There is an invisible character that changes the direction of writing: other words could be shown "
+        "than are signed; remove it."
     )
     TAG = "There is an invisible tag character, which can hide words: remove it."
     WITHOUT_READING = "There is a character that shows nothing or has no agreed meaning: remove it."

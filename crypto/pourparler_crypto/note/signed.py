@@ -17,7 +17,7 @@ from typing import Final
 from pourparler_crypto.errors import NotAuthentic, UsageError
 from pourparler_crypto.jr2.round import Round
 from pourparler_crypto.jr2.signatures import SIGNATURE_LENGTH, Completed, verify
-from pourparler_crypto.note.communique import MAX_SIGNATORIES, MAX_TEXT, Communique, text_lines
+from pourparler_crypto.note.communique import FORMAT, MAX_SIGNATORIES, MAX_TEXT, Communique, text_lines
 from pourparler_crypto.note.presskey import KEY_ID_LENGTH, MAX_KEY_NAME, PressKey
 from pourparler_crypto.note.refusals import Refusal, Refused
 
@@ -55,8 +55,8 @@ class Note:
             raise Refused(Refusal.NO_SIGNATURES)
         last_empty = len(lines) - 1 - lines[::-1].index("")
         text = "".join(f"{line}\n" for line in lines[:last_empty]).encode()
-        if last_empty == len(lines) - 1 or not lines[last_empty + 1].startswith(_DASH):
-            # The last empty line is the one before the foot, or ends the file.
+        if last_empty == len(lines) - 1 or lines[last_empty + 1] == FORMAT:
+            # The last empty line ends the file, or is the one before the foot: a text without signatures.
             raise Refused(Refusal.NO_SIGNATURES)
         communique = Communique.parse(text)
         known = {(party.key.name, party.key.key_id): party.key for party in communique.foot.signatories}

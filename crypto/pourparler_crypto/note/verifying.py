@@ -34,6 +34,7 @@ class KeyBook:
     def parse(cls, data: bytes) -> "KeyBook":
         """Reads a book. Raises Refused with the line of what is wrong; a key that stands there twice is wrong."""
         entries: dict[PressKey, str] = {}
+        seen: set[bytes] = set()
         for number, line in enumerate(text_lines(data, MAX_BOOK), 1):
             if not line.strip() or line.startswith("#"):
                 continue
@@ -42,12 +43,9 @@ class KeyBook:
                 key = PressKey.parse(key_text)
             except Refused:
                 raise Refused(Refusal.KEY, number) from None
-            if (
-                not name.strip()
-                or key.public in {known.public for known in entries}
-                or len(entries) >= MAX_BOOK_KEYS
-            ):
+            if not name.strip() or key.public in seen or len(entries) >= MAX_BOOK_KEYS:
                 raise Refused(Refusal.KEY, number)
+            seen.add(key.public)
             entries[key] = name.strip()
         return cls(entries)
 
