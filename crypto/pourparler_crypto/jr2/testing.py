@@ -120,6 +120,13 @@ def parties(count: int, texts: Sequence[bytes] = (TEXT,), random: Random = os.ur
     return [Party(about, key, random) for key in keys]
 
 
+def again(everyone: Sequence[Party]) -> list[Party]:
+    """The same parties at a second appointment."""
+    keys = [party.key for party in everyone]
+    about = a_round(keys, everyone[0].round.texts)
+    return [Party(about, key) for key in keys]
+
+
 def play(everyone: Sequence[Party]) -> Transcript:
     """R1 to R3 in lock step, up to Ready."""
     first = [party.begin() for party in everyone]
