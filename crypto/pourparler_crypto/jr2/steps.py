@@ -55,7 +55,7 @@ def commit(about: Round, key: ReleaseKey, *, random: Random = os.urandom) -> Com
     party = about.number_of(key.public)
     _, prefix = expand(key.seed)
     y = b"".join(_scalar(random, "y", prefix, about.sid, k.to_bytes(1)) for k in range(len(about.texts)))
-    return Committed(about, party, y, _draw(random, RHO_LENGTH))
+    return Committed(about, party, y, _rho(random, prefix, about.sid))
 
 
 def open_(state: Committed, messages: Iterable[bytes]) -> Opened:
@@ -243,6 +243,12 @@ def _scalar(random: Random, label: str, prefix: bytes, *context: bytes) -> bytes
     """
     hedge = hashlib.sha512(lp(f"jr2/{label}/v1", prefix, *context)).digest()
     return ED25519.add(reduced(_draw(random, WIDE_LENGTH)), reduced(hedge))
+
+
+def _rho(random: Random, prefix: bytes, sid: bytes) -> bytes:
+    """32 random bytes XOR a hash that only the key's holder computes: uniform if either is, like the scalars."""
+    hedge = hashlib.sha512(lp("jr2/rho/v1", prefix, sid)).digest()
+    return bytes(left ^ right for left, right in zip(_draw(random, RHO_LENGTH), hedge, strict=False))
 
 
 def _draw(random: Random, count: int) -> bytes:

@@ -6,13 +6,17 @@ does. No product code imports this module.
 
 import os
 from collections.abc import Sequence
+from functools import reduce
 
+from pourparler_crypto.errors import NotAuthentic
 from pourparler_crypto.jr2.case import Case, check_mask, check_share, complete
 from pourparler_crypto.jr2.forging import Transcript
+from pourparler_crypto.jr2.group import ED25519, WIDE_LENGTH, challenge, reduced
 from pourparler_crypto.jr2.round import Round, Terms
-from pourparler_crypto.jr2.signatures import Completed
+from pourparler_crypto.jr2.signatures import Completed, verify
 from pourparler_crypto.jr2.states import Committed, Deposited, Opened, Presigned, Ready, Signed, State, load
 from pourparler_crypto.jr2.steps import Random, check, commit, deposit, finish, open_, presign, sign
+from pourparler_crypto.jr2.wire import HEADER
 from pourparler_crypto.releasekey import ReleaseKey
 
 NOW = 1_800_000_000  # Unix seconds
@@ -115,16 +119,20 @@ def a_round(keys: Sequence[ReleaseKey], texts: Sequence[bytes] = (TEXT,), nonce:
 
 def parties(count: int, texts: Sequence[bytes] = (TEXT,), random: Random = os.urandom) -> list[Party]:
     """So many parties with fresh keys in a fresh round."""
-    keys = [ReleaseKey.generate(random) for _ in range(count)]
+    return seated([ReleaseKey.generate(random) for _ in range(count)], texts, random)
+
+
+def seated(
+    keys: Sequence[ReleaseKey], texts: Sequence[bytes] = (TEXT,), random: Random = os.urandom
+) -> list[Party]:
+    """Parties with these keys in one fresh round."""
     about = a_round(keys, texts, random(32))
     return [Party(about, key, random) for key in keys]
 
 
 def again(everyone: Sequence[Party]) -> list[Party]:
     """The same parties at a second appointment."""
-    keys = [party.key for party in everyone]
-    about = a_round(keys, everyone[0].round.texts)
-    return [Party(about, key) for key in keys]
+    return seated([party.key for party in everyone], everyone[0].round.texts)
 
 
 def play(everyone: Sequence[Party]) -> Transcript:
@@ -161,3 +169,48 @@ def _some(message: bytes | None) -> bytes:
     if message is None:
         raise AssertionError("this step has a message")
     return message
+
+
+# An attacker's arithmetic. Python integers will do for it: it has nothing to hide.
+
+L = 2**252 + 27742317777372353535851937790883648493  # the group's order, RFC 8032, 5.1
+
+
+def scalar() -> bytes:
+    """A random scalar."""
+    return reduced(os.urandom(WIDE_LENGTH))
+
+
+def number(data: bytes) -> int:
+    """A scalar as an integer."""
+    return int.from_bytes(data, "little")
+
+
+def as_scalar(value: int) -> bytes:
+    """An integer mod L as a scalar."""
+    return (value % L).to_bytes(32, "little")
+
+
+def total(points: Sequence[bytes]) -> bytes:
+    """Sum of points."""
+    return reduce(ED25519.plus, points)
+
+
+def lock_of(public: bytes, nonce_point: bytes, response: bytes, text: bytes = TEXT) -> bytes:
+    """S = R + c·X − ŝ·G: what a pre-signature lacks to be a signature, as a point."""
+    c = challenge(nonce_point, public, text)
+    return ED25519.minus(ED25519.plus(nonce_point, ED25519.times(c, public)), ED25519.base(response))
+
+
+def is_signature(public: bytes, nonce_point: bytes, s: bytes, text: bytes = TEXT) -> bool:
+    """Whether stock verifiers take (R, S)."""
+    try:
+        verify(public, text, nonce_point + s)
+    except NotAuthentic:
+        return False
+    return True
+
+
+def own_body(party: Party) -> bytes:
+    """The body of R3 that a party has sent."""
+    return party.sent[2][HEADER:]
