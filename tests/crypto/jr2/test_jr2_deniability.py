@@ -1,8 +1,8 @@
 """Whatever anybody keeps of R1 to R3, anybody could have made: for all parties, with the identical distribution.
 
 The argument is in `pourparler_crypto.jr2.forging`. Here it is checked three ways: forgeries made without any key
-pass every check that the parties make; a genuine pre-signature is what the forger's formula gives for its R and ŝ; and
-in toy groups every coin is enumerated *through the same formulas*, and the two distributions are equal.
+pass every check that the parties make; a genuine pre-signature is what the forger's formula gives for its R and ŝ;
+and in toy groups every coin is enumerated *through the same formulas*, and the two distributions are equal.
 """
 
 import ast
