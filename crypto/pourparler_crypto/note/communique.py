@@ -174,6 +174,7 @@ class Communique:
         if start < 2 or lines[start - 1]:
             raise Refused(Refusal.NO_WORDS if start < 2 else Refusal.BLANK_LINES, start + 1)
         foot = _read_foot(lines, start)
+        _check_foot(foot)
         found = cls(_read_words(lines[: start - 1], foot.languages), foot)
         if found.text != text:
             raise Refused(Refusal.FOOT)
