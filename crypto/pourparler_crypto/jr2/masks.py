@@ -104,7 +104,7 @@ class HeldMask:
             form, about, numbers, d, salt = unlp(data, 5)
             if form != _FORM.encode() or len(numbers) != 3:
                 raise UsageError("this is not a held mask")
-            return cls(Round.decode(about), numbers[0], numbers[1], numbers[2], d, salt)
+            return cls(Round.decode(about, vetted=True), numbers[0], numbers[1], numbers[2], d, salt)
         except Malformed:
             raise UsageError("this is not a held mask") from None
 

@@ -216,6 +216,7 @@ class _Checked(_Unlocked):
             tuple(map(rho_hash, pieces(self.rhos, RHO_LENGTH))),
             wire.rho_hash(self.bundle),
             self.round.terms,
+            vetted=True,
         )
 
 
@@ -301,6 +302,6 @@ def load(data: bytes) -> State:
         cls = _STATES[head[0]]
         fields = [reader.part() for _ in cls.FIELDS]
         reader.end()
-        return cls._of(Round.decode(about), head[1], fields)
+        return cls._of(Round.decode(about, vetted=True), head[1], fields)
     except (Malformed, KeyError):
         raise UsageError("this is not a state of a joint release") from None

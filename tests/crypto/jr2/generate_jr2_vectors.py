@@ -183,7 +183,8 @@ def vectors() -> dict[str, Any]:
     return {
         "about": "JR2 of Pourparler, docs/joint-release.md. Hexadecimal; parties in the order of the keys.",
         "randomness": "SHAKE-256 of '<name> party <i>' read from the front: R1 64 bytes for each y, 32 for rho; "
-        "R3 for each text 64 for d, then 64 for each r. A delegate '<name> holder <h>': 64 for each d, 32 for its salt.",
+        "R3 for each text 64 for d, then 64 for each r. "
+        "A delegate '<name> holder <h>': 64 for each d, 32 for its salt.",
         "releases": [
             release_vector("two parties", [a_communique(two)], two),
             release_vector("two languages", [bilingual], languages),
