@@ -185,9 +185,16 @@ def test_b13_a_selection_is_valid_for_a_stock_verifier_and_refused_here() -> Non
 
 
 def test_b14_a_commitment_without_number_can_be_copied_and_opened_after_the_owner() -> None:
+    """Naive: whoever copies u waits until its owner has opened it, and copies the opening too. All of it is in
+    order.
+    """
     y, rho = ED25519.base(scalar()), os.urandom(32)
-    naive = hashlib.sha512(y + rho).digest()
-    assert hashlib.sha512(y + rho).digest() == naive  # whoever copies u waits, and copies the opening too
+    commitments = [hashlib.sha512(y + rho).digest()] * 2
+    openings = [(y, rho)] * 2
+    assert all(hashlib.sha512(p + r).digest() == u for u, (p, r) in zip(commitments, openings, strict=True))
+    sid = bytes(64)
+    bound = commitment(sid, 1, [y], rho)
+    assert commitment(sid, 2, [y], rho) != bound
 
 
 def test_b14_ours_refuses_copies_and_names_both() -> None:
