@@ -32,10 +32,10 @@ from pourparler_crypto.jr2 import wire
 from pourparler_crypto.jr2.case import Bundle, Case, masks_of, rows, seal_bundle
 from pourparler_crypto.jr2.errors import AlreadyUsed
 from pourparler_crypto.jr2.group import POINT_LENGTH, SCALAR_LENGTH
+from pourparler_crypto.jr2.masks import MAX_DELEGATES
 from pourparler_crypto.jr2.round import Reader, Round, pieces
 from pourparler_crypto.jr2.wire import PRESIGNATURE_LENGTH, RHO_LENGTH, Kind, rho_hash, write
 
-MAX_DELEGATES: Final = 16  # of one party, with masks of their own
 MAX_STATE: Final = 1024 * 1024  # bytes; 32 parties and 32 texts of 384 KiB have about 590,000
 _FORM: Final = "jr2/state/v1"
 

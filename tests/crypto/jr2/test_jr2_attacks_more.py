@@ -262,14 +262,14 @@ def test_b16_without_commitments_one_delegate_cancels_another() -> None:
 
 
 def test_b16_ours_refuses_a_mask_that_was_chosen_after_the_others_were_seen() -> None:
-    about = a_round(three())
-    held = [masks.draw(about, 1, holder, 2) for holder in (1, 2)]
+    circle = masks.Circle(a_round(three()), 1, 2)
+    held = [masks.draw(circle, delegate) for delegate in (1, 2)]
     commitments = [one.commitment for one in held]
     openings = [one.opening(commitments) for one in held]
     rogue = ED25519.minus(ED25519.base(scalar()), openings[0][HEADER : HEADER + 32])
     openings[1] = openings[1][:HEADER] + rogue + openings[1][HEADER + 32 :]
     with pytest.raises(jr2.BadOpening):
-        masks.join(held[0], commitments, openings)
+        masks.join(circle, commitments, openings)
 
 
 # B17: whose key
