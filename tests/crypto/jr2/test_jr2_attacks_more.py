@@ -387,6 +387,39 @@ def test_a_relay_that_plays_each_side_to_the_other_gets_past_r3_and_then_nothing
     assert "does not prove" in str(caught.value)
 
 
+def test_a_mask_fits_every_case_of_its_round_and_none_of_another() -> None:
+    """A limit that the search in test_jr2_explored.py found: only the desk's word binds a mask to one of these
+    cases.
+
+    Party 2 shows party 1 another pre-signature than party 3. Both sign, in two cases. A desk that lies carries
+    the mask of 1 over: 3 sees "complete". It has indeed signed the same text, and y of 1 is still its own.
+    """
+    everyone = parties(3)
+    first = [party.begin() for party in everyone]
+    second = [party.receive(first) or b"" for party in everyone]
+    copy = jr2.load(everyone[1].vault)
+    assert isinstance(copy, jr2.Opened)
+    third = [party.receive(second) or b"" for party in everyone]
+    other = jr2.presign(copy, second, everyone[1].key)
+    everyone[0].receive([third[0], other.message, third[2]])
+    everyone[1].receive(third)
+    everyone[2].receive(third)
+    signed = [party.sign() for party in everyone]
+    case = everyone[2].state.case  # type: ignore[union-attr]
+    assert everyone[0].state.case.handle != case.handle  # type: ignore[union-attr]
+    assert everyone[0].state.case.digits != case.digits  # type: ignore[union-attr]
+    with pytest.raises(jr2.WrongRound):
+        jr2.check_mask(case, signed[0])
+    carried = write(Kind.MASK, 1, case.handle, signed[0][HEADER:])
+    assert jr2.check_mask(case, carried).party == 1
+    assert everyone[2].receive([carried, signed[1]])
+    second_time = again(everyone)
+    play(second_time)
+    with pytest.raises(jr2.BadMask):
+        elsewhere = second_time[0].ready().case
+        jr2.check_mask(elsewhere, write(Kind.MASK, 1, elsewhere.handle, signed[0][HEADER:]))
+
+
 def test_any_altered_message_of_a_relay_makes_the_round_fail_and_nothing_else() -> None:
     for kind in (Kind.COMMITMENT, Kind.OPENING, Kind.PRESIGNATURE):
         for position in (HEADER, -1, HEADER + 40):
