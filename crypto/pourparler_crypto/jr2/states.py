@@ -87,6 +87,8 @@ class _State:
         self._used = True
         for name in self.FIELDS:
             setattr(self, name, b"")
+        for name in ("bundle", "case"):
+            self.__dict__.pop(name, None)
 
     def encode(self) -> bytes:
         """For the vault, sealed there like everything: at most MAX_STATE bytes. Raises AlreadyUsed."""
