@@ -1,6 +1,7 @@
 """Several delegates of one party hold a mask each: the party signs only when all of them agree."""
 
 import pytest
+from nacl.bindings import crypto_core_ed25519_add
 
 from pourparler_crypto import jr2
 from pourparler_crypto.errors import Malformed, UsageError
@@ -123,6 +124,16 @@ def test_masks_are_committed_to_before_any_is_seen() -> None:
     stranger = masks.draw(Circle(parties(2)[0].round, 1, 3), 2)
     with pytest.raises(jr2.WrongRound):
         held[0].opening([stranger.commitment, commitments[2]])
+
+
+def test_a_mask_with_a_part_of_small_order_is_refused() -> None:
+    circle = Circle(parties(2)[0].round, 1, 1)
+    held = masks.draw(circle, 1)
+    small = bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05")
+    bad = crypto_core_ed25519_add(ED25519.base(held.d), small)
+    said = circle.write(1, circle.commitment(1, [bad], held.salt))
+    with pytest.raises(jr2.BadOpening, match="no point"):
+        masks.join(circle, [said], [circle.write(1, bad + held.salt)])
 
 
 def test_a_pre_signature_repeated_from_a_copy_has_another_mask() -> None:
