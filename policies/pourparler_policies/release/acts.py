@@ -220,7 +220,8 @@ def _completed(state: State, author: Device, event: events.Completed, _: Entry) 
     case, signer = _part(state, author, event)
     if signer.masks or not 0 < len(event.masks) <= MAX_MASKS:
         raise Void("this seat has passed the masks on, or they are too large")
-    return _noted(state, case, author, replace(signer, masks=event.masks))
+    # Who had been told "lapsed" says by this that it was not so: the case is not over for that seat.
+    return _noted(state, case, author, replace(signer, masks=event.masks, answer=None))
 
 
 def _unlocked(state: State, author: Device, event: events.Unlocked, entry: Entry) -> State:

@@ -246,7 +246,7 @@ def joined(case: Case, seat: bytes, nonce: bytes) -> Own:
 
 
 def follow(own: Own, cue: Cue, now: int) -> Own:
-    """The case after something happened; unchanged when that comes late or again. `now`: the device's own clock."""
+    """The case after something happened; unchanged when that comes late or again. `now` by the device's clock."""
     stage = STEPS[own.stage].get(cue)
     if stage is None:
         return own
@@ -264,6 +264,10 @@ def act(own: Own, cue: Cue, state: State, now: int) -> Own:
             raise Misuse("the round is void, or the case over")
         if reason := standing.unsettled(state):
             raise Misuse(f"nobody should sign now: {reason}")
+    if cue is Cue.AGREE:
+        case = _part(own, state.case)
+        if case is None or case.signers[own.seat].answer is not None:
+            raise Misuse("the channel takes this case for lapsed until it has seen every d: wait for that")
     if cue is Cue.STOP and now >= own.stop_by:
         raise Misuse("under this charter it can no longer be stopped")
     return follow(own, cue, now)
@@ -282,7 +286,7 @@ def watch(own: Own, state: State, *, sound: bool, opened: bool) -> Cue | None:
     return cue if _ORDER[case.phase] >= _ORDER[due_from] else None
 
 
-def heard(own: Own, answer: Answer, state: State) -> Cue | None:
+def heard(answer: Answer, state: State) -> Cue | None:
     """What the desk's answer says to this device. The caller checks every d of "complete", and verifies a note."""
     match answer:
         case Answer.COMPLETE:

@@ -114,7 +114,7 @@ class Third:
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """The author's device saw "complete" at the desk, and passes on every d."""
+    """The author's device saw "complete", and passes on every d; what it was told before counts no more."""
 
     nonce: bytes
     masks: bytes
