@@ -29,7 +29,7 @@ def settle(state: State) -> State:
     if state.consent.closed:
         return replace(shift(state, Trigger.CLOSED), papers={})
     now = state.consent.time
-    seats = state.consent.seats.keys()
+    seats = frozenset(state.consent.seats)
     papers = {
         paper.id: replace(
             paper,

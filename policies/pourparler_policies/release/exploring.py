@@ -6,9 +6,10 @@
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import permutations
+from typing import Any, Generic, TypeVar
 
 from pourparler_policies.errors import Void
 from pourparler_policies.fold import events as consent_events
@@ -23,6 +24,7 @@ from .events import Event, entry
 from .facts import Answer, Case, Paper, Phase, State, Text
 from .testing import PAPER, nonce, revision
 
+T = TypeVar("T")
 Check = Callable[[State, Entry | None, State], None]  # before, what happened (None: time passed), after
 
 
@@ -50,14 +52,21 @@ def entries(play: Play, state: State) -> Iterator[Entry]:
         if author.credential:
             for event in _events(play, state, author, word):
                 if type(event) in play.kinds:
-                    yield _entry(state, author, event)
+                    yield post_by(author, state.consent.time, event)
 
 
-def _entry(state: State, author: Device, event: Event | ConsentEvent) -> Entry:
+def post_by(author: Device, now: int, event: Event | ConsentEvent) -> Entry:
+    """An entry of either kind with the author's next counter."""
     if isinstance(event, events.KINDS):
-        return entry(1, state.consent.time, author.credential, event, author.counter + 1)  # type: ignore[arg-type]
+        return entry(1, now, author.credential, event, author.counter + 1)  # type: ignore[arg-type]
     made: ConsentEvent = event  # type: ignore[assignment]
-    return Entry(1, state.consent.time, author.credential, made, author.counter + 1)
+    return Entry(1, now, author.credential, made, author.counter + 1)
+
+
+def uncounted(state: State) -> State:
+    """The state with counters as at the start: they are not what is explored."""
+    devices = {key: replace(d, counter=0) if d.counter else d for key, d in state.consent.devices.items()}
+    return replace(state, consent=replace(state.consent, devices=devices))
 
 
 def _events(play: Play, state: State, author: Device, word: str) -> Iterator[Event | ConsentEvent]:
@@ -149,41 +158,47 @@ def _key(play: Play, state: State, names: dict[str, str]) -> tuple[object, ...]:
 
 
 @dataclass(slots=True)
-class Explored:
-    """What an exploration found. `complete` is False when it ended at a limit."""
+class Walked(Generic[T]):
+    """What was found. `complete` is False when the walk ended at its limit."""
 
-    states: list[State]
+    found: list[T]
     steps: int
     complete: bool
 
 
-def explore(play: Play, checks: list[Check], *, limit: int = 1_000_000) -> Explored:
-    """Every state, breadth first; each step that counts passes every check, or that raises AssertionError."""
-    seen = {key(play, play.start)}
-    met: set[object] = set()  # the same without renaming: quicker to ask
-    plain = {party: party for party in play.start.consent.rules.parties}
-    states = [play.start]
-    queue = deque([play.start])
-    steps, complete = 0, True
-    while queue:
-        state = queue.popleft()
-        if len(states) >= limit:
-            complete = False
-            break
-        for made, after in successors(play, state):
+def walk(
+    start: T,
+    following: Callable[[T], Iterator[tuple[object, T]]],
+    key: Callable[[T], object],
+    checks: Sequence[Callable[[T, Any, T], None]],
+    limit: int,
+) -> Walked[T]:
+    """Everything that follows from `start`, breadth first, equal keys once. Each step passes every check (before,
+    what happened, after), or that raises AssertionError.
+    """
+    seen, found, queue = {key(start)}, [start], deque([start])
+    steps = 0
+    while queue and len(found) < limit:
+        before = queue.popleft()
+        for what, after in following(before):
             steps += 1
             for check in checks:
-                check(state, made, after)
-            quick = _key(play, after, plain)
-            if quick in met:
-                continue
-            met.add(quick)
-            mark = key(play, after)
+                try:
+                    check(before, what, after)
+                except AssertionError as error:
+                    error.add_note(f"after {what}")
+                    raise
+            mark = key(after)
             if mark not in seen:
                 seen.add(mark)
-                states.append(after)
+                found.append(after)
                 queue.append(after)
-    return Explored(states, steps, complete)
+    return Walked(found, steps, not queue)
+
+
+def explore(play: Play, checks: Sequence[Check], *, limit: int = 1_000_000) -> Walked[State]:
+    """Every state of the log that the play can reach."""
+    return walk(play.start, lambda state: successors(play, state), lambda state: key(play, state), checks, limit)
 
 
 def successors(play: Play, state: State) -> Iterator[tuple[Entry | None, State]]:

@@ -10,20 +10,20 @@
 """
 # ruff: noqa: S101, D103 -- a kit for tests: its promises are assertions, and their names their sentences
 
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from pourparler_policies.errors import Misuse, Void
+from pourparler_policies.fold.events import Complained
 
 from . import apply, desk, device, events
 from .changes import settle
 from .desk import Desk, Held
 from .device import Cue, Duty, Own, Secret, Stage
-from .exploring import moments
+from .exploring import Walked, moments, post_by, uncounted, walk
 from .facts import Answer, Case, State
-from .testing import Talks, talks
+from .testing import RULES, Talks, talks
 
 T = TypeVar("T")
 GENUINE = b"every d"
@@ -42,6 +42,7 @@ class World:
     sent: tuple[frozenset[Duty], ...]  # that were owed to the desk, and may be under way for ever
     wills: tuple[bool, ...]  # whether the person's last word is yes
     shown: frozenset[Answer] = frozenset()  # what the desk has answered so far
+    taken_back: bool = False  # whether a withdrawal reached the desk in time
 
 
 @dataclass(slots=True)
@@ -52,18 +53,28 @@ class Cast:
     hostile: bool = False
     lying: bool = False
     votes: bool = True  # whether what the desk said is passed on to the log
+    shaken: bool = False  # whether the last signer's party may become unable to act
+    stop: bool = True  # whether the charter lets a party stop it
     words: tuple[str, ...] = field(init=False)
     talks: Talks = field(init=False)
     times: list[int] = field(init=False)
     case: Case = field(init=False)
+    seats: tuple[bytes, ...] = field(init=False)
+    fresh: Held = field(init=False)
+    known: dict[object, State] = field(default_factory=dict)  # logs already folded: only quicker, never different
+    read: dict[object, Cue | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.words = tuple(f"{body}1" for body in "abc"[: self.parties])
-        self.talks = talks(self.parties)
+        self.talks = talks(self.parties, rules=replace(RULES, stop=self.stop))
         self.talks.draft(not_before=self.talks.now + 3 * 24 * 60 * 60)
         self.talks.freeze(*self.words)
-        self.case = self.talks.case
-        self.times = [self.talks.now, *moments(self.case)]
+        case = self.case = self.talks.case
+        self.times = [self.talks.now, *moments(case)]
+        self.seats = tuple(map(self.talks.seat, self.words))
+        self.fresh = desk.opened(
+            self.parties, case.sign_by, case.deposit_by, case.not_before, case.stop_by, self.times[0]
+        )
 
     @property
     def honest(self) -> int:
@@ -74,14 +85,16 @@ class Cast:
         """The text is frozen, and everybody is asked."""
         case = self.case
         owned = tuple(
-            replace(device.joined(case, self.talks.seat(word), case.nonce), stage=Stage.ASKED)
-            for word in self.words[: self.honest]
-        )
-        at_desk = desk.opened(
-            self.parties, case.sign_by, case.deposit_by, case.not_before, case.stop_by, self.times[0]
+            replace(device.joined(case, seat, case.nonce), stage=Stage.ASKED) for seat in self.seats[: self.honest]
         )
         nothing = (frozenset[Duty](),) * self.honest
-        return World(0, self.talks.state, at_desk, owned, nothing, (False,) * self.honest)
+        return World(0, self.same(0, self.talks.state), self.fresh, owned, nothing, (False,) * self.honest)
+
+    def same(self, moment: int, state: State) -> State:
+        """The first state seen that equals this one."""
+        signers = tuple((s.masks, s.lock, s.answer) for s in state.case.signers.values()) if state.case else None
+        there = tuple(d.phase for d in state.consent.devices.values())
+        return self.known.setdefault((moment, signers, there, tuple(state.released)), state)
 
 
 def following(cast: Cast, world: World) -> Iterator[tuple[str, World]]:
@@ -91,11 +104,13 @@ def following(cast: Cast, world: World) -> Iterator[tuple[str, World]]:
     for number in range(cast.honest):
         yield from _device(cast, world, number)
         for duty in world.sent[number]:
-            yield f"{number}: {duty}", _shows(replace(world, desk=_deliver(cast, world, number, duty)))
+            yield f"{number}: {duty}", _arrives(cast, world, number, duty)
         for duty in world.owned[number].owes & LOG_DUTIES:
             yield from _posts(cast, world, number, duty)
     if cast.hostile:
         yield from _hostile(cast, world)
+    if cast.shaken:
+        yield from _log(cast, world, cast.parties - 1, Complained())
 
 
 def _now(cast: Cast, world: World) -> int:
@@ -105,8 +120,11 @@ def _now(cast: Cast, world: World) -> int:
 def _later(cast: Cast, world: World) -> World:
     moment = world.moment + 1
     now = cast.times[moment]
-    state = settle(replace(world.state, consent=replace(world.state.consent, time=now)))
-    return _shows(replace(world, moment=moment, state=state, desk=desk.tick(world.desk, now)))
+    memo = ("time", moment, id(world.state))
+    if memo not in cast.known:
+        later = settle(replace(world.state, consent=replace(world.state.consent, time=now)))
+        cast.known[memo] = cast.same(moment, later)
+    return _shows(replace(world, moment=moment, state=cast.known[memo], desk=desk.tick(world.desk, now)))
 
 
 def _shows(world: World) -> World:
@@ -114,6 +132,11 @@ def _shows(world: World) -> World:
     return (
         world if answer in world.shown or answer is Answer.OPEN else replace(world, shown=world.shown | {answer})
     )
+
+
+def _arrives(cast: Cast, world: World, number: int, duty: Duty) -> World:
+    taken_back = world.taken_back or (duty is Duty.WITHDRAW and world.desk.phase is Desk.OPEN)
+    return _shows(replace(world, desk=_deliver(cast, world, number, duty), taken_back=taken_back))
 
 
 def _deliver(cast: Cast, world: World, number: int, duty: Duty) -> Held:
@@ -137,13 +160,20 @@ def _device(cast: Cast, world: World, number: int) -> Iterator[tuple[str, World]
             continue
     cues = {device.watch(own, world.state, sound=True, opened=passed_on(world)), device.due(own, now)}
     answers = world.shown | ({Answer.LAPSED} if cast.lying and number == 0 else frozenset())
-    cues |= {device.heard(answer, world.state) for answer in answers - {Answer.PUBLISHED}}
+    cues |= {_heard(cast, answer, world.state) for answer in answers - {Answer.PUBLISHED}}
     if public(cast, world):
         cues.add(Cue.PUBLISHED)
     for cue in cues:
         after = own if cue is None else device.follow(own, cue, now)
         if cue is not None and after != own:
             yield f"{number}: {cue}", _become(world, number, after, cue)
+
+
+def _heard(cast: Cast, answer: Answer, state: State) -> Cue | None:
+    memo = (answer, id(state))
+    if memo not in cast.read:
+        cast.read[memo] = device.heard(answer, state)
+    return cast.read[memo]
 
 
 def _become(world: World, number: int, own: Own, cue: Cue) -> World:
@@ -154,9 +184,9 @@ def _become(world: World, number: int, own: Own, cue: Cue) -> World:
         will = False
     return replace(
         world,
-        owned=_put(world.owned, number, own),
-        sent=_put(world.sent, number, world.sent[number] | (own.owes & DESK_DUTIES)),
-        wills=_put(world.wills, number, will),
+        owned=put(world.owned, number, own),
+        sent=put(world.sent, number, world.sent[number] | (own.owes & DESK_DUTIES)),
+        wills=put(world.wills, number, will),
     )
 
 
@@ -173,23 +203,29 @@ def _posts(cast: Cast, world: World, number: int, duty: Duty) -> Iterator[tuple[
     yield from _log(cast, world, number, posted)
 
 
-def _log(cast: Cast, world: World, number: int, posted: events.Event) -> Iterator[tuple[str, World]]:
+def _log(cast: Cast, world: World, number: int, posted: events.Event | Complained) -> Iterator[tuple[str, World]]:
+    memo = (number, posted, world.moment, id(world.state))
+    if memo not in cast.known:
+        cast.known[memo] = cast.same(world.moment, _folded(cast, world, number, posted))
+    state = cast.known[memo]
+    if state is not world.state:
+        yield f"{number} posts {type(posted).__name__}", replace(world, state=state)
+
+
+def _folded(cast: Cast, world: World, number: int, posted: events.Event | Complained) -> State:
     author = world.state.consent.devices[cast.talks.device(cast.words[number]).card]
-    made = events.entry(1, _now(cast, world), author.credential, posted, author.counter + 1)
+    made = post_by(author, _now(cast, world), posted)
     try:
         state = apply(world.state, made)
     except Void:
-        return
-    devices = {**state.consent.devices, author.card: author}  # counters are not what is explored here
-    state = replace(state, consent=replace(state.consent, devices=devices))
-    if state != world.state:
-        yield f"{number} posts {type(posted).__name__}", replace(world, state=state)
+        return world.state
+    return uncounted(state)
 
 
 def _hostile(cast: Cast, world: World) -> Iterator[tuple[str, World]]:
     number = cast.parties - 1
     for duty in DESK_DUTIES:
-        yield f"{number}: {duty}", _shows(replace(world, desk=_deliver(cast, world, number, duty)))
+        yield f"{number}: {duty}", _arrives(cast, world, number, duty)
     posts: list[events.Event] = [events.Unlocked(cast.case.nonce, b"y")]
     if masks_known(world):
         posts.append(events.Completed(cast.case.nonce, GENUINE))
@@ -232,7 +268,7 @@ def published_means_that_every_person_said_yes_to_this_text(cast: Cast, before: 
 
 def _unlocked(cast: Cast, world: World, number: int) -> bool:
     case = world.state.case
-    return case is not None and bool(case.signers[cast.talks.seat(cast.words[number])].lock)
+    return case is not None and bool(case.signers[cast.seats[number]].lock)
 
 
 def the_desk_shows_nothing_until_every_party_has_signed(cast: Cast, before: World, after: World) -> None:
@@ -241,7 +277,7 @@ def the_desk_shows_nothing_until_every_party_has_signed(cast: Cast, before: Worl
         assert len(after.desk.masks) == cast.parties
     if not masks_known(after) and after.desk.phase not in {Desk.LAPSED, Desk.STOPPED}:
         assert after.desk.answer is Answer.OPEN, "the desk shows something before all have signed"
-    if before.desk.phase is Desk.SPOILT:
+    if before.taken_back:
         assert after.desk.answer in {Answer.OPEN, Answer.LAPSED}, "a withdrawal that arrived was forgotten"
 
 
@@ -270,7 +306,7 @@ def what_ended_is_erased(cast: Cast, before: World, after: World) -> None:
             assert not own.holds
     if after.desk.answer in {Answer.LAPSED, Answer.STOPPED, Answer.PUBLISHED}:
         assert not after.desk.masks | after.desk.locks
-        assert after.desk == replace(cast.start().desk, phase=after.desk.phase), "what is kept could name somebody"
+        assert after.desk == replace(cast.fresh, phase=after.desk.phase), "what is kept could name somebody"
     if before.desk.answer in {Answer.LAPSED, Answer.STOPPED, Answer.PUBLISHED}:
         assert after.desk == before.desk
 
@@ -330,49 +366,25 @@ def key(cast: Cast, world: World) -> object:
     other: tuple[object, ...] = ()
     if cast.hostile:
         number = cast.parties - 1
-        signer = case.signers[cast.talks.seat(cast.words[number])] if case is not None else None
+        signer = case.signers[cast.seats[number]] if case is not None else None
         said = (signer.masks, bool(signer.lock), signer.answer or "") if signer is not None else None
         other = (number in world.desk.masks, number in world.desk.locks, said)
+    log = (case is None, tuple(d.phase.value for d in world.state.consent.devices.values()))
     shown = tuple(sorted(world.shown))
-    return (world.moment, world.desk.phase.value, shown, case is None, tuple(sorted(people)), other)
+    return (world.moment, world.desk.phase.value, world.taken_back, shown, log, tuple(sorted(people)), other)
 
 
-@dataclass(slots=True)
-class Walked:
-    """What was found. `complete` is False when the walk ended at its limit."""
+def explore(cast: Cast, *, limit: int = 1_000_000) -> Walked[World]:
+    """Every world. Each step keeps every promise, and time alone ends each world."""
 
-    worlds: list[World]
-    steps: int
-    complete: bool
-
-
-def walk(cast: Cast, *, limit: int = 1_000_000) -> Walked:
-    """Every world, breadth first; each step keeps every promise, and time ends each world, or AssertionError."""
-    start = cast.start()
-    seen = {key(cast, start)}
-    worlds, queue = [start], deque([start])
-    steps, complete = 0, True
-    while queue:
-        if len(worlds) >= limit:
-            complete = False
-            break
-        world = queue.popleft()
+    def following_to_its_end(world: World) -> Iterator[tuple[str, World]]:
         time_alone_ends_everything(cast, world)
-        for what, after in following(cast, world):
-            steps += 1
-            for promise in PROMISES:
-                try:
-                    promise(cast, world, after)
-                except AssertionError as error:
-                    error.add_note(f"after {what}")
-                    raise
-            mark = key(cast, after)
-            if mark not in seen:
-                seen.add(mark)
-                worlds.append(after)
-                queue.append(after)
-    return Walked(worlds, steps, complete)
+        return following(cast, world)
+
+    checks = [lambda before, _, after, kept=kept: kept(cast, before, after) for kept in PROMISES]
+    return walk(cast.start(), following_to_its_end, lambda world: key(cast, world), checks, limit)
 
 
-def _put(values: tuple[T, ...], number: int, value: T) -> tuple[T, ...]:
+def put(values: tuple[T, ...], number: int, value: T) -> tuple[T, ...]:
+    """The values with one of them replaced."""
     return (*values[:number], value, *values[number + 1 :])
