@@ -18,6 +18,7 @@ from pourparler_policies.fold import apply, step
 from pourparler_policies.fold import events as ev
 from pourparler_policies.fold.events import Added, Commit, Entry, Ground
 from pourparler_policies.fold.facts import (
+    MAX_OPEN_BYTES,
     Admit,
     Amend,
     Close,
@@ -140,6 +141,11 @@ def _() -> tuple[History, Entry]:
     for day in range(1, 9):
         history.post("a1", ev.Proposed(Recess(START + day * DAY)))
     return history, history.event("a1", ev.Proposed(Close()))
+
+
+@void("bytes at most")
+def _() -> tuple[History, Entry]:
+    return proposing(Amend(bytes(MAX_OPEN_BYTES)))
 
 
 @void("another body put this on the table")
