@@ -29,6 +29,7 @@ from pourparler_policies.errors import PolicyError, Void
 from pourparler_policies.fold.decoding import decode_commit, decode_state
 from pourparler_policies.fold.events import Entry
 from pourparler_policies.fold.facts import State as Consent
+from pourparler_policies.invitation import KEPT_EPOCHS
 from pourparler_policies.limits import DAY, MAX_BOX_LIFE
 from pourparler_policies.payload import Envelope, check_name
 from pourparler_policies.wire import Problem
@@ -260,6 +261,9 @@ class Invitee:
                 or cards[seat.credential] != seat.fingerprint
             ):
                 raise Void("a card of the roster is not the state's")
+        epochs = [epoch for epoch, _ in packet.complaints]
+        if any(not 0 <= epoch < group.epoch for epoch in epochs) or sorted(set(epochs)) != epochs:
+            raise Void("a key for complaints belongs to no epoch before this one")
         commit = decode_commit(packet.commit)
         staying = seats.keys() - set(commit.removed)
         if staying | {packet.seated.credential} != {m.credential for m in group.members}:
@@ -296,6 +300,8 @@ class Invitee:
             for m in packet.members
         }
         members = roster_of(judged, roster, group)
+        complaints = {epoch: key for epoch, key in packet.complaints if epoch > group.epoch - KEPT_EPOCHS}
+        complaints[group.epoch] = group.export(complaint.EXPORT_LABEL, b"", complaint.KEY_LENGTH)
         point = extend(
             packet.chain,
             seq=add.seq,
@@ -303,7 +309,7 @@ class Invitee:
             received_at=add.received_at,
             handshake=True,
             sealed=add.sealed,
-            roster=procedure_digest(judged.state, members.values()),
+            roster=procedure_digest(judged.state, members.values(), complaints),
         )
         row = Row(
             id=packet.channel,
@@ -333,9 +339,8 @@ class Invitee:
             store.add_point(add.seq, point)
             store.save_members(members.values())
             store.save_consent(judged.state)
-            for epoch, key in packet.complaints:
+            for epoch, key in complaints.items():
                 store.add_complaint_key(epoch, key)
-            store.add_complaint_key(group.epoch, group.export(complaint.EXPORT_LABEL, b"", complaint.KEY_LENGTH))
             for member in members.values():
                 if member.credential != state.credential:
                     attestations.meet(group, state.credential, member, judged.state)

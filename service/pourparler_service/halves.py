@@ -168,11 +168,11 @@ class HalfStore:
     def _seat(self, owner: bytes) -> int:
         if self._unused:
             self._sql.execute("UPDATE device SET owner = ? WHERE key = ?", (owner, self._unused[-1]))
-            return self._unused[-1]
+            return int(self._unused[-1])
         made = self._sql.execute("INSERT INTO device (owner) VALUES (?)", (owner,)).lastrowid
         if not made:
             raise sqlite3.Error("the insert returned no key")
-        return made
+        return int(made)
 
     def destroy_ended(self, now: float) -> None:
         """Destroy every half whose end has come."""

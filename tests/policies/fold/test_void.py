@@ -20,6 +20,7 @@ from pourparler_policies.fold import apply, step
 from pourparler_policies.fold import events as ev
 from pourparler_policies.fold.events import Added, Commit, Entry, Ground
 from pourparler_policies.fold.facts import (
+    MAX_OPEN_BYTES,
     Admit,
     Amend,
     Close,
@@ -149,12 +150,9 @@ def _() -> tuple[History, Entry]:
     return history, history.event("a1", ev.Proposed(Close()))
 
 
-@void("at most one amendment on the table")
+@void("bytes at most")
 def _() -> tuple[History, Entry]:
-    history = two()
-    for title, by in (("Sea talks", "a1"), ("Hill talks", "b1")):
-        history.post(by, ev.Proposed(amendment(title)))
-    return history, history.event("a2", ev.Proposed(amendment("River talks")))
+    return proposing(Amend(bytes(MAX_OPEN_BYTES)))
 
 
 @void("another body put this on the table")
