@@ -107,8 +107,8 @@ class HalfStore:
             row = self._begin()
         if row is None or not self._belongs(*row):
             raise DataError(
-                f"The key halves in {self._folder} are damaged. Without that folder the service begins anew, and what"
-                " locked devices have stored is lost."
+                f"The key halves in {self._folder} are damaged. Without that folder the service begins anew,"
+                " and what locked devices have stored is lost."
             )
         return row
 
