@@ -27,7 +27,7 @@ from typing import Final
 from pourparler_policies.limits import HALF_BYTES, LONG_STEP
 from pourparler_policies.wire import Problem
 
-from .database import DataError, connect, raw
+from .database import DataError, connect, raw, sync_folder
 from .lane import Lane
 from .problems import Refusal
 
@@ -69,7 +69,11 @@ class HalfStore:
     """The two files. For one thread at a time."""
 
     def __init__(self, folder: Path) -> None:
-        """Open, or make. Files that do not belong together are a loss: both begin anew. Raises DataError."""
+        """Open, or make where there is none. Raises DataError.
+
+        Files that do not belong together, or are cut short, are left as they are: some halves may yet be saved,
+        and whether to begin anew is the operator's decision.
+        """
         self._folder = folder
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
@@ -78,44 +82,52 @@ class HalfStore:
             raise DataError(f"The key halves in {folder} cannot be used: {error.strerror}.") from None
         self._index = connect(folder / INDEX)
         self._sql = raw(self._index)
-        self._sql.execute("PRAGMA wal_autocheckpoint=1000")  # pages; this is the only connection
-        version = self._sql.execute("PRAGMA user_version").fetchone()[0]
-        if version not in (0, VERSION):
-            raise DataError(f"The key halves in {folder} belong to another version of the service.")
-        row = self._sql.execute("SELECT id, mark, slots FROM store").fetchone() if version else None
-        if row is None or not self._belongs(*row):
-            row = self._begin_anew()
+        try:
+            row = self._recognise()
+        except BaseException:
+            self._index.close()
+            os.close(self._file)
+            raise
         self.id: bytes = row[0]  # 16 random bytes
         self._mark: int = row[1]
         self._slots: int = row[2]
         devices = self._sql.execute("SELECT owner, key FROM device").fetchall()
-        self._keys = {owner: key for owner, key in devices if owner != _GONE}
-        self._unused = [key for owner, key in devices if owner == _GONE]
+        self._keys: dict[bytes, int] = {owner: key for owner, key in devices if owner != _GONE}
+        self._unused: list[int] = [key for owner, key in devices if owner == _GONE]
+
+    def _recognise(self) -> tuple[bytes, int, int]:
+        self._sql.execute("PRAGMA wal_autocheckpoint=1000")  # pages; this is the only connection
+        version = self._sql.execute("PRAGMA user_version").fetchone()[0]
+        if version not in (0, VERSION):
+            raise DataError(f"The key halves in {self._folder} belong to another version of the service.")
+        row: tuple[bytes, int, int] | None = None
+        if version:
+            row = self._sql.execute("SELECT id, mark, slots FROM store").fetchone()
+        elif os.fstat(self._file).st_size <= _HEADER:  # new, or a crash came before the first half
+            row = self._begin()
+        if row is None or not self._belongs(*row):
+            raise DataError(
+                f"The key halves in {self._folder} are damaged. Without that folder the service begins anew,"
+                " and what locked devices have stored is lost."
+            )
+        return row
 
     def _belongs(self, store: bytes, _mark: int, slots: int) -> bool:
         whole = os.fstat(self._file).st_size >= _HEADER + slots * HALF_BYTES
         return whole and os.pread(self._file, _HEADER, 0) == _MAGIC + store
 
-    def _begin_anew(self) -> tuple[bytes, int, int]:
-        size = os.fstat(self._file).st_size
-        for start in range(0, size, 1 << 20):
-            os.pwrite(self._file, bytes(min(1 << 20, size - start)), start)
-        os.fsync(self._file)
+    def _begin(self) -> tuple[bytes, int, int]:
         os.ftruncate(self._file, 0)
         row = (secrets.token_bytes(16), 0, 0)
         os.pwrite(self._file, _MAGIC + row[0], 0)
         os.fsync(self._file)
-        folder = os.open(self._folder, os.O_RDONLY)
-        os.fsync(folder)
-        os.close(folder)
         self._sql.execute("BEGIN IMMEDIATE")
-        for table in ("store", "device", "half", "vacant"):
-            self._sql.execute(f"DROP TABLE IF EXISTS {table}")
         for statement in _TABLES:
             self._sql.execute(statement)
         self._sql.execute("INSERT INTO store VALUES (?, ?, ?)", row)
         self._sql.execute("COMMIT")
-        self._scrub()
+        for folder in (self._folder, self._folder.parent):
+            sync_folder(folder)
         return row
 
     def ask(self, owner: bytes, ends: Sequence[int], now: float, most: int) -> list[bytes]:
