@@ -189,6 +189,7 @@ BAD_TEXTS = {
     GOOD.replace(b"v1\n", b"v2\n"): Refusal.NO_FOOT,
     GOOD.replace(b"audience: board\n", b""): Refusal.FOOT,
     GOOD.replace(b"audience: board", b"audience: press"): Refusal.FOOT,
+    GOOD.replace(b"audience: board", b"copy: 1 of 1\naudience: board"): Refusal.FOOT,
     GOOD.replace(b"audience: board", b"audience: card"): Refusal.FOOT,
     GOOD.replace(b"audience: board", b"audience: board " + b"0" * 64): Refusal.FOOT,
     GOOD.replace(b"audience: board\n", b"audience: board\naudience: board\n"): Refusal.FOOT,
