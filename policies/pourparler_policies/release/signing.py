@@ -57,6 +57,7 @@ class Cast:
     shaken: bool = False  # whether the last signer's party may become unable to act
     stop: bool = True  # whether the charter lets a party stop it
     fast: bool = False  # whether the first's clock may be fast
+    forgetful: bool = False  # whether the desk may lose what came, though never what it has answered
     words: tuple[str, ...] = field(init=False)
     talks: Talks = field(init=False)
     times: list[int] = field(init=False)
@@ -111,6 +112,9 @@ def following(cast: Cast, world: World) -> Iterator[tuple[str, World]]:
             yield from _posts(cast, world, number, duty)
     if cast.hostile:
         yield from _hostile(cast, world)
+    if cast.forgetful and world.desk.phase in {Desk.OPEN, Desk.COMPLETE}:
+        kept = world.desk.masks if world.desk.phase is Desk.COMPLETE else frozenset[int]()
+        yield "the desk loses what came", replace(world, desk=replace(world.desk, masks=kept, locks=frozenset()))
     if cast.shaken:
         yield from _log(cast, world, cast.parties - 1, Complained())
 

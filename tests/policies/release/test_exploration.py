@@ -90,9 +90,9 @@ def test_devices_that_lose_everything_and_a_hostile_signer_never_make_anybody_si
     "cast",
     [
         signing.Cast(2),
-        signing.Cast(2, hostile=True, shaken=True),
+        signing.Cast(2, hostile=True, shaken=True, forgetful=True),
         signing.Cast(2, hostile=True, lying=True, fast=True),
-        signing.Cast(3, hostile=True, votes=False),
+        signing.Cast(3, hostile=True, votes=False, forgetful=True),
         signing.Cast(3, votes=False),
     ],
     ids=[
