@@ -56,11 +56,11 @@ def test_rounds_begin_restart_freeze_and_end_in_the_log_and_every_promise_is_kep
     parties: int, number: int
 ) -> None:
     made = play(parties, ROUNDS, initialled=True, rounds=number)
-    result = explore(made, INVARIANTS, limit=min(LIMIT, 3000 if parties == 3 else LIMIT))
+    result = explore(made, INVARIANTS, limit=LIMIT)
     report(f"rounds of {parties} in the log", result)
-    assert result.complete or parties == 3
+    assert result.complete
     assert any(frozen(state) for state in result.found)
-    assert parties == 3 or any(Mark.PUBLISHED in state.released.values() for state in result.found)
+    assert any(Mark.PUBLISHED in state.released.values() for state in result.found)
     for state in result.found[::10]:
         time_ends_every_case(state)
         honest_people_get_to_a_frozen_text(state)
@@ -81,7 +81,7 @@ def test_devices_that_lose_everything_and_a_hostile_signer_never_make_anybody_si
 ) -> None:
     result = rounds.explore(cast, limit=LIMIT // 2 if cast.honest == 3 else LIMIT)
     report("rounds", result)
-    assert result.complete or cast.parties == 3
+    assert result.complete or cast.honest == 3
     assert any(any(world.signed) for world in result.found), "nobody ever signs: nothing was tested"
 
 
