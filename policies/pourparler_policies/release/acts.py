@@ -13,7 +13,6 @@ from pourparler_policies.limits import MAX_SEQ
 from . import changes, events, standing
 from .facts import (
     DIGEST_BYTES,
-    MAX_MASKS,
     MAX_MESSAGE,
     MAX_PAPERS,
     MAX_RESTARTS,
@@ -218,20 +217,10 @@ def _filled(state: State, case: Case, author: Device, signer: Signer) -> State:
 
 def _completed(state: State, author: Device, event: events.Completed, _: Entry) -> State:
     case, signer = _part(state, author, event)
-    if signer.masks or not 0 < len(event.masks) <= MAX_MASKS:
-        raise Void("this seat has passed the masks on, or they are too large")
+    if signer.complete:
+        raise Void("this seat has said so")
     # Who had been told "lapsed" says by this that it was not so: the case is not over for that seat.
-    return _noted(state, case, author, replace(signer, masks=event.masks, answer=None))
-
-
-def _unlocked(state: State, author: Device, event: events.Unlocked, entry: Entry) -> State:
-    case, signer = _part(state, author, event)
-    _check_message(event.lock)
-    if entry.received_at < case.not_before:
-        raise Void("the hour has not come")
-    if signer.lock:
-        raise Void("this seat's message is there")
-    return _noted(state, case, author, replace(signer, lock=event.lock))
+    return _noted(state, case, author, replace(signer, complete=True, answer=None))
 
 
 def _told(state: State, author: Device, event: events.Told, entry: Entry) -> State:
@@ -324,6 +313,5 @@ EVENTS: Final[Mapping[type, tuple[Author, Rule]]] = {
     events.Second: (Author.STANDING, _second),
     events.Third: (Author.STANDING, _third),
     events.Completed: (Author.PRESENT, _completed),
-    events.Unlocked: (Author.PRESENT, _unlocked),
     events.Told: (Author.PRESENT, _told),
 }

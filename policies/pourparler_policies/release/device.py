@@ -62,7 +62,7 @@ class Duty(StrEnum):
     THIRD = "R3 to the channel"
     SIGN = "d to the desk"
     WITHDRAW = "a withdrawal, under d, to the desk"
-    RELAY = "every d to the channel"
+    RELAY = "every d, and that it saw them, to the channel"
     DEPOSIT = "y and rho to the desk"
     STOP = "a stop, under y, to the desk"
     UNLOCK = "y and rho to the channel"
@@ -300,15 +300,18 @@ def heard(answer: Answer, state: State) -> Cue | None:
     return None
 
 
-def due(own: Own, now: int) -> Cue | None:
-    """What the device's own clock says. It hides and erases; it judges nothing in the log."""
+def due(own: Own, now: int, logged: int) -> Cue | None:
+    """What time says. The device's own clock (`now`) hides and erases. That the hour has come, the log has to say
+    too (`logged`, the state's time): a clock that is fast must not give a lock away.
+    """
     steps = STEPS[own.stage]
     moments = (
         (Cue.OVER, own.ends),
         (Cue.LATE, own.sign_by + GRACE),
         (Cue.GRACE, (own.told or own.ends) + GRACE),
-        (Cue.SILENT, own.not_before),
     )
+    if Cue.SILENT in steps and own.not_before <= min(now, logged) and now < own.ends:
+        return Cue.SILENT
     return next((cue for cue, moment in moments if cue in steps and now >= moment), None)
 
 

@@ -1,8 +1,11 @@
-"""What the log holds for joint release, each the word or message of one device's seat.
+"""What the channel holds for joint release: `KINDS` are folded, `BESIDE` travels beside them and expires.
 
 They travel, count and are refused as the events of consent do: a counter that rises, an author in the group. What
 only cryptography can judge makes no event void, since a member who lost the text could not check it: it makes a
 device refuse to go on (`device.py`).
+
+An event lives as long as the log's procedure. So no text is in one, and nothing that could be evidence when a
+release came to nothing: those have entries of their own, which live as long as the paper, or until the case ends.
 """
 
 from dataclasses import dataclass
@@ -114,18 +117,9 @@ class Third:
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """The author's device saw "complete", and passes on every d; what it was told before counts no more."""
+    """The author's device saw "complete" and has passed every d on; what it was told before counts no more."""
 
     nonce: bytes
-    masks: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Unlocked:
-    """The hour has come and the desk is silent: the author's device passes on its y and rho."""
-
-    nonce: bytes
-    lock: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +144,6 @@ Event = (
     | Second
     | Third
     | Completed
-    | Unlocked
     | Told
 )
 KINDS: Final[tuple[type, ...]] = (
@@ -167,9 +160,45 @@ KINDS: Final[tuple[type, ...]] = (
     Second,
     Third,
     Completed,
-    Unlocked,
     Told,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The exact bytes of a revision, and the salt (32 bytes) of its digest. Lives as long as the paper."""
+
+    paper: bytes
+    salt: bytes
+    text: bytes  # at most MAX_NOTE bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """The words of a comment on a revision. Lives as long as the paper, or shorter."""
+
+    paper: bytes
+    digest: bytes
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Masks:
+    """Every d, from a device that saw "complete". Lives until the case ends."""
+
+    nonce: bytes
+    masks: bytes  # at most MAX_MASKS bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """The author's y and rho: the hour has come and the desk is silent. Lives until the case ends."""
+
+    nonce: bytes
+    lock: bytes  # at most MAX_MESSAGE bytes
+
+
+BESIDE: Final[tuple[type, ...]] = (Words, Remark, Masks, Lock)
 
 
 def entry(seq: int, received_at: int, author: bytes, content: Event, counter: int) -> Entry:

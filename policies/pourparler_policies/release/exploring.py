@@ -97,8 +97,7 @@ def _in_case(play: Play, case: Case, word: str) -> Iterator[Event]:
             yield events.First(used, line, b"u " + word.encode() + used)
         yield events.Second(used, b"Y " + word.encode())
         yield events.Third(used, b"s " + word.encode())
-        yield events.Completed(used, b"every d")
-        yield events.Unlocked(used, b"y " + word.encode())
+        yield events.Completed(used)
         for answer in Answer:
             yield events.Told(used, answer)
 
@@ -143,8 +142,7 @@ def _key(play: Play, state: State, names: dict[str, str]) -> tuple[object, ...]:
                 -1 if s.line is None else s.line,
                 bool(s.second),
                 bool(s.third),
-                bool(s.masks),
-                bool(s.lock),
+                s.complete,
                 s.answer or "",
             )
             for held, s in case.signers.items()

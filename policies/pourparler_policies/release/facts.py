@@ -27,6 +27,7 @@ NONCE_BYTES: Final = 32  # of a sid (JR2)
 SALT_BYTES: Final = 32
 MAX_MESSAGE: Final = 1 * KIB  # bytes of one R1, R2, R3 or lock: at most 96 are JR2's, the rest is framing
 MAX_MASKS: Final = 4 * KIB  # bytes that open every mask: 32 a signer, and framing
+MAX_NOTE: Final = 64 * KIB  # bytes of one text in all its languages: fits the 256 KiB bucket
 MAX_SIGNATORIES: Final = 32  # lines of signature under one text: a page
 MAX_PAPERS: Final = 4  # papers that one body may have on the table: one side cannot bury it
 MAX_RESTARTS: Final = 8  # rounds that one seat may begin in one appointment, so that it ends
@@ -107,9 +108,8 @@ class Signer:
     first: bytes
     second: bytes = b""
     third: bytes = b""
-    masks: bytes = b""  # every d, from whoever saw "complete"
-    lock: bytes = b""  # y and rho, when the desk was silent at the hour
-    answer: Answer | None = None  # what the desk told this device
+    complete: bool = False  # this device saw "complete"
+    answer: Answer | None = None  # what the desk told it at last
 
 
 @dataclass(frozen=True, slots=True)

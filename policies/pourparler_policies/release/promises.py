@@ -112,17 +112,12 @@ def what_ended_leaves_nothing(before: State, entry: Entry | None, after: State) 
         return
     left = encode(replace(after, released={}, papers={}))
     for signer in before.case.signers.values():
-        for held in (signer.first, signer.second, signer.third, signer.masks, signer.lock):
+        for held in (signer.first, signer.second, signer.third):
             assert not held or held not in left
     assert before.case.text.digest not in left
     for digest in after.released.keys() - before.released.keys():
         assert digest == before.case.text.digest
         assert after.consent.time >= before.case.not_before
-
-
-def no_lock_is_passed_on_before_the_hour(before: State, entry: Entry | None, after: State) -> None:
-    if after.case is not None and any(signer.lock for signer in after.case.signers.values()):
-        assert after.consent.time >= after.case.not_before
 
 
 def nothing_moves_towards_release_while_a_party_cannot_act(
@@ -143,7 +138,6 @@ INVARIANTS = [
     a_frozen_text_stays_until_every_signer_was_told_the_same_or_a_day_after_the_hour,
     no_nonce_serves_twice,
     what_ended_leaves_nothing,
-    no_lock_is_passed_on_before_the_hour,
     nothing_moves_towards_release_while_a_party_cannot_act,
 ]
 

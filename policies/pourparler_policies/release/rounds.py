@@ -98,7 +98,7 @@ def _device(cast: Cast, world: Round, number: int) -> Iterator[tuple[str, Round]
         signed = (own.nonce, own.text) if act is Cue.SIGN else world.signed[number]
         signs = replace(world, signed=put(world.signed, number, signed))
         yield f"{number}: {act}", _own(signs, number, after)
-    for cue in (device.watch(own, state, sound=sound(case), opened=False), device.due(own, now)):
+    for cue in (device.watch(own, state, sound=sound(case), opened=False), device.due(own, now, now)):
         after = own if cue is None else device.follow(own, cue, now)
         if after != own:
             yield f"{number}: {cue}", _own(world, number, None if after.stage is Stage.CLEARED else after)

@@ -26,7 +26,6 @@ from .facts import Answer, Case, State
 from .testing import RULES, Talks, talks
 
 T = TypeVar("T")
-GENUINE = b"every d"
 DESK_DUTIES = frozenset({Duty.SIGN, Duty.WITHDRAW, Duty.DEPOSIT, Duty.STOP})
 LOG_DUTIES = frozenset({Duty.RELAY, Duty.UNLOCK, Duty.TELL})
 
@@ -43,6 +42,8 @@ class World:
     wills: tuple[bool, ...]  # whether the person's last word is yes
     shown: frozenset[Answer] = frozenset()  # what the desk has answered so far
     taken_back: bool = False  # whether a withdrawal reached the desk in time
+    relayed: bool = False  # whether a list of every d that fits is in the channel
+    unlocked: frozenset[int] = frozenset()  # whose lock is in the channel
 
 
 @dataclass(slots=True)
@@ -55,6 +56,8 @@ class Cast:
     votes: bool = True  # whether what the desk said is passed on to the log
     shaken: bool = False  # whether the last signer's party may become unable to act
     stop: bool = True  # whether the charter lets a party stop it
+    fast: bool = False  # whether the first's clock may be fast
+    forgetful: bool = False  # whether the desk may lose what came, though never what it has answered
     words: tuple[str, ...] = field(init=False)
     talks: Talks = field(init=False)
     times: list[int] = field(init=False)
@@ -92,7 +95,7 @@ class Cast:
 
     def same(self, moment: int, state: State) -> State:
         """The first state seen that equals this one."""
-        signers = tuple((s.masks, s.lock, s.answer) for s in state.case.signers.values()) if state.case else None
+        signers = tuple((s.complete, s.answer) for s in state.case.signers.values()) if state.case else None
         there = tuple(d.phase for d in state.consent.devices.values())
         return self.known.setdefault((moment, signers, there, tuple(state.released)), state)
 
@@ -109,6 +112,9 @@ def following(cast: Cast, world: World) -> Iterator[tuple[str, World]]:
             yield from _posts(cast, world, number, duty)
     if cast.hostile:
         yield from _hostile(cast, world)
+    if cast.forgetful and world.desk.phase in {Desk.OPEN, Desk.COMPLETE}:
+        kept = world.desk.masks if world.desk.phase is Desk.COMPLETE else frozenset[int]()
+        yield "the desk loses what came", replace(world, desk=replace(world.desk, masks=kept, locks=frozenset()))
     if cast.shaken:
         yield from _log(cast, world, cast.parties - 1, Complained())
 
@@ -158,7 +164,10 @@ def _device(cast: Cast, world: World, number: int) -> Iterator[tuple[str, World]
             yield f"{number}: {act}", _become(world, number, device.act(own, act, world.state, now), act)
         except Misuse:
             continue
-    cues = {device.watch(own, world.state, sound=True, opened=passed_on(world)), device.due(own, now)}
+    cues = {device.watch(own, world.state, sound=True, opened=world.relayed), device.due(own, now, now)}
+    if cast.fast and number == 0:
+        cues.add(device.due(own, cast.times[-1], now))
+        cues.add(device.due(own, cast.case.not_before, now))
     answers = world.shown | ({Answer.LAPSED} if cast.lying and number == 0 else frozenset())
     cues |= {_heard(cast, answer, world.state) for answer in answers - {Answer.PUBLISHED}}
     if public(cast, world):
@@ -193,9 +202,12 @@ def _become(world: World, number: int, own: Own, cue: Cue) -> World:
 def _posts(cast: Cast, world: World, number: int, duty: Duty) -> Iterator[tuple[str, World]]:
     own = world.owned[number]
     if duty is Duty.RELAY:
-        posted: events.Event = events.Completed(own.nonce, GENUINE)
+        posted: events.Event = events.Completed(own.nonce)
+        if not world.relayed:
+            yield f"{number} passes every d on", replace(world, relayed=True)
     elif duty is Duty.UNLOCK:
-        posted = events.Unlocked(own.nonce, b"y")
+        yield f"{number} passes its lock on", replace(world, unlocked=world.unlocked | {number})
+        return
     elif own.answer is not None and cast.votes:
         posted = events.Told(own.nonce, own.answer)
     else:
@@ -226,10 +238,9 @@ def _hostile(cast: Cast, world: World) -> Iterator[tuple[str, World]]:
     number = cast.parties - 1
     for duty in DESK_DUTIES:
         yield f"{number}: {duty}", _arrives(cast, world, number, duty)
-    posts: list[events.Event] = [events.Unlocked(cast.case.nonce, b"y")]
-    if masks_known(world):
-        posts.append(events.Completed(cast.case.nonce, GENUINE))
-    posts.append(events.Completed(cast.case.nonce, b"not it"))
+    if masks_known(world) and not world.relayed:
+        yield f"{number} passes every d on", replace(world, relayed=True)
+    posts: list[events.Event] = [events.Completed(cast.case.nonce)]
     if cast.votes:
         posts += [events.Told(cast.case.nonce, answer) for answer in Answer]
     for posted in posts:
@@ -241,20 +252,11 @@ def masks_known(world: World) -> bool:
     return Answer.COMPLETE in world.shown or Answer.PUBLISHED in world.shown
 
 
-def passed_on(world: World) -> bool:
-    """Whether the log holds a list of every d that fits."""
-    case = world.state.case
-    return case is not None and any(signer.masks == GENUINE for signer in case.signers.values())
-
-
 def public(cast: Cast, world: World) -> bool:
     """Whether anybody at all could now publish the signed note: every d and every y is known."""
     if not masks_known(world):
         return False
-    if Answer.PUBLISHED in world.shown:
-        return True
-    case = world.state.case
-    return case is not None and all(case.signers[cast.talks.seat(word)].lock for word in cast.words[: cast.honest])
+    return Answer.PUBLISHED in world.shown or len(world.unlocked) == cast.honest
 
 
 # -- promises
@@ -263,12 +265,7 @@ def public(cast: Cast, world: World) -> bool:
 def published_means_that_every_person_said_yes_to_this_text(cast: Cast, before: World, after: World) -> None:
     if public(cast, after) and not public(cast, before):
         assert all(after.wills), "something is published that not everybody wants published"
-        assert all(Duty.DEPOSIT in sent or _unlocked(cast, after, n) for n, sent in enumerate(after.sent))
-
-
-def _unlocked(cast: Cast, world: World, number: int) -> bool:
-    case = world.state.case
-    return case is not None and bool(case.signers[cast.seats[number]].lock)
+        assert all(Duty.DEPOSIT in sent or number in after.unlocked for number, sent in enumerate(after.sent))
 
 
 def the_desk_shows_nothing_until_every_party_has_signed(cast: Cast, before: World, after: World) -> None:
@@ -284,9 +281,8 @@ def the_desk_shows_nothing_until_every_party_has_signed(cast: Cast, before: Worl
 def no_lock_leaves_the_desk_or_a_device_before_the_hour(cast: Cast, before: World, after: World) -> None:
     if public(cast, after):
         assert _now(cast, after) >= cast.case.not_before
-    case = after.state.case
-    if case is not None and any(signer.lock for signer in case.signers.values()):
-        assert _now(cast, after) >= cast.case.not_before
+    if _now(cast, after) < cast.case.not_before:
+        assert not any(Duty.UNLOCK in own.owes for own in after.owned)
 
 
 def who_withdrew_keeps_and_sends_no_lock(cast: Cast, before: World, after: World) -> None:
@@ -342,7 +338,7 @@ def time_alone_ends_everything(cast: Cast, world: World) -> None:
 
 
 def _by_clock(own: Own, now: int) -> Own:
-    while (cue := device.due(own, now)) is not None:
+    while (cue := device.due(own, now, now)) is not None:
         own = device.follow(own, cue, now)
     return own
 
@@ -356,10 +352,10 @@ def key(cast: Cast, world: World) -> object:
     people = []
     for number, own in enumerate(world.owned):
         signer = case.signers[own.seat] if case is not None else None
-        in_log = (bool(signer.masks), bool(signer.lock), signer.answer or "") if signer is not None else ()
-        at_desk = (number in world.desk.masks, number in world.desk.locks)
+        in_log = (signer.complete, signer.answer or "") if signer is not None else ()
+        at_desk = (number in world.desk.masks, number in world.desk.locks, number in world.unlocked)
         told = sum(at <= own.told for at in cast.times) if own.told else 0
-        first = cast.lying and number == 0
+        first = (cast.lying or cast.fast) and number == 0
         people.append(
             (first, own.stage.value, told, tuple(sorted(world.sent[number])), world.wills[number], at_desk, in_log)
         )
@@ -367,9 +363,9 @@ def key(cast: Cast, world: World) -> object:
     if cast.hostile:
         number = cast.parties - 1
         signer = case.signers[cast.seats[number]] if case is not None else None
-        said = (signer.masks, bool(signer.lock), signer.answer or "") if signer is not None else None
+        said = (signer.complete, signer.answer or "") if signer is not None else None
         other = (number in world.desk.masks, number in world.desk.locks, said)
-    log = (case is None, tuple(d.phase.value for d in world.state.consent.devices.values()))
+    log = (case is None, world.relayed, tuple(d.phase.value for d in world.state.consent.devices.values()))
     shown = tuple(sorted(world.shown))
     return (world.moment, world.desk.phase.value, world.taken_back, shown, log, tuple(sorted(people)), other)
 

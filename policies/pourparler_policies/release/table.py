@@ -52,7 +52,6 @@ WHEN: Final[Mapping[type, frozenset[Phase]]] = {
     events.Second: frozenset({Phase.REVEALING}),
     events.Third: frozenset({Phase.PREPARING}),
     events.Completed: frozenset({Phase.FROZEN}),
-    events.Unlocked: frozenset({Phase.FROZEN}),
     events.Told: frozenset({Phase.FROZEN}),
 }
 

@@ -115,12 +115,12 @@ def test_after_lapsed_a_late_complete_asks_the_person_again() -> None:
     assert own.answer is Answer.LAPSED
     made.now += DAY
     made.told(Answer.LAPSED, "a1")
-    made.post("b1", ev.Completed(nonce(1), b"every d"))
+    made.post("b1", ev.Completed(nonce(1)))
     own = watched(own, made, opened=True)
     assert own.stage is Stage.AGAIN
     with pytest.raises(Misuse, match="takes this case for lapsed"):
         device.act(own, Cue.AGREE, made.state, made.now)
-    made.post("a1", ev.Completed(nonce(1), b"every d"))
+    made.post("a1", ev.Completed(nonce(1)))
     assert made.case.signers[own.seat].answer is None
     assert device.act(own, Cue.AGREE, made.state, made.now).owes == {Duty.RELAY, Duty.DEPOSIT}
     assert device.act(own, Cue.REFUSE, made.state, made.now).stage is Stage.TOO_LATE
@@ -130,8 +130,8 @@ def test_a_day_after_lapsed_the_lock_is_erased() -> None:
     made = frozen()
     told = made.now + DAY
     own = device.follow(at(Stage.SIGNED, made), Cue.LAPSED, told)
-    assert device.due(own, told + GRACE - 1) is None
-    assert device.due(own, told + GRACE) is Cue.GRACE
+    assert device.due(own, told + GRACE - 1, told + GRACE - 1) is None
+    assert device.due(own, told + GRACE, told + GRACE) is Cue.GRACE
     assert not device.follow(own, Cue.GRACE, told + GRACE).holds
 
 
@@ -162,17 +162,18 @@ def test_a_stop_is_possible_until_the_charters_time() -> None:
 def test_a_silent_desk_after_the_hour_lets_the_signers_complete_by_themselves() -> None:
     made = frozen()
     own = at(Stage.COMPLETE, made)
-    assert device.due(own, made.case.not_before - 1) is None
-    assert device.due(own, made.case.not_before) is Cue.SILENT
+    assert device.due(own, made.case.not_before - 1, made.case.not_before - 1) is None
+    assert device.due(own, made.case.not_before, made.case.not_before - 1) is None  # its own clock is fast
+    assert device.due(own, made.case.not_before, made.case.not_before) is Cue.SILENT
     assert Duty.UNLOCK in device.follow(own, Cue.SILENT, made.now).owes
-    assert device.due(at(Stage.STOPPING, made), made.case.not_before) is None
+    assert device.due(at(Stage.STOPPING, made), made.case.not_before, made.case.not_before) is None
 
 
 @pytest.mark.parametrize("stage", [stage for stage in Stage if device.HOLDS[stage]])
 def test_whatever_a_device_holds_is_erased_by_its_own_clock_at_last(stage: Stage) -> None:
     made = frozen()
     own = at(stage, made)
-    while (cue := device.due(own, made.case.ends)) is not None:
+    while (cue := device.due(own, made.case.ends, made.case.ends)) is not None:
         own = device.follow(own, cue, made.case.ends)
     assert not own.holds
 
@@ -183,7 +184,7 @@ def test_who_has_not_signed_keeps_nothing_a_day_after_the_sign_deadline(stage: S
     made.draft(not_before=made.now + 20 * DAY)
     made.freeze("a1", "b1")
     own, late = at(stage, made), made.case.sign_by + GRACE
-    cue = device.due(own, late)
+    cue = device.due(own, late, late)
     assert cue is Cue.LATE
     assert not device.follow(own, cue, late).holds
 

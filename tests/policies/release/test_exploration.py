@@ -23,9 +23,9 @@ from pourparler_policies.release.promises import (
 )
 from pourparler_policies.release.testing import talks
 
-LIMIT = int(os.environ.get("POURPARLER_STATES", "20000"))
+LIMIT = int(os.environ.get("POURPARLER_STATES", "40000"))
 WORDING = frozenset({ev.Revised, ev.Initialled, ev.Retracted, ev.Opposed, ev.Relented, ev.Appointed, ev.First})
-ROUNDS = frozenset({ev.First, ev.Second, ev.Third, ev.Completed, ev.Unlocked, ev.Told})
+ROUNDS = frozenset({ev.First, ev.Second, ev.Third, ev.Completed, ev.Told})
 
 
 def report(name: str, walked: Walked[object]) -> None:
@@ -56,11 +56,11 @@ def test_rounds_begin_restart_freeze_and_end_in_the_log_and_every_promise_is_kep
     parties: int, number: int
 ) -> None:
     made = play(parties, ROUNDS, initialled=True, rounds=number)
-    result = explore(made, INVARIANTS, limit=min(LIMIT, 3000 if parties == 3 else LIMIT))
+    result = explore(made, INVARIANTS, limit=LIMIT)
     report(f"rounds of {parties} in the log", result)
-    assert result.complete or parties == 3
+    assert result.complete
     assert any(frozen(state) for state in result.found)
-    assert parties == 3 or any(Mark.PUBLISHED in state.released.values() for state in result.found)
+    assert any(Mark.PUBLISHED in state.released.values() for state in result.found)
     for state in result.found[::10]:
         time_ends_every_case(state)
         honest_people_get_to_a_frozen_text(state)
@@ -81,7 +81,7 @@ def test_devices_that_lose_everything_and_a_hostile_signer_never_make_anybody_si
 ) -> None:
     result = rounds.explore(cast, limit=LIMIT // 2 if cast.honest == 3 else LIMIT)
     report("rounds", result)
-    assert result.complete or cast.parties == 3
+    assert result.complete or cast.honest == 3
     assert any(any(world.signed) for world in result.found), "nobody ever signs: nothing was tested"
 
 
@@ -89,18 +89,24 @@ def test_devices_that_lose_everything_and_a_hostile_signer_never_make_anybody_si
 @pytest.mark.parametrize(
     "cast",
     [
-        signing.Cast(2, shaken=True),
-        signing.Cast(2, hostile=True, shaken=True),
-        signing.Cast(2, hostile=True, lying=True),
-        signing.Cast(3, hostile=True, votes=False),
+        signing.Cast(2),
+        signing.Cast(2, hostile=True, shaken=True, forgetful=True),
+        signing.Cast(2, hostile=True, lying=True, fast=True),
+        signing.Cast(3, hostile=True, votes=False, forgetful=True),
         signing.Cast(3, votes=False),
     ],
-    ids=["two", "two, one hostile", "two, one hostile, the desk lies", "three, one hostile", "three"],
+    ids=[
+        "two",
+        "two, one hostile",
+        "two, one hostile, lying desk, fast clock",
+        "three, one hostile",
+        "three",
+    ],
 )
 def test_published_means_that_every_party_signed_exactly_that_text_and_an_end_leaves_nothing(
     cast: signing.Cast,
 ) -> None:
-    result = signing.explore(cast, limit=LIMIT // 2 if cast.honest == 3 else LIMIT)
+    result = signing.explore(cast, limit=LIMIT // 4 if cast.honest == 3 else LIMIT)
     report("signing", result)
     assert result.complete or cast.honest == 3
     if result.complete:

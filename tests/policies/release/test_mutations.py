@@ -116,15 +116,6 @@ def one_word_ends_a_frozen_case(patch: Patch) -> None:
     patch.setitem(acts.EVENTS, ev.Told, (acts.EVENTS[ev.Told][0], told))  # type: ignore[arg-type]
 
 
-def locks_are_passed_on_before_the_hour(patch: Patch) -> None:
-    author, rule = acts.EVENTS[ev.Unlocked]
-
-    def unlocked(state: State, device_: Any, event: Any, entry: Any) -> State:
-        return rule(state, device_, event, replace(entry, received_at=2**40))
-
-    patch.setitem(acts.EVENTS, ev.Unlocked, (author, unlocked))  # type: ignore[arg-type]
-
-
 def what_ended_is_remembered(patch: Patch) -> None:
     finish = changes.finish
 
@@ -199,6 +190,11 @@ def the_lock_is_kept_until_the_desk_speaks(patch: Patch) -> None:
     del steps(patch, device.STEPS, Stage.SIGNED)[Cue.OVER]
 
 
+def a_device_believes_its_own_clock(patch: Patch) -> None:
+    due = device.due
+    patch.setattr(device, "due", lambda own, now, _: due(own, now, now))
+
+
 def a_lapsed_case_is_kept(patch: Patch) -> None:
     patch.setitem(device.HOLDS, Stage.LAPSED, frozenset({Secret.LOCK}))  # type: ignore[arg-type]
 
@@ -255,11 +251,6 @@ MUTATIONS: list[tuple[Callable[[Patch], None], Callable[[], object], Callable[..
     (the_desk_lapsed_before_the_deadline, the_log(*MESSAGES, ev.Told, initialled=True), FROZEN_STAYS),
     (one_word_ends_a_frozen_case, the_log(*MESSAGES, ev.Told, initialled=True), FROZEN_STAYS),
     (
-        locks_are_passed_on_before_the_hour,
-        the_log(*MESSAGES, ev.Unlocked, initialled=True),
-        promises.no_lock_is_passed_on_before_the_hour,
-    ),
-    (
         what_ended_is_remembered,
         the_log(*MESSAGES, ev.Told, initialled=True),
         promises.what_ended_leaves_nothing,
@@ -283,6 +274,11 @@ MUTATIONS: list[tuple[Callable[[Patch], None], Callable[[], object], Callable[..
         signing.one_live_text,
     ),
     (the_lock_is_kept_until_the_desk_speaks, the_signing(), signing.time_alone_ends_everything),
+    (
+        a_device_believes_its_own_clock,
+        the_signing(fast=True),
+        signing.no_lock_leaves_the_desk_or_a_device_before_the_hour,
+    ),
     (a_lapsed_case_is_kept, the_signing(), signing.what_ended_is_erased),
     (the_desk_opens_before_the_last, the_signing(), SHOWS_NOTHING),
     (the_desk_forgets_a_withdrawal, the_signing(), SHOWS_NOTHING),
@@ -328,4 +324,4 @@ def test_a_dead_end_in_the_log_would_be_found(monkeypatch: Patch) -> None:
 
 def test_a_signer_knows_no_name() -> None:
     """What is kept of a signer is its party, its line and opaque messages."""
-    assert set(Signer.__slots__) == {"party", "line", "first", "second", "third", "masks", "lock", "answer"}
+    assert set(Signer.__slots__) == {"party", "line", "first", "second", "third", "complete", "answer"}
