@@ -29,6 +29,7 @@ from pourparler_policies.errors import PolicyError, Void
 from pourparler_policies.fold.decoding import decode_commit, decode_state
 from pourparler_policies.fold.events import Entry
 from pourparler_policies.fold.facts import State as Consent
+from pourparler_policies.fold.soundness import check_sound
 from pourparler_policies.invitation import KEPT_EPOCHS
 from pourparler_policies.limits import DAY, MAX_BOX_LIFE
 from pourparler_policies.payload import Envelope, check_name
@@ -50,6 +51,10 @@ _KEPT: Final = MAX_BOX_LIFE + DAY  # seconds: no invitation waits longer at the 
 _SPOILED: Final = "this invitation has been spoiled (somebody else used its address): ask for another"
 
 _ENDED: Final = "this invitation is over, or was used already: ask for another"
+_STILL_HERE: Final = (
+    "this device still has its earlier place in this channel: read the channel, so that it learns whether it was "
+    "removed, or forget it here (`pourparler leave --here`); then go on with this invitation"
+)
 _OTHER_CHARTER: Final = (
     "the channel's charter is not the one you accepted (was it changed meanwhile?): ask for another invitation"
 )
@@ -215,8 +220,8 @@ class Invitee:
         offer = self._open_offer(box, state)
         charter = self._check_charter(box, offer, packet, group)
         row = ChannelStore(self._vault, packet.channel).row()
-        if row is not None and row.state not in (State.HALTED, State.REMOVED):
-            raise self._give_up(box, "this device already has a seat in this channel")
+        if row is not None and row.state not in (State.HALTED, State.REMOVED) and await self._has_place(row):
+            raise UserError(_STILL_HERE)
         try:
             before = self._check_members(packet, group, charter, state.credential)
         except (PolicyError, CryptoError):
@@ -228,6 +233,17 @@ class Invitee:
                 await api.remove_box(box)
         self._vault.empty_journal()
         return packet.channel
+
+    async def _has_place(self, row: Row) -> bool:
+        """Whether the service still knows the place that this device had before: else it was removed while away."""
+        async with self._connect(row.url, row.token) as api:
+            try:
+                await api.channel(row.id)
+            except Refused as refusal:
+                if refusal.problem is Problem.UNAUTHORIZED:
+                    return False
+                raise
+        return True
 
     def _check_charter(self, box: bytes, offer: steps.Offer, packet: steps.Welcome, group: Group) -> Charter:
         """The whole charter: the one that the group has, whose hash was shown, and which looked as it was shown."""
@@ -248,6 +264,7 @@ class Invitee:
     def _check_members(self, packet: steps.Welcome, group: Group, charter: Charter, credential: bytes) -> Consent:
         """The folded state before the Add, if state, roster and group tell of the same devices. Raises Void."""
         state = decode_state(packet.state)
+        check_sound(state)
         if state.rules != charter.rules:
             raise Void("the state is of another charter")
         cards = {d.credential: card for card, d in state.devices.items() if d.credential}
@@ -331,7 +348,7 @@ class Invitee:
         store = ChannelStore(self._vault, packet.channel)
         attestations = Attestations(store, self._key, self._key.card(self._name()))
         with self._vault.transaction():
-            if store.row() is not None:  # halted, and seated anew
+            if store.row() is not None:  # halted or removed, and seated anew
                 store.delete()
             store.insert(row)
             store.replace_records(group.records())
