@@ -13,7 +13,7 @@ from pourparler_policies.errors import Void
 from . import changes, consent, events, standing, subjects
 from .encoding import subject_digest
 from .events import Entry
-from .facts import MAX_OPEN, Amend, Close, Device, Erase, Expel, Lift, Open, Phase, Recall, Recess, State
+from .facts import MAX_OPEN, Close, Device, Erase, Expel, Lift, Open, Phase, Recall, Recess, State
 from .table import CONSENT, Author, Consent, Trigger
 
 _ANY: Final = frozenset({Phase.LOBBY, Phase.RETURNING, Phase.PRESENT, Phase.STRANDED})
@@ -26,10 +26,6 @@ def _proposed(state: State, author: Device, event: events.Proposed, entry: Entry
         raise Void("this subject is on the table already")
     if sum(held.body == body for held in state.open.values()) >= MAX_OPEN:
         raise Void(f"a body has at most {MAX_OPEN} subjects on the table")
-    # A charter may have 64 KiB, and newcomers are sent the whole table.
-    mine = [held.subject for held in state.open.values() if held.body == body]
-    if isinstance(event.subject, Amend) and any(isinstance(subject, Amend) for subject in mine):
-        raise Void("a body has at most one amendment on the table")
     subjects.check(state, event.subject, entry)
     return changes.put_open(state, digest, Open(event.subject, body))
 

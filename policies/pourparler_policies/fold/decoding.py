@@ -21,7 +21,7 @@ from .facts import State
 
 MAX_EVENT: Final = MAX_CHARTER + 1024  # bytes: an amendment is the largest event
 MAX_COMMIT: Final = 16 * 1024  # bytes: the leaves of a whole channel, renewed at once
-MAX_STATE: Final = 256 * 1024  # bytes: 64 devices that have all attested each other, and an amendment
+MAX_STATE: Final = 256 * 1024  # bytes: 128 devices that have all attested each other take about 200 KiB
 
 # What a name means has one size (bytes) wherever it stands; a device outside the group has no credential, and some
 # grounds of an Add need no approval.

@@ -12,9 +12,7 @@ from pathlib import Path
 import pytest
 
 import pourparler_policies.fold as package
-from pourparler_policies.charter import parse
 from pourparler_policies.charter.rules import Role
-from pourparler_policies.charter.testing import text
 from pourparler_policies.errors import Unknown
 from pourparler_policies.fold import apply, step
 from pourparler_policies.fold import events as ev
@@ -53,11 +51,6 @@ def two() -> History:
 
 def admit(body: str = "a", word: str = "a3") -> Admit:
     return Admit(body, Role.DELEGATE, card(word))
-
-
-def amendment(title: str) -> Amend:
-    """A charter in which everybody of `two` keeps their place."""
-    return Amend(parse(text(title=title)).encode())
 
 
 def proposing(subject: Subject, history: History | None = None, by: str = "a1") -> tuple[History, Entry]:
@@ -147,14 +140,6 @@ def _() -> tuple[History, Entry]:
     for day in range(1, 9):
         history.post("a1", ev.Proposed(Recess(START + day * DAY)))
     return history, history.event("a1", ev.Proposed(Close()))
-
-
-@void("at most one amendment on the table")
-def _() -> tuple[History, Entry]:
-    history = two()
-    for title, by in (("Sea talks", "a1"), ("Hill talks", "b1")):
-        history.post(by, ev.Proposed(amendment(title)))
-    return history, history.event("a2", ev.Proposed(amendment("River talks")))
 
 
 @void("another body put this on the table")
