@@ -62,7 +62,7 @@ async def test_a_complaint_seats_a_card_once_and_counts_once(house: House) -> No
     await Hostile(mal).post(said, handshake=True)  # the same complaint again
     await settle(ada, ben, mal, rounds=1)
     assert phase(ada, ben) is Phase.PRESENT
-    from pourparler_clients.forging import new_leaf  # noqa: PLC0415
+    from pourparler_clients.forging import new_leaf
 
     epoch = ada.log.group.epoch
     await Hostile(mal).add(new_leaf(), ben.device.card, Ground.RETURN)
