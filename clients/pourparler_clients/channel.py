@@ -106,7 +106,7 @@ class Channel:
             return
         self.log.check_may_send()
         if self.log.store.has_draft(said):
-            raise Waits(f"not said yet: {self.sealer.why_not_said()}. The message waits in the vault")
+            raise Waits(self.sealer.why_not_said())
         raise UserError("this was not said: its life was over before it could be sent")
 
     async def do(self, *events: Event) -> None:
@@ -115,12 +115,19 @@ class Channel:
         Returns when the log holds them and they count. Raises UserError when they would not, or did not, count;
         Unreachable when the service does not answer: they are taken back then, unless they may have been sent.
         """
+        await self._do(lambda: [*events])
+
+    async def _do(self, choose: Callable[[], list[Event]]) -> None:
+        """As `do`; what to do is chosen when the log is folded to its head."""
         self.log.check_may_send()
         async with self._turn:
             await self._sync()
             self.log.check_may_send()
+            events = choose()
+            if not events:
+                return
             try:
-                self.sealer.check_acts([*events], self.clock())
+                self.sealer.check_acts(events, self.clock())
             except Void as error:
                 raise UserError(f"this would count for nothing: {error}") from None
             acts: list[payload.Event] = [Act.of(number, event) for number, event in enumerate(events, 1)]
@@ -140,16 +147,25 @@ class Channel:
             self.log.check_may_send()
 
     async def propose(self, subject: Subject, *, confirm: bool | None = False) -> bytes:
-        """Puts a subject on the table and approves it, if it is not there yet; returns its digest (32 bytes).
+        """Puts a subject on the table and approves it, as far as that is still to be done; returns its digest (32
+        bytes).
 
         `confirm`: the approval is subject to confirmation from home; None: this seat does not approve.
         """
-        digest = subject_digest(self.log.consent.rules, subject)
-        events: list[Event] = [] if digest in self.log.consent.open else [Proposed(subject)]
-        if confirm is not None:
-            events.append(Approved(digest, confirm))
-        if events:
-            await self.do(*events)
+        digest = b""
+
+        def choose() -> list[Event]:
+            nonlocal digest
+            state = self.log.consent
+            digest = subject_digest(state.rules, subject)
+            held, own = state.open.get(digest), state.devices.get(self.log.own_card.fingerprint)
+            events: list[Event] = [] if held is not None else [Proposed(subject)]
+            given = held.approvals.get(own.seat) if held is not None and own is not None else None
+            if confirm is not None and given is not (not confirm):  # else it would cost a handshake for nothing
+                events.append(Approved(digest, confirm))
+            return events
+
+        await self._do(choose)
         return digest
 
     async def leave(self) -> None:

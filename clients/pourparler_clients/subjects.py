@@ -41,7 +41,7 @@ def describe(log: Log, subject: Subject) -> str:
     """One sentence without its full stop."""
     match subject:
         case Admit():
-            return f"a seat for {_card(log, subject.card)} as {subject.role} of {_body(log.charter, subject.body)}"
+            return f"a seat for {_card(log, subject.card)} as {subject.role} of {body_name(log.charter, subject.body)}"
         case Replace():
             return f"{_card(log, subject.new)} in place of {_card(log, subject.old)}, the same person"
         case Expel():
@@ -90,7 +90,8 @@ def _lines(charter: Charter) -> dict[str, str]:
     return made
 
 
-def _body(charter: Charter, body: str) -> str:
+def body_name(charter: Charter, body: str) -> str:
+    """The name of a party or an intermediary, as the charter has it."""
     named = charter.parties.get(body) or charter.intermediaries.get(body)
     return named.name if named is not None else body
 

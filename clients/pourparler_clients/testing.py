@@ -39,12 +39,13 @@ from pourparler_policies.charter.rules import Role
 from pourparler_policies.fold import subject_digest, waits_for
 from pourparler_policies.fold.events import Approved
 from pourparler_policies.fold.facts import Admit, Subject
-from pourparler_policies.limits import DAY, HOUR
+from pourparler_policies.limits import DAY, HANDSHAKE_BURST, HOUR
+from pourparler_policies.wire import Problem
 
 from .api import Api
 from .channel import Channel, Connect
 from .device import Device
-from .errors import PourparlerError, Waits
+from .errors import PourparlerError, Refused, Waits
 from .happenings import Happening
 from .invitations import Progress
 from .log import Log
@@ -275,6 +276,17 @@ class Person:
         """Says texts, one after the other."""
         for text in texts:
             await self.channel.say(text, life)
+
+    async def spend_handshakes(self) -> None:
+        """Changes keys until the service lets this device change nothing more for a while."""
+        for _ in range(HANDSHAKE_BURST + 1):
+            try:
+                await self.channel.refresh_keys()
+            except Refused as refusal:
+                if refusal.problem is not Problem.BUDGET:
+                    raise
+                return
+        raise AssertionError("the service lets a device change keys for ever")
 
     async def close(self) -> None:
         """Closes vault and connections; again is harmless."""

@@ -6,28 +6,33 @@ Three rules hold for everything here:
 2. Bytes travel as base64url in JSON. Times are whole Unix seconds, durations whole seconds.
 3. Nothing here names a person, a party or a content: the service has no field for it.
 
-The paths stand in `Route`; `docs/protocol.md` explains them. Source: DESIGN 4.1 (channel log), 4.3 (drop boxes),
-6.3 (desk, board). The board alone shows names and content: what every party has published.
+The paths stand in `Route`; `docs/protocol.md` explains them. Source: DESIGN 4.1 (channel log), 4.3 (drop
+boxes), 4.4 (key halves, attachments), 6.3 (desk, board). The board alone shows names and content: what every party
+has published.
 """
 
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
 from .limits import (
+    ATTACHMENT_SIZES,
     BOX_SLOTS,
     BUNDLES,
     HASH_BYTES,
     ID_BYTES,
     MAX_CASE,
+    MAX_CHUNKS,
     MAX_DEPOSIT,
+    MAX_HALVES,
     MAX_LIFE,
     MAX_NOTES,
     MAX_SEALED,
     MAX_SEQ,
     MAX_SIGNERS,
     MIN_LIFE,
+    SHORT_STEP,
 )
 
 # A day before the year 9999 ends: a later one is in no calendar of some time zone, and a lying service could crash
@@ -96,6 +101,11 @@ class Route(StrEnum):
     BOXES = "/v1/channels/{channel}/boxes"
     BOX = "/v1/boxes/{box}"
     BOX_SLOT = "/v1/boxes/{box}/{slot}"
+    HALVES = "/v1/channels/{channel}/halves"
+    ATTACHMENTS = "/v1/channels/{channel}/attachments"
+    ATTACHMENT = "/v1/attachments/{attachment}"
+    ATTACHMENT_CHUNK = "/v1/attachments/{attachment}/chunks/{chunk}"
+    ATTACHMENT_DELETION = "/v1/attachments/{attachment}/deletion"
     DESK = "/v1/desk"
     CASE = "/v1/desk/{handle}"
     CASE_DEPOSIT = "/v1/desk/{handle}/deposit"
@@ -119,6 +129,9 @@ class Caps(Reply):
     longest_absence: int  # seconds
     devices_a_channel: int
     longest_box_life: int  # seconds
+    largest_attachment: int  # bytes
+    attachments_a_channel: int  # bytes
+    halves_a_device: int
     longest_case: int  # seconds from its opening to its not-before time
 
 
@@ -229,6 +242,62 @@ class Deposited(Reply):
 Slot = Annotated[int, Field(ge=0, lt=BOX_SLOTS)]
 
 
+class AskHalves(Request):
+    """POST `Route.HALVES`: this device's key halves for `number` ends, from `first` on, `step` seconds apart.
+
+    A half is made when it is first asked for. Asking for more than one needs, and always alike, tells less.
+    """
+
+    first: Annotated[int, Field(ge=0, le=LAST_TIME, multiple_of=SHORT_STEP)]
+    step: Literal[10, 60, 3600]  # seconds: those of limits, one for each kind of life
+    number: Annotated[int, Field(ge=1, le=MAX_HALVES)]
+
+
+class Halves(Reply):
+    """The halves that are not over, in the order of their ends; `first` is the first one's end."""
+
+    incarnation: Id  # another one: the halves may be others than those that were given out before
+    first: Time
+    step: int  # seconds
+    halves: Annotated[list[Hash], Field(max_length=MAX_HALVES)]  # 32 bytes each
+
+
+def _one_of_the_sizes(size: int) -> int:
+    if size not in ATTACHMENT_SIZES:
+        raise ValueError("no size of an attachment")
+    return size
+
+
+AttachmentSize = Annotated[
+    int, AfterValidator(_one_of_the_sizes), WithJsonSchema({"type": "integer", "enum": list(ATTACHMENT_SIZES)})
+]
+
+
+class CreateAttachment(Request):
+    """POST `Route.ATTACHMENTS`: a device of the channel makes room. The same bytes again are harmless."""
+
+    attachment: Id
+    token_hash: Hash  # SHA-256 of the bearer secret for its chunks, which the message carries with the key
+    size: AttachmentSize
+    life: Life
+    delete_hash: Hash  # SHA-256 of a secret that only the author keeps
+
+
+Chunk = Annotated[int, Field(ge=0, lt=MAX_CHUNKS)]
+
+
+class Attachment(Reply):
+    """What the service has of an attachment: answer to GET `Route.ATTACHMENT`.
+
+    PUT and GET `Route.ATTACHMENT_CHUNK` carry one sealed chunk of `limits.chunk_of(size)` bytes, as
+    `application/octet-stream`. A chunk is written once; the same bytes again are harmless.
+    """
+
+    size: int  # bytes
+    missing: Annotated[list[Chunk], Field(max_length=MAX_CHUNKS)]  # in rising order
+    expires_at: Time
+
+
 class OpenCase(Request):
     """POST `Route.DESK`: a case, named by its handle, and its sealed bundle. No token; repeating it is harmless.
 
@@ -320,7 +389,7 @@ class Problem(StrEnum):
     """The closed list of refusals: the last part of a problem document's `type` (RFC 9457)."""
 
     MALFORMED = "malformed"  # 422: not of the schema, or a size that is no bucket
-    MEDIA_TYPE = "media-type"  # 415: a body that is not application/json
+    MEDIA_TYPE = "media-type"  # 415: a body of another media type than the route's
     TOO_LARGE = "too-large"  # 413
     UNAUTHORIZED = "unauthorized"  # 401: no such channel, device, box or grant, or the token is wrong or ended
     NOT_FOUND = "not-found"  # 404: no such path, slot still empty, entry gone

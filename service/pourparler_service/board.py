@@ -228,4 +228,3 @@ class Board:
 
 def _keys(joined: bytes) -> set[bytes]:
     return {joined[i : i + 32] for i in range(0, len(joined), 32)}
-

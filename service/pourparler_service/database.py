@@ -177,6 +177,24 @@ class Database:
         os.fsync(self._mark)
         return restored, incarnation, generation
 
+    def keep_halves(self, store: bytes) -> None:
+        """Note which store of key halves goes with this database; the id has 16 bytes.
+
+        If another did, that one is lost, and with it what devices stored under it: a new incarnation says so.
+        """
+        noted = self.write.execute(select(INSTANCE.c.halves)).scalar_one()
+        if noted == store:
+            return
+        if noted is not None:
+            self.incarnation = secrets.token_bytes(16)
+        self.generation += 1
+        raw(self.write).execute("BEGIN IMMEDIATE")
+        self.write.execute(
+            update(INSTANCE).values(halves=store, incarnation=self.incarnation, generation=self.generation)
+        )
+        raw(self.write).execute("COMMIT")
+        self.note(self.generation)
+
     def note(self, generation: int) -> None:
         """Remember, outside the database, that this commit is durable. It may lag, never lead."""
         os.pwrite(self._mark, generation.to_bytes(8, "big"), 0)

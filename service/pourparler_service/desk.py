@@ -166,9 +166,7 @@ class Desk:
             raise Refusal(Problem.NOT_FOUND)
         return ended
 
-    async def _act(
-        self, handle: bytes, message: bytes, do: Callable[[LiveCase, bytes, int], None]
-    ) -> None:
+    async def _act(self, handle: bytes, message: bytes, do: Callable[[LiveCase, bytes, int], None]) -> None:
         name, now = name_of(handle), self._now()
         await self._settle(name, now)
         if name in self._cases:
@@ -184,9 +182,7 @@ class Desk:
         spent = max(0.0, self._opened - max(0.0, now - self._opened_at) / caps.case_refill) + 1
         if spent > caps.case_burst:
             wait = max(1, int((spent - caps.case_burst) * caps.case_refill + 0.999))
-            raise Refusal(
-                Problem.BUDGET, "Too many cases are being opened.", headers={"Retry-After": str(wait)}
-            )
+            raise Refusal(Problem.BUDGET, "Too many cases are being opened.", headers={"Retry-After": str(wait)})
         self._opened, self._opened_at = spent, now
 
     def _now(self) -> int:

@@ -1,7 +1,7 @@
 """The OpenAPI document: every route with its body, its answers and each refusal it can give."""
 
 import re
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
@@ -9,6 +9,7 @@ from pydantic.json_schema import models_json_schema
 from pourparler_policies import limits, wire
 from pourparler_policies.wire import Problem, Route
 
+from .bodies import BYTES
 from .problems import KINDS, MEDIA_TYPE
 from .settings import SOFTWARE
 
@@ -21,6 +22,7 @@ _ID: Final = {
 }
 _PATH_SCHEMAS: Final[dict[str, dict[str, Any]]] = {
     "slot": {"type": "integer", "minimum": 0, "maximum": limits.BOX_SLOTS - 1},
+    "chunk": {"type": "integer", "minimum": 0, "maximum": limits.MAX_CHUNKS - 1},
 }
 _EVENT: Final = {
     "type": "object",
@@ -31,16 +33,22 @@ _EVENT: Final = {
         "data": {"type": "string", "description": "an Entry as JSON, or {head, incarnation}"},
     },
 }
+_CHUNK: Final = {
+    BYTES: {
+        "schema": {"type": "string", "format": "binary", "maxLength": limits.ATTACHMENT_CHUNK},
+    }
+}
 _MODELS: Final = (
     wire.Service, wire.CreateChannel, wire.Channel, wire.Append, wire.Receipt, wire.Page,
-    wire.Deletion, wire.CreateBox, wire.Deposit, wire.Deposited, wire.ProblemDocument,
+    wire.Deletion, wire.CreateBox, wire.Deposit, wire.Deposited, wire.AskHalves, wire.Halves,
+    wire.CreateAttachment, wire.Attachment, wire.ProblemDocument,
 )  # fmt: skip
 
 
 def document(
-    body: type[wire.Request] | None = None,
+    body: type[wire.Request] | Literal["chunk"] | None = None,
     *,
-    reply: type[wire.Reply] | None = None,
+    reply: type[wire.Reply] | Literal["chunk"] | None = None,
     status: int = 200,
     stream: bool = False,
     auth: bool = True,
@@ -59,7 +67,9 @@ def document(
     problems.add(Problem.UNAVAILABLE)
 
     good: dict[str, Any] = {"description": "Done"}
-    if reply is not None:
+    if reply == "chunk":
+        good["content"] = _CHUNK
+    elif reply is not None:
         good["content"] = {"application/json": {"schema": {"$ref": _REF + reply.__name__}}}
     if stream:
         good["content"] = {"text/event-stream": {"schema": _EVENT}}
@@ -83,10 +93,8 @@ def document(
     if auth:
         extra["security"] = [{"bearer": []}]
     if body is not None:
-        extra["requestBody"] = {
-            "required": True,
-            "content": {"application/json": {"schema": {"$ref": _REF + body.__name__}}},
-        }
+        content = _CHUNK if body == "chunk" else {"application/json": {"schema": {"$ref": _REF + body.__name__}}}
+        extra["requestBody"] = {"required": True, "content": content}
     return {"status_code": status, "openapi_extra": extra}
 
 
@@ -138,6 +146,32 @@ ROUTES: Final[tuple[tuple[str, Route, str, dict[str, Any]], ...]] = (
     ("DELETE", Route.BOX, "delete_box", document(status=204)),
     ("PUT", Route.BOX_SLOT, "deposit", document(wire.Deposit, status=204, refusals=[*_BOX, Problem.NOT_FOUND])),
     ("GET", Route.BOX_SLOT, "deposited", document(reply=wire.Deposited, refusals=[Problem.NOT_FOUND])),
+    (
+        "POST",
+        Route.HALVES,
+        "halves",
+        document(wire.AskHalves, reply=wire.Halves, budget=True, refusals=[Problem.OVER_CAP, Problem.NOT_FOUND]),
+    ),
+    (
+        "POST",
+        Route.ATTACHMENTS,
+        "create_attachment",
+        document(wire.CreateAttachment, status=204, budget=True, refusals=_BOX),
+    ),
+    ("GET", Route.ATTACHMENT, "attachment", document(reply=wire.Attachment)),
+    (
+        "PUT",
+        Route.ATTACHMENT_CHUNK,
+        "put_chunk",
+        document("chunk", status=204, refusals=[Problem.ID_REUSED, Problem.NOT_FOUND]),
+    ),
+    ("GET", Route.ATTACHMENT_CHUNK, "chunk", document(reply="chunk", refusals=[Problem.NOT_FOUND])),
+    (
+        "POST",
+        Route.ATTACHMENT_DELETION,
+        "delete_attachment",
+        document(wire.Deletion, status=204, refusals=[Problem.NOT_FOUND]),
+    ),
 )
 _PATTERNS: Final = [(method, re.compile(re.sub(r"\{\w+\}", "[^/]+", path.value))) for method, path, _, _ in ROUTES]
 

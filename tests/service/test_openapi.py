@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
-from pourparler_policies import wire
+from pourparler_policies import limits, wire
 from pourparler_policies.wire import Problem, Route
 from pourparler_service.problems import KINDS
 from pourparler_service.testing import ServerProcess, b64, bearer, body, found_channel
@@ -24,6 +24,11 @@ def document(server: ServerProcess) -> dict[str, object]:
 
 def test_every_route_of_the_wire_is_documented(document: dict[str, dict[str, object]]) -> None:
     assert set(document["paths"]) == {route.value for route in Route}
+
+
+def test_every_operation_of_the_document_is_tried_below(document: dict[str, dict[str, dict[str, object]]]) -> None:
+    told = {(method.upper(), path) for path, item in document["paths"].items() for method in item}
+    assert told == {(method, route.value) for method, route in OPERATIONS}
 
 
 def test_every_problem_of_the_wire_is_documented_somewhere(
@@ -44,7 +49,8 @@ OPERATIONS = [
     ("GET", Route.SERVICE), ("POST", Route.CHANNELS), ("GET", Route.CHANNEL), ("POST", Route.ENTRIES),
     ("GET", Route.ENTRIES), ("POST", Route.DELETION), ("GET", Route.STREAM), ("DELETE", Route.OWN_DEVICE),
     ("POST", Route.REVOCATION), ("POST", Route.BOXES), ("DELETE", Route.BOX), ("PUT", Route.BOX_SLOT),
-    ("GET", Route.BOX_SLOT),
+    ("GET", Route.BOX_SLOT), ("POST", Route.HALVES), ("POST", Route.ATTACHMENTS), ("GET", Route.ATTACHMENT),
+    ("PUT", Route.ATTACHMENT_CHUNK), ("GET", Route.ATTACHMENT_CHUNK), ("POST", Route.ATTACHMENT_DELETION),
 ]  # fmt: skip
 
 
@@ -58,8 +64,12 @@ def test_the_server_keeps_to_its_document(server: ServerProcess, data: Path, met
         box, secret = secrets.token_bytes(16), secrets.token_bytes(32)
         asked = wire.CreateBox(box=box, token_hash=sha256(secret).digest(), life=3600)
         client.post(device.path(Route.BOXES), content=body(asked), headers=device.headers).raise_for_status()
-    of_box = route in (Route.BOX, Route.BOX_SLOT)
+        attached = device.attach(client, limits.ATTACHMENT_SIZES[0])
+        attached.put(client, 0, bytes(attached.size)).raise_for_status()
+    with_own_token = route in (Route.BOX, Route.BOX_SLOT) or "{attachment}" in route
     known = {"channel": b64(device.channel), "device": b64(target.device), "box": b64(box), "entry": b64(box)}
+    known |= {"attachment": b64(attached.attachment)}
+    secret = attached.token if "{attachment}" in route else secret
 
     @settings(
         max_examples=15,
@@ -83,7 +93,7 @@ def test_the_server_keeps_to_its_document(server: ServerProcess, data: Path, met
                 **(case.path_parameters or {}),
                 **{k: v for k, v in known.items() if "{" + k in route},
             }
-        token = (secret if of_box else device.token) if opened else secrets.token_bytes(32)
+        token = (secret if with_own_token else device.token) if opened else secrets.token_bytes(32)
         answer = case.call(headers=bearer(token), timeout=20)
         # What the schema allows is refused for good reasons: no such box, a size that is no bucket, 405.0 seconds.
         # And a path that was put right may make a bad case good.

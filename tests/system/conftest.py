@@ -7,6 +7,7 @@ import pytest
 import pytest_asyncio
 
 from pourparler_clients.testing import House
+from pourparler_policies.limits import HANDSHAKE_BURST
 from pourparler_service.grants import issue
 from pourparler_service.testing import ServerProcess, running
 
@@ -19,7 +20,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server(data: Path) -> Iterator[ServerProcess]:
     # People of these tests change keys and invite as soon as they are seated.
-    with running(data, "--newcomer-handshakes", "5") as process:
+    with running(data, "--newcomer-handshakes", str(HANDSHAKE_BURST)) as process:
         yield process
 
 

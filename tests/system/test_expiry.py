@@ -20,19 +20,19 @@ def there(person: Person, texts: list[str], root: Path) -> set[str]:
 
 
 async def test_ended_messages_are_in_no_page_and_living_ones_stay(house: House, tmp_path: Path) -> None:
-    ada, ben = await house.room("ada", "ben", life=1000)
+    ada, ben = await house.room("ada", "ben", messages=1200)
     chosen = random.Random(20261122)
     lives = {}
     for number in range(40):
         size = chosen.choice((8, 40, 300, 2000, 9000))
         text = f"{number:04}" + "".join(chosen.choices("абвгдежзийклмнопрстуфхцчшщ", k=size))
-        lives[text] = chosen.choice((100, 200, 300, 1000))
+        lives[text] = chosen.choice((100, 200, 300, 1200))
         await ada.say(text, life=lives[text])
     await ben.sync()
     texts = list(lives)
     for person in (ada, ben):
         assert there(person, texts, tmp_path / f"{person.name}-0") == set(texts)
-        for now in (100, 200, 300, 1000):
+        for now in (100, 200, 300, 1200):
             person.clock.offset = now + 5
             person.device.purge()
             living = [text for text in texts if lives[text] > now]
@@ -149,7 +149,7 @@ async def test_returning_device_is_told_how_many_ended_unread_and_never_what(hou
 
 
 async def test_shorter_life_wins_and_a_longer_one_is_refused(house: House) -> None:
-    ada, ben = await house.room("ada", "ben", life=600)
+    ada, ben = await house.room("ada", "ben", messages=600)
     await ada.say("the channel's")
     await ada.say("shorter", life=60)
     with pytest.raises(UserError, match="1 to 600 seconds"):
@@ -162,7 +162,7 @@ async def test_shorter_life_wins_and_a_longer_one_is_refused(house: House) -> No
 
 @pytest.mark.parametrize("fields", [["received_at"], ["expires_at"], ["received_at", "expires_at"]])
 async def test_service_that_lies_about_times_makes_nothing_live_longer(fields: list[str], house: House) -> None:
-    ada, ben = await house.room("ada", "ben", life=600)
+    ada, ben = await house.room("ada", "ben", messages=600)
     await ada.say("short", life=60)
 
     def later(method: str, path: str, status: int, data: bytes) -> tuple[int, bytes]:

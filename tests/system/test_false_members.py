@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
-from pourparler_clients.errors import Halted, Unreachable, UserError
+from pourparler_clients.errors import Halted, Unreachable, UserError, Waits
 from pourparler_clients.examine import found, traces, vault_pages
-from pourparler_clients.log import TOO_FAR, bucket_for
+from pourparler_clients.log import TOO_FAR
+from pourparler_clients.sealing import bucket_for
 from pourparler_clients.store import State
 from pourparler_clients.testing import PASSPHRASE, House, Person, breaks
 from pourparler_crypto.mls.forging import Forger, Twist
@@ -19,6 +21,10 @@ from pourparler_crypto.mls.nodes import LeafNode
 from pourparler_crypto.stamp import seal_stamp
 from pourparler_policies import invitation as steps
 from pourparler_policies import payload, wire
+from pourparler_policies.fold import subject_digest
+from pourparler_policies.fold.decoding import decode_state
+from pourparler_policies.fold.encoding import encode as canonical
+from pourparler_policies.fold.facts import Open, Phase, Recess
 from pourparler_policies.limits import DAY
 from pourparler_policies.payload import Envelope, Event, Said
 from pourparler_policies.wire import Route
@@ -48,7 +54,7 @@ def envelope(person: Person, *events: Event) -> Envelope:
 
 def forged_path(person: Person, change: Any) -> tuple[bytes, Any]:
     """A commit that its author signed, with a leaf that `change` made, in a bucket's size; and its next epoch."""
-    stamp = seal_stamp(person.log._stamp_key(), payload.encode(envelope(person)))
+    stamp = seal_stamp(person.log.stamp_key(), payload.encode(envelope(person)))
     forger = Forger(person.log.group)
     sign = forger.sign
     forger.sign = lambda content, **options: sign(content, **{**options, "authenticated_data": stamp})  # type: ignore[method-assign]
@@ -72,7 +78,7 @@ async def test_nobody_takes_the_credential_of_another_and_speaks_in_its_name(hou
     epoch = ben.log.group.epoch
     await post(mal, message, handshake=True)
     for person in (ada, ben):
-        assert await person.sync() == []
+        await person.sync()
         assert person.log.group.epoch == epoch  # the commit is void, for everybody alike
         assert {member.name for member in person.log.members.values()} == {"ada", "ben", "mal"}
     said = payload.encode(envelope(ben, Said(id=os.urandom(16), text="I, Ada, accept", life=60)))
@@ -93,33 +99,54 @@ async def test_the_same_forged_path_with_the_own_credential_is_accepted(house: H
         assert person.state is State.OPEN
 
 
-@pytest.mark.parametrize("lie", ["swapped names", "leaving"])
-async def test_an_inviter_who_tells_the_newcomer_another_roster_is_noticed_at_the_next_message(
-    house: House, monkeypatch: pytest.MonkeyPatch, lie: str
+def swapped(packet: steps.Welcome) -> steps.Welcome:
+    one, two = packet.members
+    members = [
+        one.model_copy(update={"device": two.device}),
+        two.model_copy(update={"device": one.device}),
+    ]
+    return packet.model_copy(update={"members": members})
+
+
+def heard_later(packet: steps.Welcome) -> steps.Welcome:
+    members = [seat.model_copy(update={"heard": seat.heard + 1}) for seat in packet.members]
+    return packet.model_copy(update={"members": members})
+
+
+def approved_by_another(packet: steps.Welcome) -> steps.Welcome:
+    """The folded state with one subject more on the table, as if the newcomer's side had approved it."""
+    state = decode_state(packet.state)
+    subject = Recess(state.time + DAY)
+    held = Open(subject, next(iter(state.rules.parties)), dict.fromkeys(state.seats, True))
+    table = {**state.open, subject_digest(state.rules, subject): held}
+    return packet.model_copy(update={"state": canonical(replace(state, open=table))})
+
+
+@pytest.mark.parametrize("lie", [swapped, heard_later, approved_by_another])
+async def test_an_inviter_who_tells_the_newcomer_another_state_is_noticed_before_anybody_is_attested(
+    house: House, monkeypatch: pytest.MonkeyPatch, lie: Callable[[steps.Welcome], steps.Welcome]
 ) -> None:
     ada, ben = await house.room("ada", "ben")
-    true = steps.Welcome.encode
-
-    def lying(packet: steps.Welcome) -> bytes:
-        one, two = packet.members
-        if lie == "leaving":
-            members = [one.model_copy(update={"leaving": True}), two]
-        else:
-            members = [
-                one.model_copy(update={"name": two.name, "fingerprint": two.fingerprint}),
-                two.model_copy(update={"name": one.name, "fingerprint": one.fingerprint}),
-            ]
-        return true(packet.model_copy(update={"members": members}))
-
     cleo = await house.person("cleo")
+    true = steps.Welcome.encode
+    await house.put_on_the_table(ben, cleo)
     with monkeypatch.context() as patch:
-        patch.setattr(steps.Welcome, "encode", lying)
-        await house.seat(ben, cleo)
-    await ada.say("Good evening.")
+        patch.setattr(steps.Welcome, "encode", lambda packet: true(lie(packet)))
+        await house.bring_in(ben, cleo)
+    await ada.sync()
     assert "alarm" in [happening.kind for happening in await cleo.sync()]
     assert cleo.log.epoch_digits() != ada.log.epoch_digits()
     with pytest.raises(Halted):
         await cleo.say("I would not speak to whom I do not know.")
+    assert cleo.log.consent.devices[cleo.device.card.fingerprint].phase is Phase.LOBBY
+    for person in (ada, ben):
+        with pytest.raises(Waits):  # and nobody shows or says anything before cleo is out, or in
+            await person.say("I would not speak before the newcomer either.")
+    await ada.channel.remove(cleo.log.row.credential)
+    for person in (ada, ben, ada, ben):
+        await person.sync()
+    assert [len(person.texts()) for person in (ada, ben)] == [2, 2]
+    assert cleo.texts() == []
 
 
 async def test_a_device_that_cannot_catch_up_with_a_member_stops_instead_of_going_its_own_way(
@@ -136,7 +163,8 @@ async def test_a_device_that_cannot_catch_up_with_a_member_stops_instead_of_goin
 
 async def test_say_is_not_said_to_have_succeeded_when_the_channel_was_closed_first(house: House) -> None:
     ada, ben = await house.room("ada", "ben")
-    await ben.channel.close_for_all()
+    await ada.channel.close_for_all()
+    await ben.channel.close_for_all()  # what is on the table already is approved
     with pytest.raises(Halted):
         await ada.say("Is anybody there?")
 
@@ -163,13 +191,14 @@ async def test_a_farewell_that_failed_does_not_happen_by_itself_later(house: Hou
     await ada.sync()
     await ben.sync()
     assert (ada.state, ben.state) == (State.OPEN, State.OPEN)
-    assert not any(member.leaving for member in ben.log.members.values())
+    assert {device.phase for device in ben.log.consent.devices.values()} == {Phase.PRESENT}
+    assert ben.log.consent.open == {}
 
 
 async def test_a_channel_whose_changes_of_keys_would_outlive_the_operators_cap_is_not_founded(
     house: House,
 ) -> None:
-    ada = await house.person("ada")
+    ada, ben = await house.person("ada"), await house.person("ben")
 
     def strict(method: str, path: str, status: int, data: bytes) -> tuple[int, bytes]:
         if path != Route.SERVICE:
@@ -180,18 +209,19 @@ async def test_a_channel_whose_changes_of_keys_would_outlive_the_operators_cap_i
 
     ada.line.rewrite = strict
     with pytest.raises(UserError, match="choose less"):
-        await house.found(ada, life=DAY, absence=7 * DAY)
+        await house.found(ada, ben, messages=DAY, absence=7 * DAY)
     assert ada.device.all_channels() == []
-    await house.found(ada, life=DAY, absence=5 * DAY)
+    await house.found(ada, ben, messages=DAY, absence=5 * DAY)
 
 
 async def test_a_founding_whose_answer_was_lost_goes_on_with_another_grant(house: House) -> None:
-    ada = await house.person("ada")
+    ada, ben = await house.person("ada"), await house.person("ben")
     breaks("POST", Route.CHANNELS, reached=True)(ada.line)
     with pytest.raises(Unreachable):
-        await house.found(ada)
-    await house.found(ada)  # another grant: the first has been used
+        await house.found(ada, ben)
+    await house.found(ada, ben)  # another grant: the first has been used
     assert len(ada.device.all_channels()) == 1
+    await house.seat(ada, ben)
     await ada.say("Good evening.")
 
 

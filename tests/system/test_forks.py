@@ -11,7 +11,8 @@ import pytest
 
 from pourparler_clients.api import Api
 from pourparler_clients.errors import Halted, Refused
-from pourparler_clients.log import FORKED, Happening
+from pourparler_clients.happenings import Happening
+from pourparler_clients.log import FORKED
 from pourparler_clients.store import State
 from pourparler_clients.testing import House, Person, rewrite_pages
 from pourparler_policies import wire
@@ -250,7 +251,7 @@ async def test_alarm_does_not_lose_a_key_change(house: House) -> None:
 async def test_service_that_contradicts_itself_about_its_incarnation_is_refused_in_one_sentence(
     house: House,
 ) -> None:
-    (ada,) = await house.room("ada")
+    ada, _ben = await house.room("ada", "ben")
 
     def other(method: str, path: str, status: int, data: bytes) -> tuple[int, bytes]:
         if "/entries" in path and method == "GET":
@@ -332,8 +333,8 @@ async def test_junk_from_a_token_holder_is_void_for_all_and_alarms_nobody(handsh
 
 async def test_message_with_the_wrong_flag_is_void_for_all(house: House) -> None:
     ada, ben = await house.room("ada", "ben")
-    put = ada.log._put
-    ada.log._put = lambda *a, **k: put(*a, **{**k, "handshake": True})  # type: ignore[method-assign]
+    put = ada.channel.sealer._put
+    ada.channel.sealer._put = lambda *a, **k: put(*a, **{**k, "handshake": True})  # type: ignore[method-assign]
     await ada.channel.say("a message that claims to change keys")
     assert alarms(await ben.sync()) == []
     assert ben.texts() == []

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from pourparler_policies.terms import Terms
 
 from pourparler_clients import invitations, joining
 from pourparler_clients.api import Api
@@ -17,7 +18,6 @@ from pourparler_crypto.card import Card
 from pourparler_crypto.mls import SUITE_PQ, SUITE_X25519_AES128, KeyPackageBundle, make_key_package
 from pourparler_policies import invitation as steps
 from pourparler_policies.limits import DAY, HOUR, MAX_BOX_LIFE
-from pourparler_policies.terms import Terms
 
 
 def keys_left(person: Person) -> list[tuple[Any, ...]]:

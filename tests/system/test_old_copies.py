@@ -11,6 +11,7 @@ from pourparler_clients.errors import Halted, Unreachable, UserError
 from pourparler_clients.store import State
 from pourparler_clients.testing import PASSPHRASE, House, Person, breaks
 from pourparler_clients.vault import Vault
+from pourparler_policies.limits import HANDSHAKE_BURST
 from pourparler_service.grants import issue
 from pourparler_service.testing import ServerProcess, running
 
@@ -114,7 +115,7 @@ async def test_second_process_on_the_same_vault_is_refused_in_one_sentence(house
 @contextlib.asynccontextmanager
 async def room_with_backup(root: Path) -> AsyncIterator[tuple[ServerProcess, Path, Person, Person]]:
     """A stopped service, the copy that was made of its data, and two people who had talked before."""
-    with running(root / "data") as server:
+    with running(root / "data", "--newcomer-handshakes", str(HANDSHAKE_BURST)) as server:
         house = House(server.url, lambda: issue(server.data)[0], root)
         try:
             ada, ben = await house.room("ada", "ben")

@@ -10,12 +10,12 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from pourparler_policies.terms import Terms
 
 from pourparler_clients.errors import Halted
 from pourparler_clients.store import State
 from pourparler_clients.testing import House, Keys, Person, PowerCut
 from pourparler_crypto.mls import Group
-from pourparler_policies.terms import Terms
 from pourparler_service.grants import issue
 from pourparler_service.testing import ServerProcess
 

@@ -10,11 +10,14 @@ from typing import Any
 
 import pytest
 
-from pourparler_clients.errors import Halted
+from pourparler_clients.errors import Halted, UserError
 from pourparler_clients.examine import files_below, found, traces, vault_pages
 from pourparler_clients.testing import PASSPHRASE, House, Person, rewrite_pages
 from pourparler_crypto.errors import ProtocolError
 from pourparler_crypto.mls import Group
+from pourparler_policies.charter.rules import Role
+from pourparler_policies.fold.events import Approved, Enacted
+from pourparler_policies.fold.facts import Admit, Close, Expel
 
 SECRET = "Both villages may use the wells on alternate days."
 
@@ -57,18 +60,44 @@ async def test_promise_3_expiry_past_its_time_a_message_can_be_opened_nowhere(
             Group.load(records(person)).decrypt(sealed)
 
 
-async def test_promise_5_consent_nobody_enters_whom_no_member_has_seated(house: House) -> None:
-    """As far as it is built: every party's approval comes with the charter."""
+async def test_promise_5_consent_nobody_enters_whom_not_every_party_has_approved(house: House) -> None:
     ada, ben = await house.room("ada", "ben")
     eve = await house.person("eve")
-    sides = ada.device.inviter(ada.channel), eve.device.invitee()
-    box = await sides[1].answer(await sides[0].invite(eve.device.card))
-    await sides[0].progress()
-    await sides[1].offer(box)
-    await sides[1].accept(box)
-    assert await sides[1].join(box) is None  # accepted by the newcomer, and by nobody else
+    inviter, invitee = ada.device.inviter(ada.channel), eve.device.invitee()
+    with pytest.raises(UserError, match="not on the table"):
+        await inviter.invite(eve.device.card)
+    body = next(party for party, one in ada.log.charter.parties.items() if one.name == "Side 0")
+    await ada.channel.propose(Admit(body, Role.DELEGATE, eve.device.card.fingerprint))
+    box = await invitee.answer(await inviter.invite(eve.device.card))
+    await inviter.progress()
+    await invitee.offer(box)
+    await invitee.accept(box)
+    for _ in range(2):
+        (told,) = await inviter.progress()  # accepted by the newcomer and by one side, and by nobody else
+        assert told.step == "waiting"
+    assert await invitee.join(box) is None
     await ben.sync()
     assert {member.name for member in ben.log.members.values()} == {"ada", "ben"}
+    (digest,) = ben.log.consent.open
+    await ben.channel.do(Approved(digest))
+    await ada.sync()
+    assert [step.step for step in await inviter.progress()] == ["seated"]
+    assert await invitee.join(box) is not None
+
+
+async def test_promise_5_consent_nobody_is_put_out_and_nothing_is_closed_by_one_side_alone(house: House) -> None:
+    ada, ben = await house.room("ada", "ben")
+    with pytest.raises(UserError, match="refuse"):
+        await ada.channel.remove(ben.log.row.credential)
+    seat = ada.log.consent.devices[ben.device.card.fingerprint].seat
+    for subject in (Expel(seat), Close()):
+        digest = await ada.channel.propose(subject)
+        with pytest.raises(UserError, match="not every party"):
+            await ada.channel.do(Enacted(digest))
+    await ben.sync()
+    await ada.say(SECRET)
+    await ben.sync()
+    assert ben.texts() == [SECRET]
 
 
 async def test_promise_7_a_blind_service_holds_no_names_texts_or_membership(house: House, data: Path) -> None:

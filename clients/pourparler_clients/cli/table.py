@@ -1,4 +1,4 @@
-"""Commands of consent: what is on the table, and everybody's word on it; seats on hold; who has to go.
+"""Commands of consent: who is there, what is on the table, and everybody's word on it; holds; who has to go.
 
 Each act is one entry of the log and follows the rules of docs/consent.md; what would not count is refused here. The
 same words work inside `talk`, behind a slash.
@@ -46,6 +46,7 @@ from ..log import Log
 from ..subjects import charter_names, code_of, describe, difference, find_subject
 from .common import GlobalOptions, choose_channel, duration, emit, open_device, plain, read_charter, read_text
 from .showing import name_of, news
+from .who import who
 
 Act = Callable[[argparse.Namespace, Channel], Awaitable[None]]
 MAX_WORDS: Final = 64  # words of a line behind a slash
@@ -77,6 +78,7 @@ def _add_acts(commands: Any) -> list[argparse.ArgumentParser]:
         parser.set_defaults(act=act)
         made.append(parser)
 
+    add(commands, "who", "who has a seat, who is attested, and digits to compare by voice", who)
     add(commands, "table", "what is on the table, and who has approved or objects", _table)
     propose = commands.add_parser("propose", help="put something on the table; it takes effect with all consents")
     kinds = propose.add_subparsers(title="what", metavar="WHAT", required=True)
