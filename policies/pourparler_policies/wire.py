@@ -74,7 +74,7 @@ _SEALED_JSON: Final = {
 }
 
 
-def _bytes_json(most: int) -> dict[str, str | int]:
+def _bytes_json(most: int) -> dict[str, object]:
     return {**_SEALED_JSON, "maxLength": (most + 2) // 3 * 4, "description": f"at most {most} bytes, base64url"}
 
 

@@ -102,7 +102,7 @@ def _row(note: Note, now: int) -> dict[str, Any]:
         "release": foot.release,
         "copy_number": foot.copy,
         "copies": foot.copies,
-        "keys": b"".join(sorted(communique.keys)),
+        "signers": b"".join(sorted(communique.keys)),
         "title": title_of(communique.words[0]),
         "languages": " ".join(foot.languages),
         "signatories": "\n".join(party.name for party in foot.signatories),
@@ -142,7 +142,7 @@ class Entry:
 
     def on_the_wire(self) -> wire.Posted:
         """As JSON says it."""
-        fields = {
+        fields: dict[str, Any] = {
             "number": self.number,
             "digest": self.digest,
             "release": self.release,
@@ -157,7 +157,7 @@ class Entry:
         return wire.PostedNote(**fields, note=self.note.decode()) if self.note else wire.Posted(**fields)
 
 
-_LISTED: Final = [column for column in NOTE.c if column.name != "note"]
+_LISTED: Final[list[Any]] = [column for column in NOTE.c if column.name != "note"]
 
 
 class Board:
@@ -191,7 +191,7 @@ class Board:
 
     def _read(self, row: Any, note: bytes = b"") -> Entry:
         asked = select(NOTE.c.copy_number, NOTE.c.digest).where(
-            NOTE.c.release == row.release, NOTE.c.keys == row.keys, NOTE.c.published_at == row.published_at
+            NOTE.c.release == row.release, NOTE.c.signers == row.signers, NOTE.c.published_at == row.published_at
         )
         siblings = tuple((one.copy_number, one.digest) for one in self._connection.execute(asked))
         return Entry(
@@ -210,14 +210,14 @@ class Board:
         )
 
     def _marks(self, row: Any, digests: list[bytes]) -> tuple[wire.BoardMark, ...]:
-        asked = select(NOTE.c.sequel, NOTE.c.digest, NOTE.c.keys).where(
+        asked = select(NOTE.c.sequel, NOTE.c.digest, NOTE.c.signers).where(
             NOTE.c.earlier_release == row.release, NOTE.c.earlier_digest.in_(digests), NOTE.c.key > row.key
         )
-        signed = _keys(row.keys)
+        signed = _keys(row.signers)
         return tuple(
             wire.BoardMark(sequel=Sequel(one.sequel), digest=one.digest)
             for one in self._connection.execute(asked.order_by(NOTE.c.key))
-            if signed <= _keys(one.keys)
+            if signed <= _keys(one.signers)
         )
 
     def close(self) -> None:

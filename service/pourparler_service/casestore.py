@@ -24,7 +24,8 @@ from nacl.secret import Aead
 
 from pourparler_crypto.encoding import lp
 
-from .database import DataError, connect, raw
+from .database import OUTSIDE_BACKUPS, Database, DataError, connect, raw
+from .lane import FAULTS
 
 FOLDER: Final = "desk"  # in `database.OUTSIDE_BACKUPS`
 FILE: Final = "cases.sqlite3"
@@ -233,6 +234,15 @@ class CaseStore:
         self._scrub()
         self._connection.close()
         os.close(self._keys)
+
+
+def open_cases(database: Database) -> CaseStore:
+    """The store that goes with a database. Raises DataError."""
+    folder = database.path.parent / OUTSIDE_BACKUPS / FOLDER
+    try:
+        return CaseStore(folder)
+    except FAULTS as error:
+        raise DataError(f"The desk's files in {folder} cannot be used: {type(error).__name__}.") from error
 
 
 def _seal(key: bytes, name: bytes, part: bytes, plain: bytes) -> bytes:

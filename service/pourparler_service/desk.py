@@ -26,7 +26,7 @@ from pourparler_policies.wire import CaseAnswer, Problem
 from . import board, desk_table
 from .casestore import CaseStore, Living, name_of
 from .database import Database
-from .desk_table import Held, Kept, Phase
+from .desk_table import Held, Phase
 from .lane import Lane
 from .problems import Refusal
 from .settings import Settings
@@ -230,7 +230,9 @@ class Desk:
 
     def _do_withdraw(self, live: LiveCase, message: bytes, now: int) -> None:
         check_mask(live.case, message)
-        self._change(live, desk_table.withdraw(live.held, now))
+        # Under a new key whether it is the first or not: nobody learns from the time that it takes who withdrew.
+        held = desk_table.withdraw(live.held, now)
+        self._change(live, held, anew=held.phase is Phase.SPOILT)
 
     def _do_stop(self, live: LiveCase, message: bytes, now: int) -> None:
         check_share(live.case, message)
@@ -243,6 +245,8 @@ class Desk:
         held: Held,
         masks: dict[int, bytes] | None = None,
         shares: dict[int, bytes] | None = None,
+        *,
+        anew: bool = False,
     ) -> None:
         """Store, then show. What came is kept only if the table says so; all is written anew in any case."""
         if held.phase in desk_table.FINAL:
@@ -258,7 +262,7 @@ class Desk:
             {party: one for party, one in (live.shares | (shares or {})).items() if party in held.shares},
             live.publishing,
         )
-        if Kept.BUNDLE in desk_table.KEEPS[live.held.phase] - desk_table.KEEPS[held.phase]:
+        if anew:
             length = sum(map(len, unlp(self._store.fixed(live.name), 3)[1:]))
             self._store.replace(live.name, _fixed(live.case, b"", length), after.encode())
         else:

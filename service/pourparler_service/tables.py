@@ -148,7 +148,7 @@ class Note(SQLModel, table=True):
     release: bytes = Field(index=True)  # 16 bytes
     copy_number: int
     copies: int
-    keys: bytes  # the signatories' public keys, 32 bytes each, sorted
+    signers: bytes  # the signatories' public keys, 32 bytes each, sorted
     title: str
     languages: str  # tags with spaces between
     signatories: str  # names, a line each

@@ -24,7 +24,7 @@ def upgrade() -> None:
         sa.Column("release", sa.LargeBinary(), nullable=False),
         sa.Column("copy_number", sa.Integer(), nullable=False),
         sa.Column("copies", sa.Integer(), nullable=False),
-        sa.Column("keys", sa.LargeBinary(), nullable=False),
+        sa.Column("signers", sa.LargeBinary(), nullable=False),
         sa.Column("title", sa.String(), nullable=False),
         sa.Column("languages", sa.String(), nullable=False),
         sa.Column("signatories", sa.String(), nullable=False),
