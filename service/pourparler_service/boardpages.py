@@ -11,7 +11,7 @@ from pourparler_crypto.note import Note, Role, Signatory
 from pourparler_crypto.note.instants import instant_text
 from pourparler_policies.wire import BoardMark, Route, Sequel
 
-from .board import Entry
+from .board import MAX_TITLE, Entry
 from .languages import direction, own_name
 from .markup import Markup, element, joined
 
@@ -155,9 +155,19 @@ def page(entry: Entry, note: Note) -> str:
 
 
 def _part(language: str, words: str, *, shown: bool) -> Markup:
-    heading = element("h2", own_name(language), class_="language") if shown else None
-    paragraphs = [element("p", one, class_="words") for one in words.split("\n\n")]
-    return element("section", heading, *paragraphs, lang=language, dir=direction(language), class_="part")
+    """The words, exactly: paragraphs lie between empty lines, and a short first line alone is the heading."""
+    name = element("p", own_name(language), class_="language") if shown else None
+    first, *rest = words.split("\n\n")
+    heading = "h1" if rest and len(first) <= MAX_TITLE and "\n" not in first else "p"
+    return element(
+        "section",
+        name,
+        element(heading, first, class_="words"),
+        *[element("p", one, class_="words") for one in rest],
+        lang=language,
+        dir=direction(language),
+        class_="part",
+    )
 
 
 def _banner(mark: BoardMark) -> Markup:
@@ -249,6 +259,7 @@ def _instructions(entry: Entry, note: Note) -> Markup:
             f"It is signed if “Signature Verified Successfully” appears {count} times. If one is missing the text "
             "is void, whatever the others say.",
         ),
+        class_="check",
     )
 
 

@@ -92,12 +92,12 @@ class Elements(HTMLParser):
         self.found.append((tag, attributes))
         if tag == "section" and attributes.get("class") == "part":
             self.words.append((attributes.get("lang"), attributes.get("dir"), []))
-        if tag == "p" and attributes.get("class") == "words":
+        if tag in ("p", "h1") and attributes.get("class") == "words":
             self._in_words = True
             self.words[-1][2].append("")
 
     def handle_endtag(self, tag: str) -> None:
-        if tag == "p":
+        if tag in ("p", "h1"):
             self._in_words = False
 
     def handle_data(self, data: str) -> None:

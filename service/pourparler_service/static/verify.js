@@ -77,7 +77,7 @@ async function verifies(signatory, signature, text) {
 
 function shownWords() {
   return Array.from(document.querySelectorAll("section.part"), (part) =>
-    Array.from(part.querySelectorAll("p.words"), (one) => one.textContent).join("\n\n"));
+    Array.from(part.querySelectorAll(".words"), (one) => one.textContent).join("\n\n"));
 }
 
 async function check(verdict) {
