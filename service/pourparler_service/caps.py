@@ -60,11 +60,11 @@ class Caps:
         "one token must not fill the disk; apart from the entries, so that files never crowd out words",
     )
     open_cases: int = _cap(
-        256, 1, 100_000, "cases", "each holds up to 0.8 MB of the desk until it ends; tied to no channel"
+        1024, 1, 100_000, "cases", "each holds up to 0.8 MB of the desk until it ends; tied to no channel"
     )
     case_burst: int = _cap(64, 1, 10**6, "cases", "a meeting of many sides may open several at once")
     case_refill: int = _cap(
-        10, 1, 86_400, "seconds until one more case may be opened", "releases are rare; nobody shows a token here"
+        5, 1, 86_400, "seconds until one more case may be opened", "releases are rare; nobody shows a token here"
     )
     longest_case: int = _cap(
         90 * limits.DAY, limits.HOUR, limits.MAX_LIFE, "seconds", "what lies at the desk can be seized there"

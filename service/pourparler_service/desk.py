@@ -283,12 +283,19 @@ class Desk:
                 await self.once()
             except Refusal:
                 _log.error("the desk could not end what is due; it is tried again")
+            except Exception as error:
+                _log.error("an unexpected fault at the desk: %s", type(error).__name__)
 
     async def once(self) -> None:
         """End every case that is due, and forget old answers. Raises Refusal when the disk refuses."""
-        now = self._now()
+        now, refused = self._now(), None
         for name in list(self._cases):
-            await self._settle(name, now)
+            try:
+                await self._settle(name, now)
+            except Refusal as refusal:  # the others are due as well
+                refused = refusal
+        if refused is not None:
+            raise refused
         if abs(now - self._forgot) >= limits.HOUR:
             # The database first: what it remembers and the desk does not have counts as lost.
             await self._writer.submit(board.forget_cases(now))
