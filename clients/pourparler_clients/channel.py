@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Final
 
+from pourparler_crypto.mls.limits import MAX_FORWARD
 from pourparler_policies import payload, wire
 from pourparler_policies.errors import Void
 from pourparler_policies.fold import subject_digest
@@ -500,6 +501,8 @@ class Channel:
             self._handshakes_at = self.clock() + max(1, refusal.retry_after)
 
     def _update_due(self) -> bool:
+        if self.log.group.next_generation() > MAX_FORWARD // 2:  # beyond MAX_FORWARD nobody would read it
+            return True
         elapsed = self.clock() - self.log.row.updated_at
         return elapsed > self.log.charter.retention.keys
 

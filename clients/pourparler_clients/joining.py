@@ -29,6 +29,8 @@ from pourparler_policies.errors import PolicyError, Void
 from pourparler_policies.fold.decoding import decode_commit, decode_state
 from pourparler_policies.fold.events import Entry
 from pourparler_policies.fold.facts import State as Consent
+from pourparler_policies.fold.soundness import check_sound
+from pourparler_policies.invitation import KEPT_EPOCHS
 from pourparler_policies.limits import DAY, MAX_BOX_LIFE
 from pourparler_policies.payload import Envelope, check_name
 from pourparler_policies.wire import Problem
@@ -49,6 +51,10 @@ _KEPT: Final = MAX_BOX_LIFE + DAY  # seconds: no invitation waits longer at the 
 _SPOILED: Final = "this invitation has been spoiled (somebody else used its address): ask for another"
 
 _ENDED: Final = "this invitation is over, or was used already: ask for another"
+_STILL_HERE: Final = (
+    "this device still has its earlier place in this channel: read the channel, so that it learns whether it was "
+    "removed, or forget it here (`pourparler leave --here`); then go on with this invitation"
+)
 _OTHER_CHARTER: Final = (
     "the channel's charter is not the one you accepted (was it changed meanwhile?): ask for another invitation"
 )
@@ -214,8 +220,8 @@ class Invitee:
         offer = self._open_offer(box, state)
         charter = self._check_charter(box, offer, packet, group)
         row = ChannelStore(self._vault, packet.channel).row()
-        if row is not None and row.state not in (State.HALTED, State.REMOVED):
-            raise self._give_up(box, "this device already has a seat in this channel")
+        if row is not None and row.state not in (State.HALTED, State.REMOVED) and await self._has_place(row):
+            raise UserError(_STILL_HERE)
         try:
             before = self._check_members(packet, group, charter, state.credential)
         except (PolicyError, CryptoError):
@@ -227,6 +233,17 @@ class Invitee:
                 await api.remove_box(box)
         self._vault.empty_journal()
         return packet.channel
+
+    async def _has_place(self, row: Row) -> bool:
+        """Whether the service still knows the place that this device had before: else it was removed while away."""
+        async with self._connect(row.url, row.token) as api:
+            try:
+                await api.channel(row.id)
+            except Refused as refusal:
+                if refusal.problem is Problem.UNAUTHORIZED:
+                    return False
+                raise
+        return True
 
     def _check_charter(self, box: bytes, offer: steps.Offer, packet: steps.Welcome, group: Group) -> Charter:
         """The whole charter: the one that the group has, whose hash was shown, and which looked as it was shown."""
@@ -247,6 +264,7 @@ class Invitee:
     def _check_members(self, packet: steps.Welcome, group: Group, charter: Charter, credential: bytes) -> Consent:
         """The folded state before the Add, if state, roster and group tell of the same devices. Raises Void."""
         state = decode_state(packet.state)
+        check_sound(state)
         if state.rules != charter.rules:
             raise Void("the state is of another charter")
         cards = {d.credential: card for card, d in state.devices.items() if d.credential}
@@ -260,6 +278,9 @@ class Invitee:
                 or cards[seat.credential] != seat.fingerprint
             ):
                 raise Void("a card of the roster is not the state's")
+        epochs = [epoch for epoch, _ in packet.complaints]
+        if any(not 0 <= epoch < group.epoch for epoch in epochs) or sorted(set(epochs)) != epochs:
+            raise Void("a key for complaints belongs to no epoch before this one")
         commit = decode_commit(packet.commit)
         staying = seats.keys() - set(commit.removed)
         if staying | {packet.seated.credential} != {m.credential for m in group.members}:
@@ -296,6 +317,8 @@ class Invitee:
             for m in packet.members
         }
         members = roster_of(judged, roster, group)
+        complaints = {epoch: key for epoch, key in packet.complaints if epoch > group.epoch - KEPT_EPOCHS}
+        complaints[group.epoch] = group.export(complaint.EXPORT_LABEL, b"", complaint.KEY_LENGTH)
         point = extend(
             packet.chain,
             seq=add.seq,
@@ -303,7 +326,7 @@ class Invitee:
             received_at=add.received_at,
             handshake=True,
             sealed=add.sealed,
-            roster=procedure_digest(judged.state, members.values()),
+            roster=procedure_digest(judged.state, members.values(), complaints),
         )
         row = Row(
             id=packet.channel,
@@ -325,7 +348,7 @@ class Invitee:
         store = ChannelStore(self._vault, packet.channel)
         attestations = Attestations(store, self._key, self._key.card(self._name()))
         with self._vault.transaction():
-            if store.row() is not None:  # halted, and seated anew
+            if store.row() is not None:  # halted or removed, and seated anew
                 store.delete()
             store.insert(row)
             store.replace_records(group.records())
@@ -333,9 +356,8 @@ class Invitee:
             store.add_point(add.seq, point)
             store.save_members(members.values())
             store.save_consent(judged.state)
-            for epoch, key in packet.complaints:
+            for epoch, key in complaints.items():
                 store.add_complaint_key(epoch, key)
-            store.add_complaint_key(group.epoch, group.export(complaint.EXPORT_LABEL, b"", complaint.KEY_LENGTH))
             for member in members.values():
                 if member.credential != state.credential:
                     attestations.meet(group, state.credential, member, judged.state)

@@ -56,6 +56,9 @@ def judge_commit(
     received_at: int,
 ) -> Judged:
     """`group` is in the epoch in which the commit was sent. Raises Void or Unknown."""
+    if any(kept.ref is not None for kept in staged.proposals):
+        # Who was away may have missed a proposal that travelled alone, and could not follow the commit.
+        raise Void("a commit holds its proposals itself")
     seated = seated_by(envelope)
     for event in seated:
         if Card(event.name, event.public).fingerprint != event.fingerprint:

@@ -20,17 +20,17 @@ from pourparler_crypto.errors import (
     NotAuthentic,
     OwnMessage,
     ProtocolError,
-    TooFarAhead,
     UnprocessablePath,
     WrongEpoch,
 )
 from pourparler_crypto.mls import ApplicationMessage, Group, ReceivedProposal, StagedCommit, verify_signature
+from pourparler_crypto.mls.limits import MAX_FORWARD
 from pourparler_crypto.stamp import EXPORT_LABEL, KEY_LENGTH, open_stamp
 from pourparler_policies import charter, fold, payload, wire
 from pourparler_policies.admission import procedure_digest
 from pourparler_policies.chain import extend
 from pourparler_policies.errors import Fork, Unknown, Void
-from pourparler_policies.fold import talk
+from pourparler_policies.fold import standing, talk
 from pourparler_policies.fold.decoding import decode_commit
 from pourparler_policies.fold.events import Complained, Entry
 from pourparler_policies.fold.facts import Amend, Phase
@@ -46,6 +46,11 @@ from .store import ChannelStore, Kind, Message, Outgoing, Row, State
 from .vault import Vault
 
 Clock = Callable[[], int]  # Unix seconds
+
+
+class _Copied(Exception):
+    """What its author signed for another key: an insider's copy. It counts as not authentic, so nothing changes."""
+
 
 # Phases into which a device's own event leads only when it leaves, or was never attested and withdraws.
 _FAREWELL = frozenset({Phase.LEAVING, Phase.STRANDED})
@@ -66,15 +71,12 @@ UNPROCESSABLE = (
     "a change of the channel's keys cannot be opened on this device, though others may open it. "
     "The others are told so; ask one of them to invite your card again"
 )
-TOO_FAR = (
-    "a member has sent more than this device can catch up with in one epoch, and others may have read it. "
-    "Ask to be seated again"
-)
 RESTORED = (
     "the service was restored from a backup: messages may be missing here that others have. Ask them what they "
     "see, then go on with `pourparler resume`"
 )
 UNKNOWN = "the channel holds something that this version of Pourparler does not know: update it, then go on"
+TOLD_OTHERWISE = "it was told another course of events than yours: remove it, and let somebody else invite it"
 IMPOSTOR = (
     "somebody was seated with this device's card who is not this device. Nothing more is sent from here; tell the "
     "others, by a way you trust"
@@ -174,7 +176,7 @@ class Log:
                 received_at=entry.received_at,
                 handshake=entry.handshake,
                 sealed=entry.sealed,
-                roster=procedure_digest(self.consent, self.members.values()),
+                roster=procedure_digest(self.consent, self.members.values(), self.store.complaint_keys()),
             )
             self.chain.append(entry.seq, value)
             self.store.add_point(entry.seq, value)
@@ -228,57 +230,114 @@ class Log:
             return self._fold_complaint(entry)
         try:
             received = self.group.decrypt(entry.sealed)
-        except UnprocessablePath:
-            self.complain(entry.entry)
-            return self.halt(UNPROCESSABLE)
+        except UnprocessablePath as error:
+            return self._fold_unprocessable(entry, error)
         except NotAcceptable as error:
             self.store.change_records(error.changes)
             return []
-        except OwnMessage:
-            return self.halt(OLD_COPY)
-        except TooFarAhead:  # others, who read what lies between, can open it
-            return self.halt(TOO_FAR)
+        except OwnMessage as error:
+            # Under a key whose number it does not name it is what an insider sealed anew, and void for everybody.
+            return self.halt(OLD_COPY) if self._key_of(error) == error.generation else []
         except WrongEpoch as error:
             # A log that lacks somebody's commit looks like this. Every member of an honest log sees the same.
             return self.alarm(FORKED) if error.epoch > self.group.epoch else []
         except ProtocolError:
             return []
-        if isinstance(received, ReceivedProposal):  # by itself: the product has none
-            self.store.change_records(received.changes)
+        if isinstance(received, ReceivedProposal):  # by itself: the product has none, and keeps none
+            self.store.change_records({k: v for k, v in received.changes.items() if not k.startswith("proposal/")})
+            self._group = None
             return []
+        author = self._credential(received.sender)
+        happened: list[Happening] = []
         try:
-            judged = self._judge(entry, received)
+            envelope = self._read(entry, received)
+            happened = self._compare(entry, envelope, author)  # also of what is void: a fork shows in it first
+            judged = self._judge(entry, received, envelope)
+        except _Copied:
+            self._group = None  # its key is still its author's to use
+            return []
         except Unknown:
             self._group = None  # its key stays in the vault, for the version that can read it
-            return self.halt(UNKNOWN)
+            return happened + self.halt(UNKNOWN)
         except (Void, ProtocolError):
             self.store.change_records(received.changes)
-            return []
+            return happened
         self.store.change_records(received.changes)
-        author = self._credential(received.sender)
-        happened = self._compare(judged.envelope, author)
         if isinstance(received, StagedCommit):
             if received.removes_me:
                 return happened + self._end(State.REMOVED, Happening("removed", entry.seq))
             return happened + self._begin_epoch(entry, judged, received.apply())
         return happened + self._apply(entry, judged, author, None)
 
-    def _judge(self, entry: wire.Entry, received: ApplicationMessage | StagedCommit) -> Judged:
-        """What an authentic entry does, if every member may count it. Raises Unknown, Void or ProtocolError.
+    def _read(self, entry: wire.Entry, received: ApplicationMessage | StagedCommit) -> payload.Envelope:
+        """What an authentic entry says. Raises _Copied, Unknown, Void or ProtocolError.
 
         The flag stands on commits and on the procedure's events: so the chain, and what a Welcome says of the
         members, hold at the handshake head, and no such entry can come between a commit's sealing and its place.
         """
-        author, place = self._credential(received.sender), (entry.seq, entry.received_at)
-        if isinstance(received, ApplicationMessage):
-            envelope = payload.decode_application(received.data)
-            if entry.handshake != envelope.procedure:
-                raise Void("the entry's flag contradicts its content")
-            return judge_application(self.consent, envelope, author, *place)
-        if not entry.handshake:
+        if received.generation is None:
+            raise Void("entries travel as PrivateMessage")
+        if received.generation > MAX_FORWARD:  # for who is behind it is TooFarAhead
+            raise Void("an epoch has no more keys than a member who was away can skip")
+        with self._unknown_from(received.sender):
+            if isinstance(received, ApplicationMessage):
+                envelope = payload.decode_application(received.data)
+            else:
+                envelope = payload.decode_commit(open_stamp(self.stamp_key(), received.authenticated_data))
+        if envelope.key != received.generation:
+            raise _Copied
+        if entry.handshake != (envelope.procedure or isinstance(received, StagedCommit)):
             raise Void("the entry's flag contradicts its content")
-        envelope = payload.decode_commit(open_stamp(self.stamp_key(), received.authenticated_data))
-        return judge_commit(self.consent, self.members, self.group, received, envelope, *place)
+        return envelope
+
+    def _judge(
+        self, entry: wire.Entry, received: ApplicationMessage | StagedCommit, envelope: payload.Envelope
+    ) -> Judged:
+        """What an authentic entry does, if every member may count it. Raises Unknown, Void or ProtocolError."""
+        author, place = self._credential(received.sender), (entry.seq, entry.received_at)
+        with self._unknown_from(received.sender):
+            if isinstance(received, ApplicationMessage):
+                return judge_application(self.consent, envelope, author, *place)
+            return judge_commit(self.consent, self.members, self.group, received, envelope, *place)
+
+    @contextmanager
+    def _unknown_from(self, sender: int) -> Iterator[None]:
+        """Void instead of Unknown from who is not attested: it has no say in any version, and so halts nobody."""
+        try:
+            yield
+        except Unknown:
+            if self._attested(self._credential(sender)):
+                raise
+            raise Void("what an unattested device says counts for nothing but attestation") from None
+
+    def _attested(self, credential: bytes) -> bool:
+        device = standing.by_credential(self.consent, credential)
+        return device is not None and device.phase is Phase.PRESENT
+
+    def _key_of(self, own: OwnMessage) -> int | None:
+        """The number of the message key that an entry of this leaf names; None when it is no entry of this client."""
+        try:
+            data = open_stamp(self.stamp_key(), own.data) if own.handshake else own.data
+            return payload.decode(data).key
+        except Unknown:
+            return own.generation  # a newer version has written it, from another copy
+        except (Void, ProtocolError):
+            return None
+
+    def _fold_unprocessable(self, entry: wire.Entry, error: UnprocessablePath) -> list[Happening]:
+        """Only this device cannot open the commit: a complaint, unless it is void for everybody anyway."""
+        try:
+            if error.commit is not None:
+                self._judge(entry, error.commit, self._read(entry, error.commit))
+        except Unknown:
+            return self.halt(UNKNOWN)
+        except _Copied:
+            return []
+        except (Void, ProtocolError):
+            self.store.change_records(error.changes)
+            return []
+        self.complain(entry.entry)
+        return self.halt(UNPROCESSABLE)
 
     def _begin_epoch(self, entry: wire.Entry, judged: Judged, following: Group) -> list[Happening]:
         """A commit takes effect."""
@@ -433,10 +492,13 @@ class Log:
             return
         raise NotAuthentic("the complaint is not signed by a key that this device's leaf has had")
 
-    def _compare(self, envelope: payload.Envelope, author: bytes) -> list[Happening]:
+    def _compare(self, entry: wire.Entry, envelope: payload.Envelope, author: bytes) -> list[Happening]:
         try:
             self.chain.compare(envelope.seq, envelope.chain)
         except Fork:
+            if not self._attested(author):
+                # An impostor could stop everybody by it, and a newcomer whose inviter lied to it cannot help it.
+                return [Happening("warned", entry.seq, member=self.members[author], text=TOLD_OTHERWISE)]
             # It may be the author that lies, and not the service: people must know whom to ask.
             name = self.members[author].name if author in self.members else "somebody"
             return self.alarm(f"{FORKED}; it was noticed in what {name} sent")

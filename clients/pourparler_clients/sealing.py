@@ -128,7 +128,8 @@ class Sealer:
 
     def _seal(self, events: list[Event], kind: Kind, life: int, draft: Draft | None) -> Outgoing:
         log = self._log
-        envelope = Envelope(seq=log.chain.seq, chain=log.chain.head, events=events)
+        key = log.group.next_generation()
+        envelope = Envelope(seq=log.chain.seq, chain=log.chain.head, key=key, events=events)
         data = payload.encode(envelope)
         with log.step():
             sealed, changes = log.group.encrypt(data, pad_to=bucket_for)
@@ -156,7 +157,8 @@ class Sealer:
         if log.store.outgoing() is not None:
             raise RuntimeError("an entry is under way: send it first")
         events: list[Event] = [seated] if seated is not None else []
-        envelope = Envelope(seq=log.chain.seq, chain=log.chain.head, events=events)
+        key = log.group.next_generation(handshake=True)
+        envelope = Envelope(seq=log.chain.seq, chain=log.chain.head, key=key, events=events)
         stamp = payload.encode(envelope)
         leaves = [member.leaf for member in log.group.members if member.credential in remove]
         with log.step():

@@ -260,7 +260,7 @@ class ChannelStore:
     def consent(self) -> Consent | None:
         """The folded state; None when the channel's contents have been erased."""
         row = self.vault.row("SELECT state FROM consent WHERE channel = ?", self.channel)
-        return decode_state(row[0]) if row else None
+        return decode_state(row[0], len(row[0])) if row else None  # our own: whatever it has grown to
 
     def save_consent(self, state: Consent) -> None:
         """The folded state anew."""

@@ -318,7 +318,7 @@ def channel_row(channel: bytes, title: str, **changes: Any) -> Row:
         url="https://127.0.0.1:1",
         state=State.OPEN,
         trouble="",
-        charter=charter_of(["ada"], title=title).encode(),
+        charter=charter_of(["ada", "ben"], title=title).encode(),
         token=bytes(32),
         device=bytes(16),
         credential=bytes(16),
@@ -479,10 +479,15 @@ class House:
         waiting = waits_for(state, state.seats[own.seat].body)
         return not waiting and others <= own.met and not person.log.attestations.wanting(person.clock())
 
+    async def opened(self, *names: str, **rules: Any) -> list[Person]:
+        """People whom a charter names, each as a party. The first has opened the channel, and is alone in it."""
+        people = [await self.person(name) for name in names]
+        await self.found(*people, **rules)
+        return people
+
     async def room(self, *names: str, **rules: Any) -> list[Person]:
         """People in one channel, each a party, all at its head; the first founded it."""
-        first, *others = [await self.person(name) for name in names]
-        await self.found(first, *others, **rules)
+        first, *others = await self.opened(*names, **rules)
         for other in others:
             await self.seat(first, other)
         for person in (first, *others):

@@ -100,13 +100,18 @@ TYPES: Final = frozenset({"said", "act", "attesting", "seated"})
 
 
 class Envelope(BaseModel):
-    """Events, with the point of the procedure (seq, running hash) that their author had seen."""
+    """Events, with the point of the procedure (seq, running hash) that their author had seen.
+
+    `key` is the number of the message key that seals the entry (RFC 9420, 9.1, generation): it is signed with the
+    rest, so that what a member sealed anew under another's next key is known for a copy.
+    """
 
     model_config = _Event.model_config
 
     v: Literal[2] = VERSION
     seq: Seq
     chain: Hash
+    key: Annotated[int, Field(ge=0, lt=2**32)] = 0
     events: Annotated[
         list[Annotated[Event, Field(discriminator="type")]],
         Field(max_length=MAX_EVENTS),

@@ -178,7 +178,7 @@ class Append(Request):
     entry: Id
     handshake: bool
     sealed: Sealed  # its length is one of limits.BUCKETS
-    life: Life
+    life: Life  # of a handshake at least: it stays for the absence limit and two days
     delete_hash: Hash  # SHA-256 of a secret that only the author keeps
     handshake_head: Seq  # the newest handshake entry that the author has processed
     count: Annotated[int, Field(ge=1, le=MAX_SEQ)]  # the last accepted count of this device, plus one
@@ -213,7 +213,7 @@ class Page(Reply):
 
 
 class Deletion(Request):
-    """POST `Route.DELETION`: the author ends an entry before its time."""
+    """POST `Route.DELETION`: the author ends an entry before its time, unless it is a handshake."""
 
     secret: Secret
 

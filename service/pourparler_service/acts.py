@@ -169,16 +169,19 @@ def _end(batch: Batch, registry: Registry, channel_key: int, device_keys: list[i
 
 
 def delete_entry(channel: ChannelState, entry: bytes, secret: bytes) -> Callable[[Batch], None]:
-    """End an entry before its time. Only the delete secret counts, not who brings it (#14)."""
+    """End an entry before its time. Only the delete secret counts, not who brings it (#14).
+
+    A handshake ends for nobody before its time: who was away would hold another state than the rest.
+    """
 
     def act(batch: Batch) -> None:
         batch.flush()
         row = batch.connection.execute(
-            select(ENTRY.c.key, ENTRY.c.seq, ENTRY.c.delete_hash).where(
+            select(ENTRY.c.key, ENTRY.c.seq, ENTRY.c.delete_hash, ENTRY.c.handshake).where(
                 ENTRY.c.entry == entry, ENTRY.c.channel_key == channel.key
             )
         ).one_or_none()
-        if row is None or not hmac.compare_digest(row.delete_hash, sha256(secret)):
+        if row is None or row.handshake or not hmac.compare_digest(row.delete_hash, sha256(secret)):
             raise Refusal(Problem.NOT_FOUND, "There is no entry of this id that this secret deletes.")
         _erase_entries(batch, ENTRY.c.key == row.key)
         batch.effects.append(lambda: channel.drop(row.seq))

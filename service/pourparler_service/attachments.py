@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 from pourparler_policies.limits import HASH_BYTES, ID_BYTES, chunk_of
 from pourparler_policies.wire import Problem
 
-from .database import DataError, connect, raw
+from .database import DataError, connect, raw, sync_folder
 from .lane import Lane
 from .problems import Refusal, unauthorized
 
@@ -55,6 +55,7 @@ class AttachmentFiles:
         self._folder = data / FOLDER
         try:
             self._folder.mkdir(mode=0o700, exist_ok=True)
+            sync_folder(data)
             self._directory = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             raise DataError(f"The attachments in {self._folder} cannot be used: {error.strerror}.") from None

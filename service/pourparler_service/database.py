@@ -79,6 +79,15 @@ def open_directory(data: Path) -> Path:
     return data / FILE
 
 
+def sync_folder(folder: Path) -> None:
+    """Make a folder's entries durable: what was made in it, and what was taken out."""
+    entries = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(entries)
+    finally:
+        os.close(entries)
+
+
 def connect(path: Path, *, read_only: bool = False) -> Connection:
     """A configured connection in autocommit mode. Raises DataError."""
     try:

@@ -1,9 +1,9 @@
 """The desk: takes what the parties deposit, shows nothing until all of it is there, and publishes (DESIGN 6.3).
 
 It is trusted with four things and nothing else: simultaneity, forgetting, one answer for all, and time. What it may
-say and must delete stands in `desk_table`; here the values are held, checked and stored. Every change is durable
-before it is answered, and made on one thread in the order of the requests. Who asks is told bytes that were made
-when the case last changed its phase: nothing that is told is computed from how many deposits there are.
+say and must delete stands in `pourparler_policies.release.desk`; here the values are held, checked and stored. Every
+change is durable before it is answered, and made on one thread in the order of the requests. Who asks is told bytes
+that were made when the case last changed: nothing that is told is computed from how many deposits there are.
 
 After a restart all cases stand as they stood. A case that the database remembers (`tables.DeskCase`) and the store
 does not have was lost, and has lapsed. When the operator says that the data come from a backup, nobody can know
@@ -13,7 +13,7 @@ whether the store went back too and what had been deleted came back with it: the
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, ParamSpec, TypeVar
 
 from pourparler_crypto.encoding import lp, unlp
@@ -21,12 +21,14 @@ from pourparler_crypto.errors import CryptoError, ProtocolError
 from pourparler_crypto.jr2 import Case, Kind, check_mask, check_share, complete, peek, size
 from pourparler_crypto.note import Audience, Note, assemble, check_parallel
 from pourparler_policies import limits, wire
+from pourparler_policies.release import desk as table
+from pourparler_policies.release.desk import Desk as Phase
+from pourparler_policies.release.desk import Held
 from pourparler_policies.wire import CaseAnswer, Problem
 
-from . import board, desk_table
+from . import board
 from .casestore import CaseStore, Living, name_of
 from .database import Database
-from .desk_table import Held, Phase
 from .lane import Lane
 from .problems import Refusal
 from .settings import Settings
@@ -38,6 +40,7 @@ MAX_WAITING: Final = 500  # requests that wait for the disk: the next is told to
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_FINAL: Final = frozenset(phase for phase, steps in table.DESK.items() if not steps)
 _PHASES: Final = (Phase.OPEN, Phase.SPOILT, Phase.COMPLETE, Phase.FULL)  # by their byte in the stored state
 _log = logging.getLogger("pourparler.service")
 
@@ -60,8 +63,9 @@ class LiveCase:
 
     def told(self) -> bytes:
         """What everybody is told."""
-        shown = self.held.answer is CaseAnswer.COMPLETE
-        return _encode(wire.Case(answer=self.held.answer, masks=_in_order(self.masks) if shown else None))
+        answer = CaseAnswer(self.held.answer.value)
+        shown = answer is CaseAnswer.COMPLETE
+        return _encode(wire.Case(answer=answer, masks=_in_order(self.masks) if shown else None))
 
     def encode(self) -> bytes:
         """The stored state: the same length from the opening to the end, one place for each party and step."""
@@ -86,8 +90,20 @@ class LiveCase:
                     messages[party] = stored.state[at + 1 : at + 1 + length]
                 at += 1 + length
         masks, shares = found[Kind.MASK], found[Kind.SHARE]
-        held = Held(case.parties, case.terms, _PHASES[stored.state[0]], frozenset(masks), frozenset(shares))
+        held = replace(
+            _held(case),
+            phase=_PHASES[stored.state[0]],
+            masks=frozenset(party - 1 for party in masks),
+            locks=frozenset(party - 1 for party in shares),
+        )
         return cls(stored.name, case, stored.forget_at, held, masks, shares)
+
+
+def _held(case: Case) -> Held:
+    """The case as the table sees it: nothing has been deposited. Its signers are numbered from 0."""
+    terms = case.terms
+    stop_by = 0 if terms.stop_before is None else max(0, terms.not_before - terms.stop_before)
+    return Held(case.parties, terms.sign_by, terms.deposit_by, terms.not_before, stop_by)
 
 
 def _encode(reply: wire.Case) -> bytes:
@@ -139,7 +155,7 @@ class Desk:
             raise Refusal(Problem.OVER_CAP, f"A case lasts at most {longest} seconds here.")
         self._spend_opening()
         forget_at = -(-(case.terms.not_before + limits.ANSWER_LIFE) // limits.DAY) * limits.DAY
-        await self._run(self._do_open, LiveCase(name, case, forget_at, Held(case.parties, case.terms)), request)
+        await self._run(self._do_open, LiveCase(name, case, forget_at, _held(case)), request)
         await self._writer.submit(board.remember_case(name, forget_at))
 
     async def deposit(self, handle: bytes, message: bytes) -> None:
@@ -223,21 +239,21 @@ class Desk:
     def _do_deposit(self, live: LiveCase, message: bytes, now: int) -> None:
         if peek(message).kind is Kind.SHARE:
             share = check_share(live.case, message)
-            self._change(live, desk_table.deposit(live.held, share.party, now), shares={share.party: message})
+            self._change(live, table.deposit(live.held, share.party - 1, now), shares={share.party: message})
         else:
             mask = check_mask(live.case, message)
-            self._change(live, desk_table.sign(live.held, mask.party, now), masks={mask.party: message})
+            self._change(live, table.sign(live.held, mask.party - 1, now), masks={mask.party: message})
 
     def _do_withdraw(self, live: LiveCase, message: bytes, now: int) -> None:
-        check_mask(live.case, message)
+        mask = check_mask(live.case, message)
         # Under a new key whether it is the first or not: nobody learns from the time that it takes who withdrew.
-        held = desk_table.withdraw(live.held, now)
+        held = table.withdraw(live.held, mask.party - 1, now)
         self._change(live, held, anew=held.phase is Phase.SPOILT)
 
     def _do_stop(self, live: LiveCase, message: bytes, now: int) -> None:
-        check_share(live.case, message)
+        share = check_share(live.case, message)
         if not live.publishing:
-            self._change(live, desk_table.stop(live.held, now))
+            self._change(live, table.stop(live.held, share.party - 1, now))
 
     def _change(
         self,
@@ -249,7 +265,7 @@ class Desk:
         anew: bool = False,
     ) -> None:
         """Store, then show. What came is kept only if the table says so; all is written anew in any case."""
-        if held.phase in desk_table.FINAL:
+        if held.phase in _FINAL:
             if held.phase is not Phase.PUBLISHED:  # that is `_publish`'s
                 self._end(live, held.phase)
             return
@@ -258,8 +274,8 @@ class Desk:
             live.case,
             live.forget_at,
             held,
-            {party: one for party, one in (live.masks | (masks or {})).items() if party in held.masks},
-            {party: one for party, one in (live.shares | (shares or {})).items() if party in held.shares},
+            {party: one for party, one in (live.masks | (masks or {})).items() if party - 1 in held.masks},
+            {party: one for party, one in (live.shares | (shares or {})).items() if party - 1 in held.locks},
             live.publishing,
         )
         if anew:
@@ -305,7 +321,7 @@ class Desk:
     async def _settle(self, name: bytes, now: int) -> None:
         """Do to a case what the time demands, before anything else is done with it. Raises Refusal."""
         live = self._cases.get(name)
-        if live is None or live.held.due_at is None or now < live.held.due_at:
+        if live is None or table.tick(live.held, now) is live.held:
             return
         async with self._settling:
             phase = await self._run(self._do_settle, name, now)
@@ -316,7 +332,7 @@ class Desk:
         live = self._cases.get(name)
         if live is None:
             return None
-        phase = desk_table.tick(live.held, now).phase
+        phase = table.tick(live.held, now).phase
         if phase is Phase.PUBLISHED:
             live.publishing = True
         elif phase is Phase.LAPSED:

@@ -19,6 +19,7 @@ of no use, or the row of a destroyed half, which is over or whose owner is gone:
 import hashlib
 import os
 import secrets
+import sqlite3
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
@@ -26,7 +27,7 @@ from typing import Final
 from pourparler_policies.limits import HALF_BYTES, LONG_STEP
 from pourparler_policies.wire import Problem
 
-from .database import DataError, connect, raw
+from .database import DataError, connect, raw, sync_folder
 from .lane import Lane
 from .problems import Refusal
 
@@ -40,8 +41,10 @@ _GONE: Final = bytes(HALF_BYTES)
 
 _TABLES: Final = (
     "CREATE TABLE store (id BLOB NOT NULL, mark INTEGER NOT NULL, slots INTEGER NOT NULL)",
-    "CREATE TABLE half (owner BLOB NOT NULL, end INTEGER NOT NULL, slot INTEGER NOT NULL,"
-    " PRIMARY KEY (owner, end)) WITHOUT ROWID",
+    # Rows never move and keep their size, so that an owner is overwritten where it lies (`places` says why).
+    "CREATE TABLE device (key INTEGER PRIMARY KEY, owner BLOB NOT NULL)",
+    "CREATE TABLE half (device INTEGER NOT NULL, end INTEGER NOT NULL, slot INTEGER NOT NULL,"
+    " PRIMARY KEY (device, end)) WITHOUT ROWID",
     "CREATE INDEX half_end ON half (end)",
     "CREATE TABLE vacant (slot INTEGER PRIMARY KEY)",
     f"PRAGMA user_version={VERSION}",
@@ -66,7 +69,11 @@ class HalfStore:
     """The two files. For one thread at a time."""
 
     def __init__(self, folder: Path) -> None:
-        """Open, or make. Files that do not belong together are a loss: both begin anew. Raises DataError."""
+        """Open, or make where there is none. Raises DataError.
+
+        Files that do not belong together, or are cut short, are left as they are: some halves may yet be saved,
+        and whether to begin anew is the operator's decision.
+        """
         self._folder = folder
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
@@ -75,41 +82,52 @@ class HalfStore:
             raise DataError(f"The key halves in {folder} cannot be used: {error.strerror}.") from None
         self._index = connect(folder / INDEX)
         self._sql = raw(self._index)
-        self._sql.execute("PRAGMA wal_autocheckpoint=1000")  # pages; this is the only connection
-        version = self._sql.execute("PRAGMA user_version").fetchone()[0]
-        if version not in (0, VERSION):
-            raise DataError(f"The key halves in {folder} belong to another version of the service.")
-        row = self._sql.execute("SELECT id, mark, slots FROM store").fetchone() if version else None
-        if row is None or not self._belongs(*row):
-            row = self._begin_anew()
+        try:
+            row = self._recognise()
+        except BaseException:
+            self._index.close()
+            os.close(self._file)
+            raise
         self.id: bytes = row[0]  # 16 random bytes
         self._mark: int = row[1]
         self._slots: int = row[2]
+        devices = self._sql.execute("SELECT owner, key FROM device").fetchall()
+        self._keys: dict[bytes, int] = {owner: key for owner, key in devices if owner != _GONE}
+        self._unused: list[int] = [key for owner, key in devices if owner == _GONE]
+
+    def _recognise(self) -> tuple[bytes, int, int]:
+        self._sql.execute("PRAGMA wal_autocheckpoint=1000")  # pages; this is the only connection
+        version = self._sql.execute("PRAGMA user_version").fetchone()[0]
+        if version not in (0, VERSION):
+            raise DataError(f"The key halves in {self._folder} belong to another version of the service.")
+        row: tuple[bytes, int, int] | None = None
+        if version:
+            row = self._sql.execute("SELECT id, mark, slots FROM store").fetchone()
+        elif os.fstat(self._file).st_size <= _HEADER:  # new, or a crash came before the first half
+            row = self._begin()
+        if row is None or not self._belongs(*row):
+            raise DataError(
+                f"The key halves in {self._folder} are damaged. Without that folder the service begins anew,"
+                " and what locked devices have stored is lost."
+            )
+        return row
 
     def _belongs(self, store: bytes, _mark: int, slots: int) -> bool:
         whole = os.fstat(self._file).st_size >= _HEADER + slots * HALF_BYTES
         return whole and os.pread(self._file, _HEADER, 0) == _MAGIC + store
 
-    def _begin_anew(self) -> tuple[bytes, int, int]:
-        size = os.fstat(self._file).st_size
-        for start in range(0, size, 1 << 20):
-            os.pwrite(self._file, bytes(min(1 << 20, size - start)), start)
-        os.fsync(self._file)
+    def _begin(self) -> tuple[bytes, int, int]:
         os.ftruncate(self._file, 0)
         row = (secrets.token_bytes(16), 0, 0)
         os.pwrite(self._file, _MAGIC + row[0], 0)
         os.fsync(self._file)
-        folder = os.open(self._folder, os.O_RDONLY)
-        os.fsync(folder)
-        os.close(folder)
         self._sql.execute("BEGIN IMMEDIATE")
-        for table in ("store", "half", "vacant"):
-            self._sql.execute(f"DROP TABLE IF EXISTS {table}")
         for statement in _TABLES:
             self._sql.execute(statement)
         self._sql.execute("INSERT INTO store VALUES (?, ?, ?)", row)
         self._sql.execute("COMMIT")
-        self._scrub()
+        for folder in (self._folder, self._folder.parent):
+            sync_folder(folder)
         return row
 
     def ask(self, owner: bytes, ends: Sequence[int], now: float, most: int) -> list[bytes]:
@@ -120,11 +138,12 @@ class HalfStore:
         living = [end for end in ends if end > max(now, self._mark)]
         if not living:
             return []
-        found = "SELECT end, slot FROM half WHERE owner = ? AND end BETWEEN ? AND ?"
-        slots = dict(self._sql.execute(found, (owner, living[0], living[-1])))
+        key = self._keys.get(owner)
+        found = "SELECT end, slot FROM half WHERE device = ? AND end BETWEEN ? AND ?"
+        slots = dict(self._sql.execute(found, (key, living[0], living[-1])))
         missing = [end for end in living if end not in slots]
         if missing:
-            count = self._sql.execute("SELECT count(*) FROM half WHERE owner = ?", (owner,)).fetchone()[0]
+            count = self._sql.execute("SELECT count(*) FROM half WHERE device = ?", (key,)).fetchone()[0]
             if count + len(missing) > most:
                 raise Refusal(Problem.OVER_CAP, f"A device has at most {most} key halves at a time here.")
             slots |= self._make(owner, missing, now)
@@ -144,7 +163,8 @@ class HalfStore:
             for slot in slots:
                 self._write(slot, secrets.token_bytes(HALF_BYTES))
             os.fdatasync(self._file)
-            rows = list(zip([owner] * len(ends), ends, slots, strict=True))
+            key = self._keys.get(owner) or self._seat(owner)
+            rows = list(zip([key] * len(ends), ends, slots, strict=True))
             self._sql.executemany("INSERT INTO half VALUES (?, ?, ?)", rows)
             self._sql.execute("UPDATE store SET slots = ?, mark = max(mark, ?)", (grown, int(now)))
             self._sql.execute("COMMIT")
@@ -152,34 +172,49 @@ class HalfStore:
             self._roll_back()
             raise
         self._slots, self._mark = grown, max(self._mark, int(now))
+        if owner not in self._keys:
+            self._keys[owner] = key
+            self._unused = [one for one in self._unused if one != key]
         return dict(zip(ends, slots, strict=True))
+
+    def _seat(self, owner: bytes) -> int:
+        if self._unused:
+            self._sql.execute("UPDATE device SET owner = ? WHERE key = ?", (owner, self._unused[-1]))
+            return int(self._unused[-1])
+        made = self._sql.execute("INSERT INTO device (owner) VALUES (?)", (owner,)).lastrowid
+        if not made:
+            raise sqlite3.Error("the insert returned no key")
+        return int(made)
 
     def destroy_ended(self, now: float) -> None:
         """Destroy every half whose end has come."""
         self._mark = max(self._mark, int(now))  # this process never goes back, whatever it destroys
-        self._destroy("end <= ?", (self._mark,))
+        self._destroy("end <= ?", self._mark)
 
     def destroy_of(self, owners: Iterable[bytes]) -> None:
-        """Destroy all halves of these owners."""
+        """Destroy all halves of these owners, and that there were any."""
         for owner in owners:
-            self._destroy("owner = ?", (owner,))
+            if owner in self._keys:
+                self._destroy("device = ?", self._keys[owner], owner)
+                self._unused.append(self._keys.pop(owner))
 
     def destroy_strangers(self, owners: Iterable[bytes]) -> None:
         """Destroy all halves of everybody else."""
-        here = {owner for (owner,) in self._sql.execute("SELECT DISTINCT owner FROM half")}
-        self.destroy_of(here - set(owners))
+        self.destroy_of(set(self._keys) - set(owners))
 
-    def _destroy(self, which: str, values: tuple[object, ...]) -> None:
-        found = self._sql.execute(f"SELECT slot FROM half WHERE {which}", values)  # noqa: S608 - two constants
+    def _destroy(self, which: str, value: int, owner: bytes | None = None) -> None:
+        found = self._sql.execute(f"SELECT slot FROM half WHERE {which}", (value,))  # noqa: S608 - two constants
         slots = found.fetchall()
-        if not slots:
+        if not slots and owner is None:
             return
         for (slot,) in slots:
             self._write(slot, _GONE)
         os.fdatasync(self._file)
         self._sql.execute("BEGIN IMMEDIATE")
         try:
-            self._sql.execute(f"DELETE FROM half WHERE {which}", values)  # noqa: S608 - as above
+            self._sql.execute(f"DELETE FROM half WHERE {which}", (value,))  # noqa: S608 - as above
+            if owner is not None:
+                self._sql.execute("UPDATE device SET owner = ? WHERE key = ?", (_GONE, value))
             self._sql.executemany("INSERT INTO vacant VALUES (?)", slots)
             self._sql.execute("UPDATE store SET mark = max(mark, ?)", (self._mark,))
             self._sql.execute("COMMIT")

@@ -15,6 +15,8 @@ from pourparler_clients.device import Device
 from pourparler_clients.testing import CHEAP, PASSPHRASE, Commands, Done, pourparler
 from pourparler_clients.vault import DATABASE_NAME, HEADER_NAME, Vault
 from pourparler_crypto.card import CardKey
+from pourparler_policies.charter.rules import MAX_CHARTER
+from pourparler_policies.charter.testing import text
 from pourparler_policies.payload import MAX_TEXT
 
 
@@ -80,15 +82,17 @@ class Place:
 
 CARD = CardKey.generate().card("Heron").encode()
 GRANT = b"A" * 42 + b"Q"
+CHARTER = text()
+
+NOBODY = "http://127.0.0.1:9"
 
 Case = Callable[[Place], Done]
 
 
-def opening(url: str, *options: str, grant: bytes = GRANT) -> Case:
+def opening(url: str, charter: str | bytes = CHARTER, *, grant: bytes = GRANT) -> Case:
     return lambda place: place.run(
         *("open", "--vault", place.vault, "--service", url.format(garbage=place.garbage)),
-        *(() if "--title" in options else ("--title", "Two wells")),
-        *options,
+        *("--charter", place.file(charter if isinstance(charter, bytes) else charter.encode())),
         passphrase=PASSPHRASE,
         text=grant,
     )
@@ -212,12 +216,37 @@ CASES: dict[str, tuple[Case, str]] = {
     "open: impossible port": (opening("https://example.org:99999"), "https://example.org"),
     "open: impossible host": (opening("https://" + "a" * 70 + ".org"), "does not answer"),
     "open: http to a public host": (opening("http://example.org"), "without https"),
-    "open: nobody answers": (opening("http://127.0.0.1:9"), "does not answer"),
-    "open: empty title": (opening("http://127.0.0.1:9", "--title", ""), "1 to 64 characters"),
-    "open: grant is none": (opening("http://127.0.0.1:9", grant=b"hello"), "not a grant"),
-    "open: no grant": (opening("http://127.0.0.1:9", grant=b""), "not a grant"),
-    "open: grant not UTF-8": (opening("http://127.0.0.1:9", grant=b"\xff"), "not UTF-8"),
-    "open: life beyond all limits": (opening("http://127.0.0.1:9", "--life", "99999999d"), "1 second to 400 days"),
+    "open: nobody answers": (opening(NOBODY), "does not answer"),
+    "open: charter without a title": (opening(NOBODY, text(title="")), "title"),
+    "open: charter of one party": (opening(NOBODY, text(parties=("a",))), "part"),
+    "open: charter with words beyond all lives": (
+        opening(NOBODY, CHARTER.replace('"7 days"', '"999 days"')),
+        "messages: .*400 days",
+    ),
+    "open: charter with no length of time": (
+        opening(NOBODY, CHARTER.replace('"7 days"', '"99999999999 days"')),
+        "no length of time",
+    ),
+    "open: charter with many errors": (
+        opening(NOBODY, CHARTER.replace("fingerprint", "finger")),
+        r"fingerprint.* and \d+ more; see `pourparler charter check",
+    ),
+    "open: charter is a card": (opening(NOBODY, CARD), "has errors"),
+    "open: charter is empty": (opening(NOBODY, b""), r"has errors: .* more"),
+    "open: charter not UTF-8": (opening(NOBODY, b"\xff\xfe"), "not UTF-8"),
+    "open: charter oversized": (opening(NOBODY, b"#" * (MAX_CHARTER + 1)), "larger than any charter"),
+    "open: charter deeply nested": (opening(NOBODY, b"a = " + b"[" * 50_000), "has errors"),
+    "open: charter missing": (
+        lambda place: place.run(
+            *("open", "--vault", place.vault, "--service", NOBODY, "--charter", place.root / "none"),
+            passphrase=PASSPHRASE,
+            text=GRANT,
+        ),
+        "cannot be read",
+    ),
+    "open: grant is none": (opening(NOBODY, grant=b"hello"), "not a grant"),
+    "open: no grant": (opening(NOBODY, grant=b""), "not a grant"),
+    "open: grant not UTF-8": (opening(NOBODY, grant=b"\xff"), "not UTF-8"),
     **{
         f"open: service answers {name}": (opening("{garbage}/" + name), sentence)
         for name, sentence in {
@@ -238,7 +267,21 @@ CASES: dict[str, tuple[Case, str]] = {
     "join: not UTF-8": (joining(b"\xff"), "not UTF-8"),
     **{
         f"{name}: no channel": (on_vault(*name.split(), text=b"hello"), "no channel in this vault")
-        for name in ("say", "read", "talk", "who", "leave --yes", "close --yes", "resume --yes")
+        for name in (
+            *(
+                "say",
+                "read",
+                "talk",
+                "who",
+                "leave --yes",
+                "close --yes",
+                "resume --yes",
+                "table",
+                "approve 12345",
+            ),
+            *("object 12345", "hold ada", "discard ada", "cancel ada", "remove ada"),
+            *("propose erase", "propose recess 3d", "propose expel ada"),
+        )
     },
     "invite: for too long": (
         lambda place: place.run(
@@ -298,7 +341,10 @@ def test_bad_input_gets_one_clear_sentence_and_status_2(name: str, results: Call
 
 @pytest.mark.parametrize(
     "arguments",
-    [(), ("nonsense",), ("card",), ("open",), ("say", "--life", "0s"), ("say", "--life", "soon")],
+    [
+        *((), ("nonsense",), ("card",), ("open",), ("say", "--life", "0s"), ("say", "--life", "soon")),
+        *(("approve",), ("propose",), ("propose", "recess", "soon"), ("propose", "nonsense"), ("hold",)),
+    ],
     ids=" ".join,
 )
 def test_wrong_use_of_the_command_line_shows_how_to_use_it(arguments: tuple[str, ...], commands: Commands) -> None:

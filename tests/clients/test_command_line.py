@@ -27,7 +27,7 @@ def row(title: str, number: int) -> Row:
 
 
 def member(number: int, name: str) -> Member:
-    return Member(bytes([number]) * 16, bytes(16), name, bytes([number]) * 32)
+    return Member(bytes([number]) * 16, bytes(16), name, bytes(1216), bytes([number]) * 32)
 
 
 def test_exact_title_wins_over_a_number_and_nothing_is_guessed() -> None:

@@ -10,16 +10,22 @@ from hypothesis import strategies as st
 
 from pourparler_policies import payload
 from pourparler_policies.errors import Misuse, Unknown, Void
+from pourparler_policies.fold.decoding import MAX_EVENT
+from pourparler_policies.fold.encoding import encode as encode_act
+from pourparler_policies.fold.events import Approved, Ground, Leaving, Proposed
+from pourparler_policies.fold.facts import Recess
 from pourparler_policies.limits import BUCKETS, MAX_LIFE
 from pourparler_policies.payload import (
+    CARD_PUBLIC,
     MAX_ENVELOPE,
     MAX_EVENTS,
     MAX_NAME,
+    MAX_STEP,
     MAX_TEXT,
-    Closed,
+    Act,
+    Attesting,
     Envelope,
     Event,
-    Leaving,
     Said,
     Seated,
     check_name,
@@ -30,7 +36,17 @@ from pourparler_policies.payload import (
 )
 
 SAID = Said(id=b"i" * 16, text="hello", life=60)
-SEATED = Seated(credential=b"c" * 16, device=b"d" * 16, name="Dan", fingerprint=b"f" * 32)
+ACT = Act.of(1, Leaving())
+STEP = Attesting(peer=b"p" * 16, step=b"step")
+SEATED = Seated(
+    credential=b"c" * 16,
+    device=b"d" * 16,
+    name="Dan",
+    public=bytes(CARD_PUBLIC),
+    fingerprint=b"f" * 32,
+    ground=Ground.ADMISSION,
+    digest=b"s" * 32,
+)
 
 EVENTS: st.SearchStrategy[Event] = st.one_of(
     st.builds(
@@ -44,10 +60,21 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
         credential=st.binary(min_size=16, max_size=16),
         device=st.binary(min_size=16, max_size=16),
         name=st.text(max_size=20),
+        public=st.binary(min_size=1, max_size=1).map(lambda byte: byte * CARD_PUBLIC),
         fingerprint=st.binary(min_size=32, max_size=32),
+        ground=st.sampled_from(Ground),
+        digest=st.sampled_from([b"", b"s" * 32]),
     ),
-    st.just(Leaving()),
-    st.just(Closed()),
+    st.builds(Attesting, peer=st.binary(min_size=16, max_size=16), step=st.binary(max_size=40)),
+    st.builds(
+        Act.of,
+        st.integers(1, 2**53 - 1),
+        st.one_of(
+            st.just(Leaving()),
+            st.builds(Approved, st.binary(min_size=32, max_size=32), st.booleans()),
+            st.builds(Proposed, st.builds(Recess, st.integers(0, 2**40))),
+        ),
+    ),
 )
 
 
@@ -68,7 +95,7 @@ def test_what_was_encoded_is_decoded_alike(seq: int, chain: bytes, events: list[
     one = Envelope(seq=seq, chain=chain, events=events)
     assert decode(encode(one)) == one
     assert encode(decode(encode(one))) == encode(one)
-    assert one.procedure == any(not isinstance(event, Said) for event in events)
+    assert one.procedure == any(isinstance(event, Act | Seated) for event in events)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +104,8 @@ def test_what_was_encoded_is_decoded_alike(seq: int, chain: bytes, events: list[
         event(type="sounding"),
         event(type="Said"),
         event(type=""),
-        changed(v=2),
+        changed(v=1),
+        changed(v=3),
         changed(v=0),
         changed(events=[json.loads(SAID.model_dump_json()), {"type": "new", "anything": 1}]),
     ],
@@ -100,7 +128,7 @@ def test_an_event_or_version_of_another_release_halts_and_is_never_skipped(data:
         encode(envelope(SAID))[:-1],
         encode(envelope(SAID)) + b"x",
         changed(more=1),
-        changed(v="1"),
+        changed(v="2"),
         changed(v=None),
         changed(seq=-1),
         changed(seq=2**53),
@@ -146,17 +174,76 @@ def test_no_alteration_of_an_envelope_raises_anything_else(data: st.DataObject) 
         return
 
 
-def test_an_application_entry_holds_exactly_one_event_of_its_own_kind() -> None:
-    for good in (SAID, Leaving(), Closed()):
-        assert decode_application(encode(envelope(good))).events == [good]
-    for bad in ([], [SAID, SAID], [SEATED], [SAID, Leaving()]):
+def seat(**changes: Any) -> bytes:
+    return changed(events=[{**json.loads(SEATED.model_dump_json()), **changes}])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        seat(ground="friendship"),
+        seat(ground=None),
+        seat(public="AAAA"),
+        seat(public=7),
+        seat(fingerprint="AAAA"),
+        seat(digest="A" * 48),
+        seat(name=7),
+        seat(device="AAAA"),
+        changed(events=[{**json.loads(ACT.model_dump_json()), "counter": 0}]),
+        changed(events=[{**json.loads(ACT.model_dump_json()), "counter": 2**53}]),
+        changed(events=[{**json.loads(ACT.model_dump_json()), "counter": "1"}]),
+        changed(events=[{**json.loads(ACT.model_dump_json()), "content": "A" * (MAX_EVENT * 2)}]),
+        changed(events=[{**json.loads(STEP.model_dump_json()), "step": "A" * (2 * MAX_STEP)}]),
+        changed(events=[{**json.loads(STEP.model_dump_json()), "peer": "AAAA"}]),
+    ],
+)
+def test_an_event_with_a_part_that_is_none_is_void(data: bytes) -> None:
+    with pytest.raises(Void):
+        decode(data)
+
+
+def test_an_act_of_another_version_is_unknown_and_a_broken_one_is_void_when_it_is_read() -> None:
+    later = Act(counter=1, content=encode_act(Leaving()).replace(b"Leaving", b"Leaning"))
+    with pytest.raises(Unknown):
+        _ = decode(encode(envelope(later))).events[0].event  # type: ignore[union-attr]
+    with pytest.raises(Void):
+        _ = Act(counter=1, content=encode_act(Leaving())[:-1]).event
+    assert ACT.event == Leaving()
+
+
+def test_an_application_entry_holds_one_message_or_events_of_one_other_kind() -> None:
+    for good in ([SAID], [ACT], [ACT, Act.of(2, Approved(b"s" * 32))], [STEP, STEP]):
+        assert decode_application(encode(envelope(*good))).events == good
+    for bad in ([], [SAID, SAID], [SEATED], [SAID, ACT], [ACT, STEP], [SAID, STEP], [ACT, SEATED]):
         with pytest.raises(Void):
             decode_application(encode(envelope(*bad)))
 
 
-def test_only_messages_are_outside_the_procedure() -> None:
-    assert [envelope(one).procedure for one in (SAID, SEATED, Leaving(), Closed())] == [False, True, True, True]
-    assert {one.model_fields["type"].default for one in (Said, Seated, Leaving, Closed)} == payload.TYPES
+def test_a_commit_explains_only_whom_it_seats() -> None:
+    for good in ([], [SEATED], [SEATED, SEATED]):
+        assert payload.decode_commit(encode(envelope(*good))).events == good
+    for bad in ([SAID], [ACT], [STEP], [SEATED, SAID], [SEATED, ACT]):
+        with pytest.raises(Void):
+            payload.decode_commit(encode(envelope(*bad)))
+
+
+def test_messages_and_attestation_are_outside_the_procedure() -> None:
+    assert [envelope(one).procedure for one in (SAID, STEP, ACT, SEATED)] == [False, False, True, True]
+    assert {one.model_fields["type"].default for one in (Said, Act, Attesting, Seated)} == payload.TYPES
+
+
+def test_events_wait_in_a_vault_and_come_back_alike() -> None:
+    events: list[Event] = [SAID, ACT, STEP, SEATED]
+    assert payload.decode_events(payload.encode_events(events)) == events
+    for junk in (b"", b"{}", b"[7]", b"[" * 50_000, payload.encode_events(events)[:-1]):
+        with pytest.raises(Void):
+            payload.decode_events(junk)
+
+
+def test_the_largest_entries_fit_what_an_entry_may_be() -> None:
+    assert len(encode(envelope(*[STEP.model_copy(update={"step": bytes(1186)})] * 8))) < BUCKETS[2] - 1024
+    amend = Act(counter=1, content=bytes(MAX_EVENT))
+    assert len(encode(envelope(amend))) <= min(MAX_ENVELOPE, BUCKETS[-1] - 1024)
 
 
 def test_the_longest_message_fits_the_bucket_that_it_is_meant_for() -> None:

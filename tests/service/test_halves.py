@@ -1,5 +1,6 @@
 """Key halves: the same until their end, then gone from every file; in no backup; durable before they are given."""
 
+import random
 import secrets
 import shutil
 import sqlite3
@@ -22,6 +23,7 @@ from pourparler_policies import limits, wire
 from pourparler_policies.limits import DAY, HOUR, MINUTE, SHORT_STEP
 from pourparler_policies.wire import Route
 from pourparler_service.caps import Caps
+from pourparler_service.database import DataError
 from pourparler_service.halves import HalfStore, owner
 from pourparler_service.settings import Settings
 from pourparler_service.testing import (
@@ -298,6 +300,28 @@ def test_any_history_leaves_exactly_the_living_halves_and_brings_none_back(
         assert not [half for half in gone if half in files]
 
 
+def test_whose_halves_they_were_goes_with_them(tmp_path: Path) -> None:
+    """Many devices come and go: a database that balances its pages must keep no copy of who was there."""
+    store = HalfStore(tmp_path / "halves")
+    chance = random.Random(7)
+    owners = [secrets.token_bytes(32) for _ in range(200)]
+    gone: set[bytes] = set()
+    for whose in owners:
+        store.ask(whose, [START + HOUR * (n + 1) for n in range(chance.randint(1, 60))], START, 1000)
+        if chance.random() < 0.7:
+            left = chance.choice(owners[: owners.index(whose) + 1])
+            store.destroy_of([left])
+            gone.add(left)
+    store.destroy_ended(START + 30 * HOUR)
+    store.close()
+    files = kept(tmp_path)
+    assert not [whose for whose in gone if whose in files]
+    assert all(whose in files for whose in set(owners) - gone)
+    store = HalfStore(tmp_path / "halves")
+    assert len(store.ask(owners[-1], [START + 100 * HOUR], START, 1000)) == 1
+    store.close()
+
+
 # --- with the token --------------------------------------------------------------------------------------------
 
 
@@ -420,6 +444,23 @@ def test_a_restored_database_keeps_the_halves_of_whom_it_knows_and_of_nobody_els
         assert old.halves(client, START + 2 * HOUR) == [stays]
 
 
+def test_an_operator_who_says_restored_takes_no_living_half_and_brings_none_back(
+    tmp_path: Path, now: list[float]
+) -> None:
+    with service(tmp_path, now) as client:
+        (device,) = found_channel(client, tmp_path)
+        gone, stays = device.halves(client, START + HOUR, 2, HOUR)
+        before = client.get(Route.SERVICE).json()["incarnation"]
+    now[0] += HOUR
+    with (
+        threaded(Settings(tmp_path, restored=True, clock=lambda: now[0])) as url,
+        httpx.Client(base_url=url, timeout=20) as client,
+    ):
+        assert client.get(Route.SERVICE).json()["incarnation"] != before
+        assert gone not in kept(tmp_path)
+        assert device.halves(client, START + HOUR, 2, HOUR) == [stays]
+
+
 def test_an_old_copy_of_the_store_itself_is_purged_before_it_serves(tmp_path: Path, now: list[float]) -> None:
     """Somebody backed it up after all. What has ended since does not come back through the service."""
     data, copy = tmp_path / "data", tmp_path / "copy"
@@ -434,7 +475,7 @@ def test_an_old_copy_of_the_store_itself_is_purged_before_it_serves(tmp_path: Pa
         assert device.halves(client, START + 2 * HOUR) == [stays]
 
 
-@pytest.mark.parametrize("lost", ["halves", "index.sqlite3", "both", "cut", "another"])
+@pytest.mark.parametrize("lost", ["folder", "another"])
 def test_who_loses_the_store_gets_a_new_incarnation_and_new_halves(
     tmp_path: Path, now: list[float], lost: str
 ) -> None:
@@ -443,25 +484,53 @@ def test_who_loses_the_store_gets_a_new_incarnation_and_new_halves(
         (device,) = found_channel(client, data)
         halves = device.halves(client, START + HOUR, 3, HOUR)
         before = client.get(Route.SERVICE).json()["incarnation"]
-    if lost == "both":
-        shutil.rmtree(folder)
-    elif lost == "cut":
-        (folder / "halves").write_bytes((folder / "halves").read_bytes()[:-1])
-    elif lost == "another":
-        HalfStore(tmp_path / "other").close()
-        shutil.copy(tmp_path / "other" / "halves", folder / "halves")
-    else:
-        (folder / lost).unlink()
+    shutil.rmtree(folder)
+    if lost == "another":
+        HalfStore(folder).close()
     with service(data, now) as client:
         after = client.get(Route.SERVICE).json()["incarnation"]
         told = wire.Halves.model_validate_json(device.ask_halves(client, START + HOUR, 3, HOUR).content)
         assert before != after
         assert b64(told.incarnation) == after.rstrip("=")
-        files = kept(data)
-        assert not [half for half in halves if half in files]
+        assert not {*halves} & {*told.halves}
     with service(data, now) as client:
         assert client.get(Route.SERVICE).json()["incarnation"] == after
         assert device.halves(client, START + HOUR, 3, HOUR) == told.halves
+
+
+@pytest.mark.parametrize("damage", ["halves", "index.sqlite3", "cut", "header"])
+def test_a_damaged_store_is_left_as_it_is_for_the_operator_to_decide(
+    tmp_path: Path, now: list[float], damage: str
+) -> None:
+    """Beginning anew by itself would destroy what may yet be saved."""
+    data, folder = tmp_path / "data", tmp_path / "data" / "outside-backups" / "halves"
+    with service(data, now) as client:
+        (device,) = found_channel(client, data)
+        halves = device.halves(client, START + HOUR, 3, HOUR)
+    good = (folder / "halves").read_bytes()
+    shutil.copytree(folder, tmp_path / "good")
+    if damage == "cut":
+        (folder / "halves").write_bytes(good[:-1])
+    elif damage == "header":
+        (folder / "halves").write_bytes(bytes(32) + good[32:])
+    else:
+        (folder / damage).unlink()
+    with pytest.raises(DataError, match=r"are damaged\. Without that folder .* is lost\."):
+        HalfStore(folder)
+    left = kept(folder)
+    assert damage == "halves" or halves[0] in left
+    shutil.rmtree(folder)
+    shutil.move(tmp_path / "good", folder)
+    with service(data, now) as client:
+        assert device.halves(client, START + HOUR, 3, HOUR) == halves
+
+
+def test_a_kill_in_the_middle_of_the_first_start_is_no_damage(tmp_path: Path) -> None:
+    for written in (b"", b"pourparler", b"pourparler half\x01" + bytes(16)):
+        folder = tmp_path / str(len(written))
+        folder.mkdir()
+        (folder / "halves").write_bytes(written)
+        HalfStore(folder).close()
 
 
 def test_a_store_that_cannot_be_read_is_told_in_one_sentence(tmp_path: Path) -> None:

@@ -8,19 +8,25 @@ import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pourparler_clients.cli import build_parser
 from pourparler_clients.demo.processes import Process
 from pourparler_clients.device import Device
-from pourparler_clients.testing import CHEAP, PASSPHRASE, Commands, Done, Running, pourparler
+from pourparler_clients.testing import CHEAP, PASSPHRASE, Commands, Done, House, Running, pourparler
 from pourparler_clients.vault import Vault
+from pourparler_crypto.card import Card
+from pourparler_policies.charter.questionnaire import write
+from pourparler_policies.charter.testing import answers
+from pourparler_policies.limits import HANDSHAKE_BURST
 from pourparler_service.grants import issue
 from pourparler_service.testing import ServerProcess, wire_text
 
 SEED = int(os.environ.get("POURPARLER_SEED", "0")) or random.SystemRandom().randrange(2**32)
 ROUNDS = 12
+QUICK = ("--newcomer-handshakes", str(HANDSHAKE_BURST))  # whoever was just seated attests at once
 
 
 class Desk:
@@ -28,14 +34,25 @@ class Desk:
 
     def __init__(self, commands: Commands, server: ServerProcess, root: Path) -> None:
         self.commands, self.server, self.root = commands, server, root
-        self.grants = 0
+        self._vaults: dict[str, Path] = {}
 
     def vault(self, name: str) -> Path:
-        return self.root / f"vault-{name}"
+        return self._vaults.get(name, self.root / f"vault-{name}")
 
     def make(self, *names: str) -> None:
         for name in names:
             Device.create(self.vault(name), PASSPHRASE, name, CHEAP).vault.close()
+
+    def room(self, *names: str) -> None:
+        """People who are in one channel already, each a party, in vaults that nobody has open."""
+
+        async def meet() -> None:
+            house = House(self.server.url, lambda: issue(self.server.data)[0], self.root)
+            for person in await house.room(*names):
+                self._vaults[person.name] = person.directory
+            await house.close()
+
+        asyncio.run(meet())
 
     def run(self, name: str, *arguments: str | Path, text: bytes = b"") -> Done:
         return self.commands(*arguments, "--vault", self.vault(name), passphrase=PASSPHRASE, text=text)
@@ -46,22 +63,49 @@ class Desk:
         assert "Traceback" not in done.errors
         return done
 
-    def open(self, name: str, *options: str) -> None:
-        grant = wire_text(issue(self.server.data)[0]).encode()
-        self.ok(name, "open", "--service", self.server.url, "--title", "Two wells", *options, text=grant)
-
-    def seat(self, inviter: str, name: str) -> None:
+    def card(self, name: str) -> Path:
+        """A file with the card of a vault."""
         card = self.root / f"{name}.card"
-        invitation = self.root / f"{name}.invitation"
         self.ok(name, "card", "show", "--out", card, "--json")
+        return card
+
+    def open(self, name: str, *others: str) -> None:
+        """A channel whose charter, in a file, names these people's cards, each as a party."""
+        cards = [Card.decode(self.card(person).read_text()) for person in (name, *others)]
+        parties = {
+            f"side-{number}": {
+                "name": f"Side {number}",
+                "capacity": "personal",
+                "decides": "any delegate",
+                "cards": [{"name": card.name, "role": "delegate", "fingerprint": card.fingerprint.hex()}],
+            }
+            for number, card in enumerate(cards)
+        }
+        charter = self.root / "charter.toml"
+        charter.write_text(write(answers(title="Two wells") | {"parties": parties, "intermediaries": {}}))
+        grant = wire_text(issue(self.server.data)[0]).encode()
+        self.ok(name, "open", "--service", self.server.url, "--charter", charter, "--json", text=grant)
+
+    def bring_in(self, inviter: str, name: str) -> None:
+        """Who has the consent of everybody is invited, and joins."""
+        invitation = self.root / f"{name}.invitation"
         waiting = self.commands.start(
-            *("invite", card, "--vault", self.vault(inviter), "--out", invitation, "--wait", "1m", "--json"),
+            *("invite", self.card(name), "--vault", self.vault(inviter), "--out", invitation),
+            *("--wait", "1m", "--json"),
             passphrase=PASSPHRASE,
         )
         waiting.event(name=name)
         self.ok(name, "join", invitation, "--accept", "--json")
         waiting.event(step="seated")
         waiting.end()
+
+    def attest(self, *names: str) -> None:
+        """Everybody looks in, again and again, until all have attested each other."""
+        for _ in range(10):
+            looks = [self.ok(name, "who", "--json").records[-1]["members"] for name in names]
+            if all(m["phase"] == "present" and (m["you"] or m["attested_by_you"]) for look in looks for m in look):
+                return
+        raise AssertionError("they have not attested each other")
 
     def talk(self, name: str) -> Running:
         process = self.commands.start("talk", "--vault", self.vault(name), "--json", passphrase=PASSPHRASE)
@@ -70,6 +114,9 @@ class Desk:
 
     def read(self, name: str) -> list[str]:
         return [record["text"] for record in self.ok(name, "read", "--json").records if record["event"] == "said"]
+
+    def said(self, name: str) -> list[dict[str, Any]]:
+        return [record for record in self.ok(name, "read", "--json").records if record["event"] == "said"]
 
 
 @pytest.fixture(scope="module")
@@ -89,13 +136,16 @@ def test_every_command_answers_people_and_programs(desk: Desk) -> None:
     new = pourparler("card", "new", "--name", "eve", "--vault", desk.vault("eve"), "--json", passphrase=PASSPHRASE)
     assert new.records[0]["card"].startswith("pourparler-card:")
     desk.make("ada", "ben")
-    desk.open("ada", "--life", "1h", "--json")
-    desk.seat("ada", "ben")
-    assert desk.ok("ada", "say", text=b"Guten Morgen.\n").out == "Said in “Two wells”.\n"
-    assert desk.ok("ben", "say", "--json", "--life", "30m", text=b"Bonjour").records == [
-        {"said": True, "title": "Two wells"}
-    ]
-    said = desk.ok("ada", "read", "--json").records
+    desk.open("ada", "ben")
+    early = desk.run("ada", "say", text=b"Guten Morgen.\n")
+    assert (early.status, "waits in the vault" in early.out) == (1, True)
+    desk.bring_in("ada", "ben")
+    desk.attest("ada", "ben")  # by looking in alone; what waited is said by itself
+    assert desk.ok("ben", "say", "--json", "--life", "30m", text=b"Bonjour").records[-1] == {
+        "said": True,
+        "title": "Two wells",
+    }
+    said = desk.said("ada")
     assert [(one["name"], one["own"], one["text"]) for one in said] == [
         ("ada", True, "Guten Morgen."),
         ("ben", False, "Bonjour"),
@@ -105,25 +155,82 @@ def test_every_command_answers_people_and_programs(desk: Desk) -> None:
     assert "ada: Guten Morgen." in people
     assert "you: Bonjour" in people
     (who,), (also,) = desk.ok("ada", "who", "--json").records, desk.ok("ben", "who", "--json").records
-    assert who["channel_digits"] == also["channel_digits"]
-    assert [m["name"] for m in who["members"]] == ["ada", "ben"]
+    assert (who["channel_digits"], who["charter_digits"]) == (also["channel_digits"], also["charter_digits"])
+    assert sorted(m["name"] for m in who["members"]) == ["ada", "ben"]
+    shown = desk.ok("ada", "who").out
+    assert "Side 1, delegate: ben (attested by you): attested" in shown
+    assert "Side 0, delegate: ada (this device): attested" in shown
     assert desk.ok("ben", "channels", "--json").records[0]["members"] == ["ada", "ben"]
     card = json.loads(desk.ok("ben", "card", "show", "--json").out)
     check = desk.commands("card", "check", "-", "--json", text=card["card"].encode())
-    assert check.records[0]["check_digits"] == card["check_digits"] == who["members"][1]["check_digits"]
+    (digits,) = (m["check_digits"] for m in who["members"] if m["name"] == "ben")
+    assert check.records[0]["check_digits"] == card["check_digits"] == digits
     assert desk.run("ben", "resume", "--yes").status == 2
     assert desk.run("ben", "leave").errors == "pourparler: nothing was done\n"
     assert desk.ok("ben", "leave", "--yes", "--json").records == [{"state": "removed", "title": "Two wells"}]
     assert desk.run("ben", "say", text=b"too late").status == 2
-    desk.ok("ada", "say", text=b"alone now")
+    assert desk.ok("ada", "say", text=b"alone now").out.splitlines()[-1] == "Said in “Two wells”."
     assert [m["name"] for m in desk.ok("ada", "who", "--json").records[0]["members"]] == ["ada"]
     assert desk.ok("ada", "close", "--yes", "--json").records == [{"state": "closed", "title": "Two wells"}]
     assert desk.ok("ada", "channels", "--json").records == []
 
 
+@pytest.mark.slow
+def test_every_command_of_consent_answers_people_and_programs(desk: Desk) -> None:
+    def codes(name: str) -> list[str]:
+        return [one["code"] for one in desk.ok(name, "table", "--json").records if one["event"] == "subject"]
+
+    def events(done: Done) -> list[str]:
+        return [one["event"] for one in done.records]
+
+    desk.room("ada", "ben")
+    desk.make("cleo")
+    assert desk.ok("ada", "table").out == "There is nothing on the table.\n"
+    desk.ok("ada", "propose", "admit", desk.card("cleo"), "--side", "side-0", "--json")
+    (code,) = codes("ben")
+    assert "approved by: ada" in desk.ok("ben", "table").out
+    for words, told in (
+        (("object", code), "objected"),
+        (("yield", code), "yielded"),
+        (("approve", code, "--confirm-at-home"), "approved"),
+        (("withdraw", code), "withdrawn"),
+    ):
+        assert told in events(desk.ok("ben", *words, "--json"))
+    refused = desk.run("ada", "approve", "00000" if code != "00000" else "11111")
+    assert (refused.status, "nothing on the table has this code" in refused.errors) == (2, True)
+    desk.ok("ben", "approve", code)
+    desk.bring_in("ada", "cleo")
+    desk.attest("ada", "ben", "cleo")
+    desk.ok("cleo", "say", text=b"Here I am.")
+    # Her own side puts her on hold and takes her off it, without anybody else's approval.
+    desk.ok("ada", "hold", "cleo")
+    desk.ok("ada", "say", text=b"Without her.")
+    members = desk.ok("ben", "who", "--json").records[-1]["members"]
+    assert sorted((m["name"], m["phase"]) for m in members) == [
+        ("", "held"),
+        ("ada", "present"),
+        ("ben", "present"),
+    ]
+    digits = next(m["check_digits"] for m in members if not m["name"])
+    desk.ok("ada", "propose", "lift", digits[:5])
+    assert "away" in {m["phase"] for m in desk.ok("ben", "who", "--json").records[-1]["members"]}
+    assert desk.read("ben") == ["Here I am.", "Without her."]
+    desk.ok("ada", "propose", "erase")
+    (code,) = codes("ben")
+    desk.ok("ben", "approve", code)
+    assert desk.read("ada") == desk.read("ben") == []
+    desk.ok("ben", "propose", "recess", "3d", "--without-approval")
+    (code,) = codes("ben")
+    desk.ok("ben", "drop", code)
+    assert codes("ada") == []
+    assert desk.ok("ada", "close", "--yes", "--json").records[-1]["state"] == "proposed"
+    assert desk.ok("ben", "close", "--yes", "--json").records[-1]["state"] == "closed"
+    assert desk.run("ada", "who").status == 1
+    assert desk.ok("ada", "channels", "--json").records == []
+
+
 def test_bad_words_get_one_sentence_and_nothing_is_sent(desk: Desk) -> None:
-    desk.make("ada")
-    desk.open("ada")
+    desk.room("ada", "ben")
     cases = [
         (b"\xff\xfe", "not UTF-8"),
         (b"", "empty"),
@@ -143,8 +250,7 @@ def test_bad_words_get_one_sentence_and_nothing_is_sent(desk: Desk) -> None:
 
 
 def test_bad_lines_to_talk_are_answered_one_by_one_and_the_talk_goes_on(desk: Desk) -> None:
-    desk.make("ada")
-    desk.open("ada")
+    desk.room("ada", "ben")
     lines = [
         b"not an object",
         b'{"say": 7}',
@@ -166,11 +272,10 @@ def test_bad_lines_to_talk_are_answered_one_by_one_and_the_talk_goes_on(desk: De
 
 
 def test_service_down_keeps_the_message_and_sends_it_later(desk: Desk, tmp_path: Path) -> None:
-    with_service = ServerProcess(tmp_path / "data")
+    with_service = ServerProcess(tmp_path / "data", *QUICK)
     try:
         desk.server = with_service
-        desk.make("ada")
-        desk.open("ada")
+        desk.room("ada", "ben")
         with_service.stop()
         done = desk.run("ada", "say", text=b"for later")
         assert done.status == 1
@@ -191,11 +296,10 @@ def test_service_down_keeps_the_message_and_sends_it_later(desk: Desk, tmp_path:
 def test_talk_shows_what_is_there_says_when_the_service_is_away_and_sends_when_it_is_back(
     desk: Desk, tmp_path: Path
 ) -> None:
-    first = ServerProcess(tmp_path / "data")
+    first = ServerProcess(tmp_path / "data", *QUICK)
     desk.server = first
     try:
-        desk.make("ada")
-        desk.open("ada")
+        desk.room("ada", "ben")
         desk.ok("ada", "say", text=b"before")
     finally:
         first.stop()
@@ -222,20 +326,19 @@ def test_talk_shows_what_is_there_says_when_the_service_is_away_and_sends_when_i
         third.stop()
 
 
-def test_channel_that_another_has_closed_is_said_and_not_passed_over(desk: Desk) -> None:
-    desk.make("ada", "ben", "cleo")
-    desk.open("ada")
-    desk.seat("ada", "ben")
-    desk.seat("ada", "cleo")
-    desk.ok("ada", "close", "--yes")
-    for name, command in (("ben", "who"), ("cleo", "say")):
+def test_channel_that_others_have_closed_is_said_and_not_passed_over(desk: Desk) -> None:
+    desk.room("ada", "ben", "cleo")
+    for name in ("ada", "ben"):
+        desk.ok(name, "close", "--yes")
+    desk.ok("cleo", "close", "--yes")
+    for name, command in (("ben", "who"), ("ada", "say")):
         done = desk.run(name, command, text=b"hello")
         assert (done.status, done.errors) == (1, ""), done
         assert done.out.splitlines()[-1] == "“Two wells” has been closed; everything of it here is erased."
         assert desk.ok(name, "channels", "--json").records == []
 
 
-def test_join_asks_before_it_connects_and_not_again_once_the_terms_are_accepted(desk: Desk) -> None:
+def test_join_asks_before_it_connects_and_not_again_once_the_charter_is_accepted(desk: Desk) -> None:
     async def carry_on() -> list[str]:
         async with Device.open(desk.vault("ada"), PASSPHRASE) as device:
             (channel,) = device.channels()
@@ -243,10 +346,9 @@ def test_join_asks_before_it_connects_and_not_again_once_the_terms_are_accepted(
             return [step.step for step in await device.inviter(channel).progress()]
 
     desk.make("ada", "ben")
-    desk.open("ada")
-    card, invitation = desk.root / "ben.card", desk.root / "invitation"
-    desk.ok("ben", "card", "show", "--out", card)
-    desk.ok("ada", "invite", card, "--out", invitation)
+    desk.open("ada", "ben")
+    invitation = desk.root / "invitation"
+    desk.ok("ada", "invite", desk.card("ben"), "--out", invitation)
     refused = desk.run("ben", "join", invitation)
     assert refused.status == 2
     assert f"whether to connect to {desk.server.url.removeprefix('http://')}:" in refused.errors
@@ -255,7 +357,7 @@ def test_join_asks_before_it_connects_and_not_again_once_the_terms_are_accepted(
     assert asyncio.run(carry_on()) == ["answered"]
     unasked = desk.run("ben", "join", invitation, "--wait", "1s")
     assert unasked.status == 2
-    assert "accept the terms" in unasked.errors
+    assert "accept the charter" in unasked.errors
     assert desk.run("ben", "join", invitation, "--accept", "--wait", "1s").status == 1
     assert asyncio.run(carry_on()) == ["seated"]
     assert desk.ok("ben", "join", invitation, "--json").records[-1]["title"] == "Two wells"
@@ -264,36 +366,35 @@ def test_join_asks_before_it_connects_and_not_again_once_the_terms_are_accepted(
 def test_people_of_one_name_are_told_apart_by_digits(desk: Desk) -> None:
     desk.make("ada")
     Device.create(desk.vault("ben"), PASSPHRASE, "Ada", CHEAP).vault.close()
-    desk.open("ada")
-    card, invitation = desk.root / "ben.card", desk.root / "ben.invitation"
-    desk.ok("ben", "card", "show", "--out", card)
+    desk.open("ada", "ben")
+    invitation = desk.root / "ben.invitation"
     waiting = desk.commands.start(
-        *("invite", card, "--vault", desk.vault("ada"), "--out", invitation, "--wait", "1m", "--json"),
+        *("invite", desk.card("ben"), "--vault", desk.vault("ada"), "--out", invitation, "--wait", "1m", "--json"),
         passphrase=PASSPHRASE,
     )
     waiting.event(name="Ada")
     desk.ok("ben", "join", invitation, "--accept")
     waiting.event(step="seated")
     waiting.end()
+    desk.attest("ada", "ben")
     desk.ok("ada", "say", text=b"hello")
     digits = {m["name"]: m["check_digits"] for m in desk.ok("ada", "who", "--json").records[-1]["members"]}
     assert f"ada ({digits['ada'][:5]}): hello" in desk.ok("ben", "read").out
-    (said,) = (one for one in desk.ok("ben", "read", "--json").records if one["event"] == "said")
+    (said,) = desk.said("ben")
     assert (said["name"], said["check_digits"]) == ("ada", digits["ada"])
     who = desk.ok("ben", "who").out
     assert all(f"{name} ({card_digits[:5]})" in who for name, card_digits in digits.items())
 
 
 def test_controls_and_direction_marks_are_shown_harmlessly(desk: Desk) -> None:
-    desk.make("ada")
-    desk.open("ada")
+    desk.room("ada", "ben")
     evil = "start \x1b[2J\x07\x9b31m \u202eesrever\u2066 \r\x00 end\nsecond line"
     desk.ok("ada", "say", text=evil.encode())
     shown = desk.ok("ada", "read").out
     assert not set(shown) & set("\x1b\x07\x9b\u202e\u2066\r\x00")
     assert "\\u202e" in shown
     assert "end\n    second line" in shown
-    (record,) = desk.ok("ada", "read", "--json").records
+    (record,) = desk.said("ada")
     assert record["text"] == evil
     raw = desk.ok("ada", "read", "--json").out
     assert "\x1b" not in raw
@@ -311,8 +412,7 @@ def test_no_option_takes_a_secret_and_no_process_shows_one(desk: Desk) -> None:
         name for name in options(build_parser()) if any(w in name for w in ("pass", "grant", "token", "key"))
     }
     assert secret == {"passphrase_fd", "grant_file"}
-    desk.make("ada")
-    desk.open("ada")
+    desk.room("ada", "ben")
     talk = Process(["talk", "--vault", str(desk.vault("ada")), "--json"], PASSPHRASE)
     talk.event(event="ready")
     for place in ("cmdline", "environ"):
@@ -323,18 +423,16 @@ def test_no_option_takes_a_secret_and_no_process_shows_one(desk: Desk) -> None:
 def drafts(vault: Path) -> list[str]:
     """Texts that wait in a vault which nobody has open."""
     opened = Vault.open(vault, PASSPHRASE)
-    rows = opened.rows("SELECT event FROM draft ORDER BY number")
+    rows = opened.rows("SELECT content FROM draft WHERE kind = 'said' ORDER BY number")
     opened.close()
-    return [json.loads(event)["text"] for (event,) in rows if event]
+    return [event["text"] for (content,) in rows if content for event in json.loads(content)]
 
 
 @pytest.mark.slow
 def test_killing_talk_at_any_time_loses_and_doubles_nothing(desk: Desk) -> None:
     print(f"POURPARLER_SEED={SEED}")
     chosen = random.Random(SEED)
-    desk.make("ada", "ben")
-    desk.open("ada")
-    desk.seat("ada", "ben")
+    desk.room("ada", "ben")
     talks = {name: desk.talk(name) for name in ("ada", "ben")}
     begun: list[str] = []  # every text that was handed to a process
     saved: list[str] = []  # those that a vault had taken

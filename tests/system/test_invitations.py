@@ -2,21 +2,27 @@
 
 import base64
 import os
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from pourparler_policies.terms import Terms
 
 from pourparler_clients import invitations, joining
 from pourparler_clients.api import Api
 from pourparler_clients.errors import Refused, Unreachable, UserError
 from pourparler_clients.store import State
 from pourparler_clients.testing import House, Person, breaks
-from pourparler_crypto.card import Card
+from pourparler_crypto.card import Card, CardKey
 from pourparler_crypto.mls import SUITE_PQ, SUITE_X25519_AES128, KeyPackageBundle, make_key_package
+from pourparler_policies import charter as charters
 from pourparler_policies import invitation as steps
+from pourparler_policies.charter.withholding import AFTER, shown_before_acceptance
+from pourparler_policies.fold.decoding import decode_commit, decode_state
+from pourparler_policies.fold.encoding import encode as canonical
+from pourparler_policies.fold.events import Ground
+from pourparler_policies.fold.facts import Amend
 from pourparler_policies.limits import DAY, HOUR, MAX_BOX_LIFE
 
 
@@ -35,9 +41,9 @@ def answer_box(person: Person, box: bytes) -> Any:
     return Api(state.url, state.token)
 
 
-async def invited(house: House, **terms: Any) -> tuple[Person, Person, str]:
-    (ada,) = await house.room("ada", **terms)
-    ben = await house.person("ben")
+async def invited(house: House) -> tuple[Person, Person, str]:
+    """Ada has opened a channel; its charter names Ben."""
+    ada, ben = await house.opened("ada", "ben")
     return ada, ben, await ada.device.inviter(ada.channel).invite(ben.device.card)
 
 
@@ -201,8 +207,7 @@ async def test_host_of_a_new_invitation_is_told_before_any_connection(house: Hou
 
 
 async def test_answer_is_kept_as_long_as_any_invitation_waits(house: House) -> None:
-    (ada,) = await house.room("ada")
-    ben = await house.person("ben")
+    ada, ben = await house.opened("ada", "ben")
     await ben.device.invitee().answer(await ada.device.inviter(ada.channel).invite(ben.device.card, MAX_BOX_LIFE))
     ben.clock.offset = MAX_BOX_LIFE
     ben.device.purge()
@@ -242,7 +247,9 @@ async def test_box_filled_by_somebody_else_spoils_the_invitation_and_its_keys_go
     assert len(ada.log.members) == 1
 
 
-async def accepted(house: House, spoil: Callable[[Person, steps.Acceptance], steps.Acceptance]) -> Person:
+async def accepted(
+    house: House, spoil: Callable[[Person, steps.Acceptance], steps.Acceptance], reason: str
+) -> None:
     """An invitee who accepts with something else than its own program would."""
     ada, ben, text = await invited(house)
     inviter, invitee = ada.device.inviter(ada.channel), ben.device.invitee()
@@ -251,23 +258,24 @@ async def accepted(house: House, spoil: Callable[[Person, steps.Acceptance], ste
     await invitee.offer(box)
     _, state = invitations.load(ben.device.vault, joining.Joining, box)
     assert isinstance(state, joining.Joining)
-    package = make_key_package(SUITE_PQ, os.urandom(16), lifetime=(0, 2**40)).key_package
-    honest = steps.Acceptance(key_package=package, device=os.urandom(16), token_hash=os.urandom(32))
+    honest = steps.Acceptance(key_package=package(), device=os.urandom(16), token_hash=os.urandom(32))
     sealed = invitations.seal_to_bucket(
         "acceptance", state.secret, state.offer, state.inviter, spoil(ada, honest).encode()
     )
     async with Api(state.url, state.token) as api:
         await api.deposit(box, steps.ACCEPTANCE, sealed)
-    assert [step.step for step in await inviter.progress()] == ["failed"]
+    assert await ends(ada) == [("failed", reason)]
     assert keys_left(ada) == []
     assert ada.state is State.OPEN
-    await ada.say("the channel goes on")
     assert len(ada.log.members) == 1
-    return ada
+    await house.bring_in(ada, ben)  # what was agreed about the card still holds
+    await house.attest(ada)
+    await ada.say("the channel goes on")
 
 
 def package(**changes: Any) -> bytes:
-    arguments = {"suite": SUITE_PQ, "credential": os.urandom(16), "lifetime": (0, 2**40), **changes}
+    now = int(time.time())
+    arguments = {"suite": SUITE_PQ, "credential": os.urandom(16), "lifetime": (now, now + DAY), **changes}
     made: KeyPackageBundle = make_key_package(
         arguments["suite"], arguments["credential"], lifetime=arguments["lifetime"]
     )
@@ -275,40 +283,40 @@ def package(**changes: Any) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    ("spoil", "reason"),
     [
-        lambda ada, it: it.model_copy(update={"key_package": package(credential=b"short")}),
-        lambda ada, it: it.model_copy(update={"key_package": package(suite=SUITE_X25519_AES128)}),
-        lambda ada, it: it.model_copy(update={"key_package": package(lifetime=(0, 1))}),
-        lambda ada, it: it.model_copy(update={"key_package": b"junk"}),
-        lambda ada, it: it.model_copy(update={"device": ada.log.row.device}),
+        (lambda ada, it: it.model_copy(update={"key_package": package(credential=b"short")}), "refused"),
+        (lambda ada, it: it.model_copy(update={"key_package": package(suite=SUITE_X25519_AES128)}), "spoiled"),
+        (lambda ada, it: it.model_copy(update={"key_package": package(lifetime=(0, 1))}), "clock"),
+        (lambda ada, it: it.model_copy(update={"key_package": b"junk"}), "spoiled"),
+        (lambda ada, it: it.model_copy(update={"device": ada.log.row.device}), "refused"),
     ],
     ids=["short credential", "other suite", "lifetime over", "junk", "the inviter's own device number"],
 )
 async def test_hostile_acceptance_costs_the_invitation_and_nothing_else(
-    spoil: Callable[[Person, steps.Acceptance], steps.Acceptance], house: House
+    spoil: Callable[[Person, steps.Acceptance], steps.Acceptance], reason: str, house: House
 ) -> None:
-    await accepted(house, spoil)
+    await accepted(house, spoil, reason)
 
 
-async def test_device_number_of_somebody_who_left_is_refused_before_the_others_would_void_it(house: House) -> None:
-    ada, ben, cleo = await house.room("ada", "ben", "cleo")
-    number = cleo.log.row.device
-    await cleo.channel.leave()
+async def test_device_number_of_somebody_else_is_refused_before_the_others_would_void_it(house: House) -> None:
+    ada, ben = await house.room("ada", "ben")
     dan = await house.person("dan")
+    await house.put_on_the_table(ada, dan)
     inviter, invitee = ada.device.inviter(ada.channel), dan.device.invitee()
     box = await invitee.answer(await inviter.invite(dan.device.card))
     await inviter.progress()
     await invitee.offer(box)
-    make = os.urandom
-    numbers = [make(16), number]
     _, state = invitations.load(dan.device.vault, joining.Joining, box)
     assert isinstance(state, joining.Joining)
-    acceptance = steps.Acceptance(key_package=package(), device=numbers[1], token_hash=make(32)).encode()
+    number = ben.log.row.device
+    acceptance = steps.Acceptance(key_package=package(), device=number, token_hash=os.urandom(32)).encode()
     sealed = invitations.seal_to_bucket("acceptance", state.secret, state.offer, state.inviter, acceptance)
     async with Api(state.url, state.token) as api:
         await api.deposit(box, steps.ACCEPTANCE, sealed)
-    assert [step.step for step in await inviter.progress()] == ["failed"]
+    before = len(ada.line.sealed)
+    assert [(step.step, step.reason) for step in await inviter.progress()] == [("failed", "refused")]
+    assert len(ada.line.sealed) == before
     await ada.say("ada")
     await ben.say("ben")
     await ada.sync()
@@ -316,37 +324,158 @@ async def test_device_number_of_somebody_who_left_is_refused_before_the_others_w
     assert ada.log.epoch_digits() == ben.log.epoch_digits()
 
 
-@pytest.mark.parametrize("what", ["terms", "members", "names", "chain"])
+Lie = Callable[[steps.Welcome], dict[str, Any]]
+
+
+def another_charter(packet: steps.Welcome) -> dict[str, Any]:
+    return {"charter": replace(charters.decode(packet.charter), title="Two other wells").encode()}
+
+
+def of_another_charter(packet: steps.Welcome) -> dict[str, Any]:
+    state = decode_state(packet.state)
+    return {"state": canonical(replace(state, rules=replace(state.rules, charter=bytes(32))))}
+
+
+def one_more(packet: steps.Welcome) -> dict[str, Any]:
+    (me,) = packet.members
+    return {"members": [me, me.model_copy(update={"credential": b"x" * 16, "device": b"y" * 16})]}
+
+
+def twice(packet: steps.Welcome) -> dict[str, Any]:
+    return {"members": packet.members * 2}
+
+
+def odd_name(packet: steps.Welcome) -> dict[str, Any]:
+    (me,) = packet.members
+    return {"members": [me.model_copy(update={"name": "ada\u202e"})]}
+
+
+def another_name(packet: steps.Welcome) -> dict[str, Any]:
+    (me,) = packet.members
+    return {"members": [me.model_copy(update={"name": "eve"})]}
+
+
+def another_card(packet: steps.Welcome) -> dict[str, Any]:
+    (me,) = packet.members
+    card = Card(me.name, CardKey.generate().card("eve").public)
+    return {"members": [me.model_copy(update={"public": card.public, "fingerprint": card.fingerprint})]}
+
+
+def nobody_approved(packet: steps.Welcome) -> dict[str, Any]:
+    state = decode_state(packet.state)
+    (digest,) = state.open
+    held = replace(state.open[digest], approvals={})
+    return {"state": canonical(replace(state, open={digest: held}))}
+
+
+def another_commit(packet: steps.Welcome) -> dict[str, Any]:
+    commit = decode_commit(packet.commit)
+    return {"commit": canonical(replace(commit, added=(replace(commit.added[0], ground=Ground.ADMISSION),)))}
+
+
+def somebody_else_seated(packet: steps.Welcome) -> dict[str, Any]:
+    return {"seated": packet.seated.model_copy(update={"fingerprint": bytes(32)})}
+
+
+def later(packet: steps.Welcome) -> dict[str, Any]:
+    return {"seq": 10**6}
+
+
+@pytest.mark.parametrize(
+    ("lie", "told"),
+    [
+        (another_charter, "not the one you accepted"),
+        *((lie, "list of members") for lie in (of_another_charter, one_more, twice, odd_name, another_name)),
+        *((lie, "list of members") for lie in (another_card, nobody_approved, another_commit)),
+        (somebody_else_seated, "list of members"),
+        (later, "does not show"),
+    ],
+)
 async def test_welcome_that_differs_from_what_was_accepted_is_refused(
+    lie: Lie, told: str, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada, ben, text = await invited(house)
+    inviter, invitee = ada.device.inviter(ada.channel), ben.device.invitee()
+    true = steps.Welcome.encode
+    box = await invitee.answer(text)
+    await inviter.progress()
+    await invitee.offer(box)
+    await invitee.accept(box)
+    with monkeypatch.context() as patch:
+        patch.setattr(steps.Welcome, "encode", lambda packet: true(packet.model_copy(update=lie(packet))))
+        await inviter.progress()
+    with pytest.raises((UserError, Refused), match=told):
+        await invitee.join(box)
+    assert ben.device.channels() == []
+    if told != "does not show":  # that is what the service shows: it may show another thing later
+        assert keys_left(ben) == []
+
+
+@pytest.mark.parametrize("what", ["hash", "charter"])
+async def test_charter_shown_before_acceptance_is_the_charter_of_the_channel(
     what: str, house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ada, ben, text = await invited(house)
     inviter, invitee = ada.device.inviter(ada.channel), ben.device.invitee()
-    welcome = inviter._welcome
+    true = steps.Offer.encode
 
-    def ahead(packet: bytes) -> bytes:
-        return steps.decode(steps.Welcome, packet).model_copy(update={"seq": 10**6}).encode()
+    def softer(offer: steps.Offer) -> bytes:
+        charter = charters.decode(offer.charter)
+        mild = replace(charter, retention=replace(charter.retention, messages=HOUR))
+        changes = {"hash": mild.hash} if what == "hash" else {"charter": mild.encode()}
+        return true(offer.model_copy(update=changes))
 
-    box = await invitee.answer(text)
-    if what == "terms":  # a lying inviter offers other terms than the group has
-        ada.log.row.terms = Terms(title="Two wells", life=60).encode()
+    with monkeypatch.context() as patch:
+        patch.setattr(steps.Offer, "encode", softer)
+        box = await invitee.answer(text)
+        await inviter.progress()
+    shown = await invitee.offer(box)
+    assert shown is not None
+    await invitee.accept(box)
+    await inviter.progress()
+    with pytest.raises(UserError, match="not the one you accepted"):
+        await invitee.join(box)
+    assert ben.device.channels() == []
+    assert keys_left(ben) == []
+
+
+async def test_charter_that_was_amended_meanwhile_is_not_accepted_unseen(house: House) -> None:
+    ada, ben = await house.room("ada", "ben")
+    dan = await house.person("dan")
+    await house.put_on_the_table(ada, dan)
+    inviter, invitee = ada.device.inviter(ada.channel), dan.device.invitee()
+    box = await invitee.answer(await inviter.invite(dan.device.card))
     await inviter.progress()
     await invitee.offer(box)
     await invitee.accept(box)
-    if what == "members":
-        (me,) = ada.log.members.values()
-        ada.log.members[b"x" * 16] = replace(me, credential=b"x" * 16, device=b"y" * 16)
-    if what == "names":
-        (me,) = ada.log.members.values()
-        ada.log.members[me.credential] = replace(me, name="ada\u202e")
-    if what == "chain":
-        monkeypatch.setattr(inviter, "_welcome", lambda *arguments: ahead(welcome(*arguments)))
+    longer = replace(ada.log.charter, retention=replace(ada.log.charter.retention, messages=14 * DAY))
+    await house.agree(ada, Amend(longer.encode()))
+    for person in (ada, ben):
+        await person.sync()
+        assert person.log.charter == longer
+    assert await ends(ada) == [("failed", "refused")]  # no approval outlives its charter
+    await house.put_on_the_table(ada, dan)
+    assert await invitee.join(box) is None
+
+
+async def test_names_are_shown_only_after_acceptance_when_the_charter_says_so(house: House) -> None:
+    ada, ben, text = await invited(house)
+    inviter, invitee = ada.device.inviter(ada.channel), ben.device.invitee()
+    assert ada.log.charter.admission.names == AFTER
+    box = await invitee.answer(text)
     await inviter.progress()
-    with pytest.raises((UserError, Refused), match=r"terms|list of members|does not show"):
-        await invitee.join(box)
-    assert ben.device.channels() == []
-    if what != "chain":
-        assert keys_left(ben) == []
+    shown = await invitee.offer(box)
+    assert shown is not None
+    assert shown.hash == ada.log.charter.hash
+    assert (shown.body, shown.inviter) == ("side-1", "ada")
+    assert shown.charter == shown_before_acceptance(ada.log.charter)
+    assert ada.device.card.fingerprint not in {
+        c.fingerprint for p in shown.charter.parties.values() for c in p.cards
+    }
+    await invitee.accept(box)
+    await inviter.progress()
+    await invitee.join(box)
+    assert ben.log.charter == ada.log.charter
 
 
 async def test_card_that_has_a_seat_or_is_ones_own_is_not_invited(house: House) -> None:
@@ -376,8 +505,7 @@ async def test_two_invitations_to_one_card_seat_it_once(house: House) -> None:
 
 @pytest.mark.parametrize("name", ["ben\u202e", "b\x1b[2Jen", "e\u0301ve", "", " ben", "x" * 65, "a\nb"])
 async def test_card_whose_name_the_others_would_refuse_is_not_invited(name: str, house: House) -> None:
-    (ada,) = await house.room("ada")
-    ben = await house.person("ben")
+    ada, ben = await house.opened("ada", "ben")
     with pytest.raises(ValueError, match=r"name|character"):
         try:
             await ada.device.inviter(ada.channel).invite(Card(name, ben.device.card.public))
@@ -387,8 +515,7 @@ async def test_card_whose_name_the_others_would_refuse_is_not_invited(name: str,
 
 
 async def test_invitation_whose_box_was_never_made_blocks_no_other(house: House) -> None:
-    (ada,) = await house.room("ada")
-    ben, cleo = await house.person("ben"), await house.person("cleo")
+    ada, ben, cleo = await house.opened("ada", "ben", "cleo")
     inviter = ada.device.inviter(ada.channel)
     breaks("POST", "/boxes", reached=False)(ada.line)
     with pytest.raises(Unreachable):

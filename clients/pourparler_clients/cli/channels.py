@@ -172,9 +172,10 @@ async def _wait_seated(arguments: argparse.Namespace, device: Device, channel: C
                     pause = _POLL[0]
                     show_step(arguments, step)
                 if step.step == "waiting":
-                    news(arguments, channel, await channel.sync())
-                    if step.step == "failed":
-                        return 1
+                    with suppress(Unreachable):
+                        news(arguments, channel, await channel.sync())
+                if step.step == "failed":
+                    return 1
             if not inviter.pending():
                 return 0
             await asyncio.sleep(pause)

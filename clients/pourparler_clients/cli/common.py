@@ -75,7 +75,7 @@ def default_vault() -> Path:
 def passphrase(arguments: argparse.Namespace, *, new: bool = False) -> str:
     """Asks for the passphrase, or reads one line from the descriptor that was named."""
     if arguments.passphrase_fd is not None:
-        return _line_from(arguments.passphrase_fd)
+        return line_from(arguments.passphrase_fd)
     if not sys.stdin.isatty():
         raise UserError("the passphrase is asked for at a terminal; programs use --passphrase-fd")
     first = getpass.getpass("Passphrase: ")
@@ -84,7 +84,8 @@ def passphrase(arguments: argparse.Namespace, *, new: bool = False) -> str:
     return first
 
 
-def _line_from(descriptor: int) -> str:
+def line_from(descriptor: int) -> str:
+    """One line of a file descriptor that is not standard input: a passphrase. Raises UserError."""
     try:
         with os.fdopen(descriptor, "rb", closefd=descriptor > 2) as file:
             line = file.readline(MAX_SECRET_LINE)
@@ -181,8 +182,10 @@ def read_charter(path: Path) -> Charter:
     """A charter without errors. Raises UserError."""
     try:
         return charter.parse(read_charter_text(path))
-    except charter.CharterErrors as errors:
-        raise UserError(f"{path} has errors: {errors}; see `pourparler charter check {path}`") from None
+    except charter.CharterErrors as error:
+        first, *more = error.errors
+        others = f", and {len(more)} more" if more else ""
+        raise UserError(f"{path} has errors: {first}{others}; see `pourparler charter check {path}`") from None
 
 
 def read_grant(path: Path | None) -> bytes:

@@ -114,7 +114,7 @@ async def do_words(line: str, channel: Channel, *, as_json: bool) -> None:
         raise UserError("the quotes in this line do not close") from None
     parser = _Words(prog="", add_help=False)
     commands = parser.add_subparsers(metavar="WORD", required=True, parser_class=_Words)
-    names = [one.prog.strip() for one in _add_acts(commands)]
+    names = [*(one.prog.strip() for one in _add_acts(commands)), "lock"]
     if not words or words == ["help"]:
         emit(argparse.Namespace(json=as_json), {"event": "words", "words": names}, ["/" + name for name in names])
         return

@@ -17,8 +17,10 @@
                     gives Kind, party (1..n in the order of the keys), tag; `size(kind, k)` the bytes
     the desk        Case.decode(bytes), .check_handle, .check_bundle; Terms.stage(now), .may_stop(now);
                     check_mask(case, R4), check_share(case, R5), complete(case, bundle, masks, shares)
-    delegates       `masks`: draw, HeldMask.commitment, .opening, join, Joint.check_case, HeldMask.agreement;
-                    then presign(…, mask=(held, joint)) and sign(Ready, agreements, joint=joint)
+    delegates       `masks`: draw(Circle(round, party, delegates), h), HeldMask.commitment, .opening; join ->
+    Joint;
+                    presign(…, delegates=joint), joint.disclosure(state.d) to them, Joint.check_case there,
+                    HeldMask.agreement back; then sign(Ready, agreements, delegates=joint)
     errors          AlreadyUsed, Incomplete / WrongRound, OutOfTurn, OwnAltered, CaseMismatch, PartyFault and its
                     kinds with `.party`; none proves anything about a party (`errors.py`)
     denying it      `forging.forge(round)` makes R1 to R3 of all parties without any key
@@ -55,7 +57,7 @@ from pourparler_crypto.jr2.errors import (
     PartyFault,
     WrongRound,
 )
-from pourparler_crypto.jr2.masks import HeldMask, Joint
+from pourparler_crypto.jr2.masks import Circle, HeldMask, Joint
 from pourparler_crypto.jr2.round import (
     MAX_PARTIES,
     MAX_TEXT_BYTES,
@@ -99,6 +101,7 @@ __all__ = [
     "Bundle",
     "Case",
     "CaseMismatch",
+    "Circle",
     "Committed",
     "Completed",
     "Contradiction",

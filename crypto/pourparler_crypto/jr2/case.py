@@ -12,7 +12,7 @@ texts there are, and the size class of the texts.
 import hashlib
 import hmac
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from functools import cached_property
 from typing import Final
 
@@ -53,6 +53,8 @@ class Case:
     rho_hashes   SHA-512 of each party's rho
     bundle_hash  SHA-512 of the sealed bundle
     terms        deadlines and stop rule
+
+    `vetted` leaves out the check of the points, for a party that made it in R2 and R3.
     """
 
     sid: bytes
@@ -61,8 +63,9 @@ class Case:
     rho_hashes: tuple[bytes, ...]
     bundle_hash: bytes
     terms: Terms
+    vetted: InitVar[bool] = False
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, vetted: bool) -> None:
         parties, texts = len(self.rho_hashes), len(self.locks[0]) if self.locks else 0
         if not (MIN_PARTIES <= parties <= MAX_PARTIES and 1 <= texts <= MAX_TEXTS):
             raise Malformed("a case has 2 to 32 parties and 1 to 32 texts")
@@ -73,7 +76,7 @@ class Case:
         if len(self.sid) != SID_LENGTH or {len(h) for h in (*self.rho_hashes, self.bundle_hash)} != {HASH_LENGTH}:
             raise Malformed("sid and hashes of a case have 64 bytes")
         points = [point for row in self.locks + self.masks for point in row]
-        for point in points:
+        for point in () if vetted else points:
             check_point(point)
         if len(set(points)) != len(points) or len(set(self.rho_hashes)) != parties:
             raise Malformed("two values of a case are equal")

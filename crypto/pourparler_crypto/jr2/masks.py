@@ -1,17 +1,20 @@
 """Several delegates of one party, each with a mask: the party can sign only when all of them agree.
 
-D of the party is the sum of the points of its release device and its delegates. Inside the party only:
+D of the party is its release device's d·G and the sum of its delegates' points. Inside the party only:
 
-    masks 1   each draws a mask and sends a commitment; all distinct
+    masks 1   each delegate draws a mask and sends a commitment; all distinct
     masks 2   each opens D_h, after all commitments are here: nobody can choose its point so as to cancel another's
-    join      all openings check; the release device goes on with R3, whose D is the sum
-    agree     a delegate that finds the sum in the party's R3, and the handle in its own view of the case,
-    sends d_h
+    join      all openings check, at every delegate and at the release device, which goes on with R3
+    disclose  the release device shows its delegates its own d, beside its R3
+    agree     a delegate that finds D == d·G + ΣD_h in the case, and its own round, sends d_h
 
-The release device adds up and deposits one mask: nobody outside sees how many agreed. There is no proof of
-possession here either: it would make the party's pre-signature evidence.
+The release device adds up and deposits one value: nobody outside sees how many agreed. There is no proof of
+possession here either: it would make the party's pre-signature evidence. The device's own d is drawn in R3, as
+for a party without delegates, and not committed to before: two pre-signatures from copies of one state must
+not have the same D, which would prove that the key was used. That it does not cancel the delegates' points
+shows when it is disclosed.
 
-What it does not give: who holds the release key can begin *another* round without masks. It keeps a hasty or
+What all this does not give: who holds the release key can begin *another* round without masks. It keeps a hasty or
 stolen decision from completing *this* one.
 """
 
@@ -36,56 +39,119 @@ from pourparler_crypto.jr2.errors import (
 )
 from pourparler_crypto.jr2.group import ED25519, SCALAR_LENGTH, WIDE_LENGTH, check_point, check_scalar, reduced
 from pourparler_crypto.jr2.round import Round, pieces
-from pourparler_crypto.jr2.states import MAX_DELEGATES
 from pourparler_crypto.jr2.wire import COMMITMENT_LENGTH, TAG_LENGTH, points_of
 
+MAX_DELEGATES: Final = 16  # of one party, with masks of their own
 SALT_LENGTH: Final = 32  # bytes
+_HEADER: Final = 2 + TAG_LENGTH  # bytes: party, delegate (0: the release device), tag
 _FORM: Final = "jr2/mask/v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Circle:
+    """Which delegates of which party, in which round: 1..delegates, at most 16."""
+
+    round: Round
+    party: int
+    delegates: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.delegates <= MAX_DELEGATES:
+            raise UsageError(f"a party has 1 to {MAX_DELEGATES} delegates with masks of their own")
+        if self.party not in self.round.parties:
+            raise UsageError("no party of this round has this number")
+
+    @property
+    def mask_length(self) -> int:
+        """Bytes of one delegate's scalars, or points, for all texts."""
+        return SCALAR_LENGTH * len(self.round.texts)
+
+    @property
+    def tag(self) -> bytes:
+        """16 bytes that name the circle; no secret."""
+        numbers = bytes((self.party, self.delegates))
+        return hashlib.sha512(lp(_FORM, "tag", self.round.sid, numbers)).digest()[:TAG_LENGTH]
+
+    def commitment(self, delegate: int, points: Sequence[bytes], salt: bytes) -> bytes:
+        """64 bytes."""
+        numbers = bytes((self.party, delegate, self.delegates))
+        return hashlib.sha512(lp(_FORM, "commit", self.round.sid, numbers, *points, salt)).digest()
+
+    def write(self, sender: int, body: bytes) -> bytes:
+        """A message inside the party."""
+        return bytes((self.party, sender)) + self.tag + body
+
+    def read(self, message: bytes, size: int, senders: range) -> tuple[int, bytes]:
+        """Sender and body. Raises Malformed, WrongRound."""
+        if len(message) != _HEADER + size or message[1] not in senders:
+            raise Malformed("no message of a party's masks looks like this")
+        if message[0] != self.party or message[2:_HEADER] != self.tag:
+            raise WrongRound("a mask of another round or party")
+        return message[1], message[_HEADER:]
+
+    def collect(self, messages: Iterable[bytes], size: int) -> list[bytes]:
+        """The bodies of all delegates. Raises Malformed, WrongRound, Contradiction, Incomplete."""
+        bodies: dict[int, bytes] = {}
+        delegates = range(1, self.delegates + 1)
+        for message in messages:
+            sender, body = self.read(message, size, delegates)
+            if bodies.setdefault(sender, body) != body:
+                raise Contradiction(sender, "two different messages of one delegate")
+        missing = tuple(delegate for delegate in delegates if delegate not in bodies)
+        if missing:
+            raise Incomplete(missing)
+        return [bodies[delegate] for delegate in delegates]
+
+    def commitments(self, messages: Iterable[bytes]) -> list[bytes]:
+        """Masks 1 of all delegates, all distinct. Raises as `collect` does, and Copied (with delegates'
+        numbers).
+        """
+        bodies = self.collect(messages, COMMITMENT_LENGTH)
+        for place, body in enumerate(bodies):
+            if body in bodies[:place]:
+                raise Copied(place + 1, bodies.index(body) + 1, "commitment")
+        return bodies
 
 
 @dataclass(repr=False, eq=False)
 class HeldMask:
-    """One holder's mask, from drawing until the party has signed or the case has ended. For the vault: `encode`.
+    """One delegate's mask, from drawing until the party has signed or the case has ended. For the vault: `encode`.
 
-    round    the party's round
-    party    its number
-    holder   1..m among the party's holders; 1 is the release device
-    holders  m, 2 to 16
-    d        32·k bytes; salt 32 bytes
+    d has 32·k bytes, salt 32.
     """
 
-    round: Round
-    party: int
-    holder: int
-    holders: int
+    circle: Circle
+    delegate: int
     d: bytes
     salt: bytes
     _used: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
-        if not 2 <= self.holders <= MAX_DELEGATES or not 1 <= self.holder <= self.holders:
-            raise UsageError(f"2 to {MAX_DELEGATES} holders share a mask")
-        if self.party not in self.round.parties:
-            raise UsageError("no party of this round has this number")
-        if len(self.d) != SCALAR_LENGTH * len(self.round.texts) or len(self.salt) != SALT_LENGTH:
+        if not 1 <= self.delegate <= self.circle.delegates:
+            raise UsageError("no delegate of this party has this number")
+        if len(self.d) != self.circle.mask_length or len(self.salt) != SALT_LENGTH:
             raise UsageError("a held mask has the wrong size")
 
     @property
     def commitment(self) -> bytes:
         """Masks 1, 82 bytes."""
-        return self._write(_commitment(self, self.holder, points_of(self.d), self.salt))
+        self._check_usable()
+        return self.circle.write(
+            self.delegate, self.circle.commitment(self.delegate, points_of(self.d), self.salt)
+        )
 
     def opening(self, commitments: Iterable[bytes]) -> bytes:
         """Masks 2, 18 + 32·k + 32 bytes, once all commitments are here.
 
-        Raises Incomplete, WrongRound, Malformed, Contradiction, Copied (with numbers of holders).
+        Raises Incomplete, WrongRound, Malformed, Contradiction, Copied (with numbers of delegates); AlreadyUsed.
         """
-        _commitments(self, commitments)
-        return self._write(b"".join(points_of(self.d)) + self.salt)
+        self.circle.commitments([self.commitment, *commitments])
+        return self.circle.write(self.delegate, b"".join(points_of(self.d)) + self.salt)
 
     def agreement(self) -> bytes:
         """Its d for the release device, 18 + 32·k bytes. Call `Joint.check_case` first, and ask the person."""
-        return self._write(self.d)
+        self._check_usable()
+        return self.circle.write(self.delegate, self.d)
 
     def erase(self) -> None:
         """Drop the secrets: withdrawn, lapsed or done."""
@@ -94,8 +160,8 @@ class HeldMask:
     def encode(self) -> bytes:
         """For the vault."""
         self._check_usable()
-        numbers = bytes((self.party, self.holder, self.holders))
-        return lp(_FORM, self.round.encode(), numbers, self.d, self.salt)
+        numbers = bytes((self.circle.party, self.circle.delegates, self.delegate))
+        return lp(_FORM, self.circle.round.encode(), numbers, self.d, self.salt)
 
     @classmethod
     def load(cls, data: bytes) -> "HeldMask":
@@ -104,7 +170,8 @@ class HeldMask:
             form, about, numbers, d, salt = unlp(data, 5)
             if form != _FORM.encode() or len(numbers) != 3:
                 raise UsageError("this is not a held mask")
-            return cls(Round.decode(about), numbers[0], numbers[1], numbers[2], d, salt)
+            circle = Circle(Round.decode(about, vetted=True), numbers[0], numbers[1])
+            return cls(circle, numbers[2], d, salt)
         except Malformed:
             raise UsageError("this is not a held mask") from None
 
@@ -112,121 +179,73 @@ class HeldMask:
         if self._used:
             raise AlreadyUsed("this mask was erased")
 
-    def _write(self, body: bytes) -> bytes:
-        self._check_usable()
-        return bytes((self.party, self.holder)) + _tag(self) + body
-
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Joint:
-    """All holders' points, checked: [holder - 1][text]. `sums` is D of the party, by text."""
+    """All delegates' points, checked: [delegate - 1][text]."""
 
-    round: Round
-    party: int
+    circle: Circle
     points: tuple[tuple[bytes, ...], ...]
 
     @property
     def sums(self) -> tuple[bytes, ...]:
-        """D of each text."""
+        """ΣD_h of each text."""
         return tuple(reduce(ED25519.plus, column) for column in zip(*self.points, strict=True))
 
-    def check_case(self, case: Case) -> None:
-        """A delegate's check before it agrees: this case is of this round and waits for this very sum.
+    @property
+    def flat(self) -> bytes:
+        """All points, one behind the other."""
+        return b"".join(point for row in self.points for point in row)
 
-        Raises WrongRound, or BadMask when the party's R3 was made without this delegate's mask.
+    def disclosure(self, d: bytes) -> bytes:
+        """The release device's own d for its delegates, beside its R3 (18 + 32·k bytes)."""
+        return self.circle.write(0, d)
+
+    def check_case(self, case: Case, disclosure: bytes) -> None:
+        """A delegate's check before it agrees: this case is of its round, and D is d·G and the delegates' points.
+
+        Raises WrongRound, Malformed, or BadMask when the party's R3 was made without the delegates' masks.
         """
-        if case.sid != self.round.sid or case.terms != self.round.terms:
+        if case.sid != self.circle.round.sid or case.terms != self.circle.round.terms:
             raise WrongRound("a case of another round")
-        if case.masks[self.party - 1] != self.sums:
-            raise BadMask(self.party, "its pre-signature was made without the delegates' masks")
+        _, d = self.circle.read(disclosure, self.circle.mask_length, range(1))
+        own = points_of(b"".join(map(check_scalar, pieces(d, SCALAR_LENGTH))))
+        if case.masks[self.circle.party - 1] != tuple(map(ED25519.plus, own, self.sums)):
+            raise BadMask(self.circle.party, "its pre-signature was made without the delegates' masks")
+
+    def read_agreement(self, message: bytes) -> tuple[int, bytes]:
+        """Delegate and d_h (32·k bytes), checked against its points. Raises Malformed, WrongRound, BadMask."""
+        delegate, body = self.circle.read(message, self.circle.mask_length, range(1, self.circle.delegates + 1))
+        try:
+            found = points_of(b"".join(map(check_scalar, pieces(body, SCALAR_LENGTH))))
+        except Malformed:
+            found = ()
+        if found != self.points[delegate - 1]:
+            raise BadMask(delegate, "the delegate's mask does not belong to its point")
+        return delegate, body
 
 
-def draw(
-    about: Round, party: int, holder: int, holders: int, random: Callable[[int], bytes] = os.urandom
-) -> HeldMask:
+def draw(circle: Circle, delegate: int, random: Callable[[int], bytes] = os.urandom) -> HeldMask:
     """A fresh mask, uniform for each text (64 random bytes each), and a salt."""
-    d = b"".join(reduced(random(WIDE_LENGTH)) for _ in about.texts)
-    return HeldMask(about, party, holder, holders, d, random(SALT_LENGTH))
+    d = b"".join(reduced(random(WIDE_LENGTH)) for _ in circle.round.texts)
+    return HeldMask(circle, delegate, d, random(SALT_LENGTH))
 
 
-def join(held: HeldMask, commitments: Iterable[bytes], openings: Iterable[bytes]) -> Joint:
-    """Check all openings against the commitments. Raises as `opening` does, and BadOpening."""
-    committed = _commitments(held, commitments)
-    size = SCALAR_LENGTH * len(held.round.texts)
-    bodies = _collect(held, openings, size + SALT_LENGTH, held.opening(commitments_of(held, committed)))
+def join(circle: Circle, commitments: Iterable[bytes], openings: Iterable[bytes]) -> Joint:
+    """All openings checked against all commitments, one's own among them.
+
+    Raises Incomplete, WrongRound, Malformed, Contradiction, Copied, BadOpening (with numbers of delegates).
+    """
+    committed = circle.commitments(commitments)
     points = []
-    for holder, body in enumerate(bodies, 1):
-        row, salt = pieces(body[:size], SCALAR_LENGTH), body[size:]
-        if _commitment(held, holder, row, salt) != committed[holder - 1]:
-            raise BadOpening(holder, "the mask's point is not the one that was committed to")
+    for delegate, body in enumerate(circle.collect(openings, circle.mask_length + SALT_LENGTH), 1):
+        row, salt = pieces(body[: circle.mask_length], SCALAR_LENGTH), body[circle.mask_length :]
+        if circle.commitment(delegate, row, salt) != committed[delegate - 1]:
+            raise BadOpening(delegate, "the mask's point is not the one that was committed to")
         for point in row:
             try:
                 check_point(point)
-            except Malformed as error:
-                raise BadOpening(holder, str(error)) from None
+            except Malformed:
+                raise BadOpening(delegate, "the mask's point is no point of the prime-order group") from None
         points.append(row)
-    joint = Joint(held.round, held.party, tuple(points))
-    for point in joint.sums:
-        check_point(point)
-    return joint
-
-
-def commitments_of(held: HeldMask, bodies: Sequence[bytes]) -> list[bytes]:
-    """The messages of masks 1, from their bodies."""
-    return [bytes((held.party, holder)) + _tag(held) + body for holder, body in enumerate(bodies, 1)]
-
-
-def read_agreement(joint: Joint, holders: int, message: bytes) -> tuple[int, bytes]:
-    """Holder and d (32·k bytes) of an agreement, checked against its points. Raises Malformed, WrongRound,
-    BadMask.
-    """
-    size = SCALAR_LENGTH * len(joint.round.texts)
-    if len(message) != 2 + TAG_LENGTH + size or not 1 <= message[1] <= holders:
-        raise Malformed("this is no agreement of a delegate")
-    tag = _tag_of(joint.round, joint.party, holders)
-    if message[0] != joint.party or message[2 : 2 + TAG_LENGTH] != tag:
-        raise WrongRound("an agreement for another round or party")
-    body = message[2 + TAG_LENGTH :]
-    try:
-        found = points_of(b"".join(map(check_scalar, pieces(body, SCALAR_LENGTH))))
-    except Malformed:
-        found = ()
-    if found != joint.points[message[1] - 1]:
-        raise BadMask(message[1], "the delegate's mask does not belong to its point")
-    return message[1], body
-
-
-def _commitments(held: HeldMask, messages: Iterable[bytes]) -> list[bytes]:
-    bodies = _collect(held, messages, COMMITMENT_LENGTH, held.commitment)
-    for holder, body in enumerate(bodies):
-        if body in bodies[:holder]:
-            raise Copied(holder + 1, bodies.index(body) + 1, "commitment")
-    return bodies
-
-
-def _collect(held: HeldMask, messages: Iterable[bytes], size: int, own: bytes) -> list[bytes]:
-    bodies: dict[int, bytes] = {}
-    for message in (own, *messages):
-        if len(message) != 2 + TAG_LENGTH + size or not 1 <= message[1] <= held.holders:
-            raise Malformed("no message of a party's masks looks like this")
-        if message[0] != held.party or message[2 : 2 + TAG_LENGTH] != _tag(held):
-            raise WrongRound("a mask of another round or party")
-        if bodies.setdefault(message[1], message[2 + TAG_LENGTH :]) != message[2 + TAG_LENGTH :]:
-            raise Contradiction(message[1], "two different messages of one holder")
-    missing = tuple(holder for holder in range(1, held.holders + 1) if holder not in bodies)
-    if missing:
-        raise Incomplete(missing)
-    return [bodies[holder] for holder in range(1, held.holders + 1)]
-
-
-def _tag(held: HeldMask) -> bytes:
-    return _tag_of(held.round, held.party, held.holders)
-
-
-def _tag_of(about: Round, party: int, holders: int) -> bytes:
-    return hashlib.sha512(lp(_FORM, "tag", about.sid, bytes((party, holders)))).digest()[:TAG_LENGTH]
-
-
-def _commitment(held: HeldMask, holder: int, points: Sequence[bytes], salt: bytes) -> bytes:
-    numbers = bytes((held.party, holder, held.holders))
-    return hashlib.sha512(lp(_FORM, "commit", held.round.sid, numbers, *points, salt)).digest()
+    return Joint(circle, tuple(points))

@@ -32,10 +32,10 @@ from pourparler_crypto.jr2 import wire
 from pourparler_crypto.jr2.case import Bundle, Case, masks_of, rows, seal_bundle
 from pourparler_crypto.jr2.errors import AlreadyUsed
 from pourparler_crypto.jr2.group import POINT_LENGTH, SCALAR_LENGTH
+from pourparler_crypto.jr2.masks import MAX_DELEGATES
 from pourparler_crypto.jr2.round import Reader, Round, pieces
 from pourparler_crypto.jr2.wire import PRESIGNATURE_LENGTH, RHO_LENGTH, Kind, rho_hash, write
 
-MAX_DELEGATES: Final = 16  # of one party, with masks of their own
 MAX_STATE: Final = 1024 * 1024  # bytes; 32 parties and 32 texts of 384 KiB have about 590,000
 _FORM: Final = "jr2/state/v1"
 
@@ -87,6 +87,8 @@ class _State:
         self._used = True
         for name in self.FIELDS:
             setattr(self, name, b"")
+        for name in ("bundle", "case"):
+            self.__dict__.pop(name, None)
 
     def encode(self) -> bytes:
         """For the vault, sealed there like everything: at most MAX_STATE bytes. Raises AlreadyUsed."""
@@ -216,6 +218,7 @@ class _Checked(_Unlocked):
             tuple(map(rho_hash, pieces(self.rhos, RHO_LENGTH))),
             wire.rho_hash(self.bundle),
             self.round.terms,
+            vetted=True,
         )
 
 
@@ -301,6 +304,6 @@ def load(data: bytes) -> State:
         cls = _STATES[head[0]]
         fields = [reader.part() for _ in cls.FIELDS]
         reader.end()
-        return cls._of(Round.decode(about), head[1], fields)
+        return cls._of(Round.decode(about, vetted=True), head[1], fields)
     except (Malformed, KeyError):
         raise UsageError("this is not a state of a joint release") from None

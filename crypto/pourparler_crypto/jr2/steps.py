@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterable, Sequence
 
 from pourparler_crypto.encoding import lp
 from pourparler_crypto.errors import NotAuthentic, UsageError
-from pourparler_crypto.jr2 import masks as _masks
 from pourparler_crypto.jr2.case import check_mask, check_share, rows
 from pourparler_crypto.jr2.checks import (
     challenge_for,
@@ -38,6 +37,7 @@ from pourparler_crypto.jr2.group import (
     expand,
     reduced,
 )
+from pourparler_crypto.jr2.masks import Joint
 from pourparler_crypto.jr2.round import Round, pieces
 from pourparler_crypto.jr2.signatures import SIGNATURE_LENGTH, Completed, completed, parts, verify
 from pourparler_crypto.jr2.states import Committed, Deposited, Opened, Presigned, Ready, Signed
@@ -75,25 +75,30 @@ def presign(
     messages: Iterable[bytes],
     key: ReleaseKey,
     *,
-    mask: tuple[_masks.HeldMask, _masks.Joint] | None = None,
+    delegates: Joint | None = None,
     random: Random = os.urandom,
 ) -> Presigned:
     """R3: all openings hold; pre-sign every text under Y and a mask of one's own. The message has 18 + 96·k bytes.
 
-    Draws for each text 64 bytes for d (unless `mask` gives it: the release device's held mask and its party's
-    joint one) and 64 for r. r exists within this call only. Raises as `open_` does, and BadOpening; UsageError
-    when the key is another party's.
+    Draws for each text 64 bytes for d, then for each 64 for r. r exists within this call only. With
+    `delegates`, the joint mask of the party's delegates, their points are part of D. Raises as `open_` does,
+    and BadOpening; UsageError when the key or the joint mask is another party's.
     """
     bodies = _collect(state, Kind.OPENING, messages, state.message)
     if state.round.number_of(key.public) != state.party:
         raise UsageError("this is another party's release key")
+    if delegates and (delegates.circle.round.sid, delegates.circle.party) != (state.round.sid, state.party):
+        raise UsageError("this joint mask is of another round or party")
     commitments = pieces(state.commitments, COMMITMENT_LENGTH)
     locks, rhos = check_openings(state.round, commitments, bodies, state.party)
-    sums = sum_of(locks)
-    d, delegates, mask_points = _own_masks(state, key, mask, random)
     x, prefix = expand(key.seed)
+    texts = range(len(state.round.texts))
+    d = b"".join(_scalar(random, "d", prefix, state.round.sid, k.to_bytes(1)) for k in texts)
+    mask_points = points_of(d)
+    if delegates:
+        mask_points = tuple(map(ED25519.plus, mask_points, delegates.sums))
     body = b""
-    for k, (text, lock) in enumerate(zip(state.round.texts, sums, strict=True)):
+    for k, (text, lock) in enumerate(zip(state.round.texts, sum_of(locks), strict=True)):
         context = (k.to_bytes(1), lock, mask_points[k], key.public)
         body += b"".join(
             _presign(
@@ -106,7 +111,8 @@ def presign(
             )
         )
     flat = b"".join(point for row in locks for point in row)
-    following = Presigned(state.round, state.party, state.y, flat, b"".join(rhos), d, delegates, body)
+    points = delegates.flat if delegates else b""
+    following = Presigned(state.round, state.party, state.y, flat, b"".join(rhos), d, points, body)
     state.erase()
     return following
 
@@ -126,26 +132,24 @@ def check(state: Presigned, messages: Iterable[bytes]) -> Ready:
     return following
 
 
-def sign(state: Ready, agreements: Sequence[bytes] = (), *, joint: _masks.Joint | None = None) -> Signed:
+def sign(state: Ready, agreements: Iterable[bytes] = (), *, delegates: Joint | None = None) -> Signed:
     """R4: a person consents to publication in the party's name. The message for the desk has 18 + 32·k bytes.
 
-    Where delegates hold masks, all of them must have agreed: `joint` and the others' agreements. Raises UsageError
-    when these are not wanted or missing (Incomplete), and what `masks.read_agreement` raises; AlreadyUsed.
+    Where delegates hold masks, all of them must have agreed: the joint mask of R3 and their agreements. Raises
+    UsageError when these are not those of R3, Incomplete when one is missing, and what `Joint.read_agreement`
+    raises; AlreadyUsed.
     """
     state.check_usable()
+    if (delegates.flat if delegates else b"") != state.delegates:
+        raise UsageError("the party has pre-signed with its delegates' masks: they must agree, and no others")
     scalars = pieces(state.d, SCALAR_LENGTH)
-    if joint is None:
-        if agreements or state.delegates:
-            raise UsageError("this party's delegates hold masks: their agreements are needed, and the joint mask")
-    else:
-        if b"".join(point for row in joint.points[1:] for point in row) != state.delegates:
-            raise UsageError("this is not the joint mask with which the party has pre-signed")
-        found = dict(_masks.read_agreement(joint, len(joint.points), message) for message in agreements)
-        missing = tuple(holder for holder in range(2, len(joint.points) + 1) if holder not in found)
+    if delegates:
+        found = dict(map(delegates.read_agreement, agreements))
+        missing = tuple(n for n in range(1, delegates.circle.delegates + 1) if n not in found)
         if missing:
             raise Incomplete(missing)
-        for holder in range(2, len(joint.points) + 1):
-            scalars = tuple(map(ED25519.add, scalars, pieces(found[holder], SCALAR_LENGTH)))
+        for body in found.values():
+            scalars = tuple(map(ED25519.add, scalars, pieces(body, SCALAR_LENGTH)))
     following = Signed(
         state.round, state.party, state.y, state.locks, state.rhos, state.presignatures, b"".join(scalars)
     )
@@ -205,23 +209,6 @@ def finish_from(state: Deposited, party: int, signatures: Sequence[bytes]) -> tu
 
 def _masks_by_party(state: Deposited) -> list[tuple[bytes, ...]]:
     return [pieces(row, SCALAR_LENGTH) for row in pieces(state.masks, SCALAR_LENGTH * len(state.round.texts))]
-
-
-def _own_masks(
-    state: Opened, key: ReleaseKey, mask: tuple[_masks.HeldMask, _masks.Joint] | None, random: Random
-) -> tuple[bytes, bytes, tuple[bytes, ...]]:
-    """d, the delegates' points, and D of each text."""
-    if mask is None:
-        _, prefix = expand(key.seed)
-        texts = range(len(state.round.texts))
-        d = b"".join(_scalar(random, "d", prefix, state.round.sid, k.to_bytes(1)) for k in texts)
-        return d, b"", points_of(d)
-    held, joint = mask
-    if (held.round.sid, held.party, held.holder) != (state.round.sid, state.party, 1):
-        raise UsageError("this is not the release device's mask for this round")
-    if (joint.round.sid, joint.party) != (state.round.sid, state.party) or joint.points[0] != points_of(held.d):
-        raise UsageError("this joint mask is of another round or party")
-    return held.d, b"".join(point for row in joint.points[1:] for point in row), joint.sums
 
 
 def _collect(

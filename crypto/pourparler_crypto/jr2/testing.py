@@ -12,6 +12,7 @@ from pourparler_crypto.errors import NotAuthentic
 from pourparler_crypto.jr2.case import Case, check_mask, check_share, complete
 from pourparler_crypto.jr2.forging import Transcript
 from pourparler_crypto.jr2.group import ED25519, WIDE_LENGTH, challenge, reduced
+from pourparler_crypto.jr2.masks import Joint
 from pourparler_crypto.jr2.round import Round, Terms
 from pourparler_crypto.jr2.signatures import Completed, verify
 from pourparler_crypto.jr2.states import Committed, Deposited, Opened, Presigned, Ready, Signed, State, load
@@ -42,7 +43,7 @@ class Party:
         """R1."""
         return self._stored(commit(self.round, self.key, random=self.random))
 
-    def receive(self, messages: Sequence[bytes]) -> bytes | None:
+    def receive(self, messages: Sequence[bytes], delegates: Joint | None = None) -> bytes | None:
         """The next message, if the step has one: R2 after all R1, R3 after all R2, none after all R3; R5 after
         R4.
         """
@@ -50,7 +51,7 @@ class Party:
             case Committed() as state:
                 return self._stored(open_(state, messages))
             case Opened() as state:
-                return self._stored(presign(state, messages, self.key, random=self.random))
+                return self._stored(presign(state, messages, self.key, delegates=delegates, random=self.random))
             case Presigned() as state:
                 self.vault = check(state, messages).encode()
                 return None
@@ -65,9 +66,9 @@ class Party:
             raise TypeError("not ready")
         return state
 
-    def sign(self) -> bytes:
+    def sign(self, agreements: Sequence[bytes] = (), delegates: Joint | None = None) -> bytes:
         """R4."""
-        return self._stored(sign(self.ready()))
+        return self._stored(sign(self.ready(), agreements, delegates=delegates))
 
     def finish(self, shares: Sequence[bytes]) -> tuple[Completed, ...]:
         """All signatures."""

@@ -43,6 +43,8 @@ def check_characters(text: str) -> None:
     business.
     """
     for number, line in enumerate(text.split("\n"), 1):
+        if line.isascii() and line.isprintable():
+            continue
         for position, character in enumerate(line):
             refusal = _refusal(line, position, character)
             if refusal is not None:
@@ -85,7 +87,7 @@ def _joiner_needed(line: str, position: int) -> bool:
     around = line[start : position + _WINDOW]
     if any(unicodedata.category(c) in {"Cn", "Co", "Cs", "Cc"} for c in around):
         return False
-    return idna.core.valid_contextj(around, position - start)
+    return idna.valid_contextj(around, position - start)
 
 
 def _unspaced(character: str) -> bool:

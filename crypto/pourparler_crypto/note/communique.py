@@ -213,7 +213,7 @@ def _check_words(words: str) -> None:
     if words.startswith("\n") or words.endswith("\n"):
         raise Refused(Refusal.BLANK_LINES)
     for number, line in enumerate(words.split("\n"), 1):
-        if line in {FORMAT, LAST}:
+        if line.strip().casefold() in {FORMAT, LAST}:
             raise Refused(Refusal.FOOT, number)
         if _HEADING.fullmatch(line):
             raise Refused(Refusal.SECTIONS, number)

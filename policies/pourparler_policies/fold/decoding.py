@@ -21,7 +21,9 @@ from .facts import State
 
 MAX_EVENT: Final = MAX_CHARTER + 1024  # bytes: an amendment is the largest event
 MAX_COMMIT: Final = 16 * 1024  # bytes: the leaves of a whole channel, renewed at once
-MAX_STATE: Final = 256 * 1024  # bytes: 128 devices that have all attested each other take about 200 KiB
+# bytes: 128 devices that have all attested each other take 630 KB, sixteen parties' tables 68 KiB each (facts.py). A
+# state that is valid must never be larger: no vault could read it again.
+MAX_STATE: Final = 2 * 1024 * 1024
 
 # What a name means has one size (bytes) wherever it stands; a device outside the group has no credential, and some
 # grounds of an Add need no approval.
@@ -50,9 +52,9 @@ def decode_commit(data: bytes) -> Commit:
     return commit
 
 
-def decode_state(data: bytes) -> State:
-    """A folded state, at most MAX_STATE bytes. That it is *the* state, its digest must show. Raises Void, Unknown."""
-    state: State = _decode(State, data, MAX_STATE)
+def decode_state(data: bytes, limit: int = MAX_STATE) -> State:
+    """A folded state, at most `limit` bytes. That it is *the* state, its digest must show. Raises Void, Unknown."""
+    state: State = _decode(State, data, limit)
     return state
 
 

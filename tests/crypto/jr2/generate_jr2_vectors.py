@@ -44,40 +44,30 @@ def round_of(name: str, texts: list[Communique]) -> jr2.Round:
     return jr2.Round(Stream(f"{name} nonce")(32), tuple(text.text for text in texts), texts[0].keys, TERMS)
 
 
-def play(everyone: list[Party], holders: int = 0, name: str = "") -> tuple[dict[str, Any], Desk]:
-    """All messages of all parties, in the order of the parties. With `holders`, party 1 has delegates' masks."""
-    held = [
-        masks.draw(everyone[0].round, 1, number, holders, Stream(f"{name} holder {number}"))
-        for number in range(1, holders + 1)
-    ]
+def play(everyone: list[Party], delegates: int = 0, name: str = "") -> tuple[dict[str, Any], Desk]:
+    """All messages of all parties, in the order of the parties. Party 1 may have delegates with masks."""
     inside: dict[str, Any] = {}
-    joint = None
-    if held:
+    held, joint = [], None
+    if delegates:
+        circle = masks.Circle(everyone[0].round, 1, delegates)
+        held = [
+            masks.draw(circle, number, Stream(f"{name} delegate {number}")) for number in range(1, delegates + 1)
+        ]
         commitments = [one.commitment for one in held]
         openings = [one.opening(commitments) for one in held]
-        joint = masks.join(held[0], commitments, openings)
-        agreements = [one.agreement() for one in held]
-        inside = {"commitments": hexes(commitments), "openings": hexes(openings), "agreements": hexes(agreements)}
+        joint = masks.join(circle, commitments, openings)
+        inside = {"commitments": hexes(commitments), "openings": hexes(openings)}
     first = [party.begin() for party in everyone]
     second = [party.receive(first) or b"" for party in everyone]
-    if joint:
-        state = everyone[0].state
-        assert isinstance(state, jr2.Opened)
-        made = jr2.presign(state, second, everyone[0].key, mask=(held[0], joint), random=everyone[0].random)
-        everyone[0].vault = made.encode()
-        third = [made.message]
-    else:
-        third = [everyone[0].receive(second) or b""]
-    third += [party.receive(second) or b"" for party in everyone[1:]]
+    third = [party.receive(second, joint if party.number == 1 else None) or b"" for party in everyone]
     for party in everyone:
         party.receive(third)
-    desk = desk_of(everyone[0])
     if joint:
-        signed = jr2.sign(everyone[0].ready(), [one.agreement() for one in held[1:]], joint=joint)
-        everyone[0].vault = signed.encode()
-        fourth = [signed.message, *(party.sign() for party in everyone[1:])]
-    else:
-        fourth = [party.sign() for party in everyone]
+        inside["disclosure"] = joint.disclosure(everyone[0].ready().d).hex()
+        inside["agreements"] = hexes([one.agreement() for one in held])
+    desk = desk_of(everyone[0])
+    agreements = [one.agreement() for one in held]
+    fourth = [everyone[0].sign(agreements, joint), *(party.sign() for party in everyone[1:])]
     for message in fourth:
         desk.take_mask(message)
     opened = desk.masks()
@@ -85,10 +75,8 @@ def play(everyone: list[Party], holders: int = 0, name: str = "") -> tuple[dict[
     fifth = [party.receive(opened) or b"" for party in everyone]
     for message in fifth:
         desk.take_share(message)
-    steps = {
-        kind.name.lower(): hexes(messages)
-        for kind, messages in zip(Kind, (first, second, third, fourth, fifth), strict=True)
-    }
+    rounds = (first, second, third, fourth, fifth)
+    steps = {kind.name.lower(): hexes(messages) for kind, messages in zip(Kind, rounds, strict=True)}
     return {"messages": steps, **({"delegates": inside} if inside else {})}, desk
 
 
@@ -96,10 +84,12 @@ def hexes(values: list[bytes]) -> list[str]:
     return [value.hex() for value in values]
 
 
-def release_vector(name: str, texts: list[Communique], keys: list[ReleaseKey], holders: int = 0) -> dict[str, Any]:
+def release_vector(
+    name: str, texts: list[Communique], keys: list[ReleaseKey], delegates: int = 0
+) -> dict[str, Any]:
     about = round_of(name, texts)
     everyone = [Party(about, key, Stream(f"{name} party {number}")) for number, key in enumerate(keys, 1)]
-    played, desk = play(everyone, holders, name)
+    played, desk = play(everyone, delegates, name)
     done = desk.publish()
     return {
         "name": name,
@@ -183,12 +173,13 @@ def vectors() -> dict[str, Any]:
     return {
         "about": "JR2 of Pourparler, docs/joint-release.md. Hexadecimal; parties in the order of the keys.",
         "randomness": "SHAKE-256 of '<name> party <i>' read from the front: R1 64 bytes for each y, 32 for rho; "
-        "R3 for each text 64 for d, then 64 for each r. A delegate '<name> holder <h>': 64 for each d, 32 for its salt.",
+        "R3 for each text 64 for d, then 64 for each r. "
+        "A delegate '<name> delegate <h>': 64 for each d, 32 for its salt.",
         "releases": [
             release_vector("two parties", [a_communique(two)], two),
             release_vector("two languages", [bilingual], languages),
             release_vector("three copies", copies(three), three),
-            release_vector("delegates", [a_communique(delegates)], delegates, holders=3),
+            release_vector("delegates", [a_communique(delegates)], delegates, delegates=2),
         ],
         "refusals": refusals()[1:],
     }

@@ -426,10 +426,15 @@ def test_b8_ours_draws_it_from_bytes_that_are_gone_so_the_seed_tells_nothing() -
 
 
 def test_b9_a_y_used_for_two_texts_completes_the_one_that_was_given_up() -> None:
+    """Naive: one y for both. The published text gives it away, and with it the signature under the other text."""
     a, _, _ = three()
     y = scalar()
-    nonce_point, response = adaptor(a, ED25519.base(y), text=b"given up\n")
-    assert is_signature(a.public, nonce_point, ED25519.add(response, y), b"given up\n")
+    lock = ED25519.base(y)
+    published, given_up = adaptor(a, lock), adaptor(a, lock, text=b"given up\n")
+    finished = ED25519.add(published[1], y)
+    assert is_signature(a.public, published[0], finished)
+    learnt = ED25519.sub(finished, published[1])  # by anybody who has the pre-signature and reads the board
+    assert is_signature(a.public, given_up[0], ED25519.add(given_up[1], learnt), b"given up\n")
 
 
 def test_b9_ours_draws_every_value_anew_for_each_round_and_text_even_from_a_broken_source() -> None:

@@ -1,17 +1,22 @@
 """Bytes from outside: parsed strictly, refused with a reason, and never at the price of a state."""
 
+import hashlib
 import os
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nacl.bindings import crypto_aead_xchacha20poly1305_ietf_decrypt, crypto_aead_xchacha20poly1305_ietf_encrypt
 
 from pourparler_crypto import jr2, sodium
-from pourparler_crypto.errors import CryptoError, Malformed, ProtocolError, UsageError
+from pourparler_crypto.encoding import lp
+from pourparler_crypto.errors import CryptoError, Malformed, NotAuthentic, ProtocolError, UsageError
 from pourparler_crypto.jr2 import Kind, size
-from pourparler_crypto.jr2.testing import TERMS, Party, desk_of, parties, play
-from pourparler_crypto.jr2.wire import HEADER, read, write
+from pourparler_crypto.jr2.checks import check_openings
+from pourparler_crypto.jr2.testing import TERMS, Party, desk_of, parties, play, scalar
+from pourparler_crypto.jr2.wire import HEADER, commitment, read, write
 
 TEXTS = (b"First copy.\n", b"Second copy.\n")
 
@@ -244,3 +249,75 @@ def test_the_desk_completes_only_with_every_value() -> None:
     assert caught.value.missing == (3,)
     desk.take_share(everyone[2].receive(masks) or b"")
     assert len(desk.publish()) == 1
+
+
+def played() -> tuple[list[Party], jr2.Ready, list[bytes]]:
+    everyone = parties(2)
+    play(everyone)
+    return everyone, everyone[0].ready(), [party.state.rho for party in everyone]  # type: ignore[union-attr]
+
+
+def sealed_as(case: jr2.Case, bundle: bytes) -> jr2.Case:
+    """The same case, made for another bundle: what somebody could open who knows the rhos."""
+    return replace(case, bundle_hash=hashlib.sha512(bundle).digest())
+
+
+def test_a_bundle_of_another_round_or_with_other_points_than_its_case_is_refused() -> None:
+    everyone, ready, rhos = played()
+    _, other, _ = played()
+    foreign = jr2.seal_bundle(jr2.Bundle(other.round, other.bodies), rhos)
+    with pytest.raises((jr2.CaseMismatch, NotAuthentic)):
+        jr2.open_bundle(sealed_as(ready.case, foreign), foreign, rhos)
+    later = replace(ready.case, terms=replace(TERMS, not_before=TERMS.not_before + 1))
+    with pytest.raises(jr2.CaseMismatch, match="another round"):
+        jr2.open_bundle(later, ready.bundle, rhos)
+    swapped = jr2.seal_bundle(jr2.Bundle(ready.round, ready.bodies[::-1]), rhos)
+    with pytest.raises(jr2.CaseMismatch, match="other points"):
+        jr2.open_bundle(sealed_as(ready.case, swapped), swapped, rhos)
+    fewer = jr2.seal_bundle(jr2.Bundle(ready.round, ready.bodies[:1]), rhos)
+    with pytest.raises(jr2.CaseMismatch, match="number of parties"):
+        jr2.open_bundle(sealed_as(ready.case, fewer), fewer, rhos)
+    assert jr2.open_bundle(ready.case, ready.bundle, rhos).presignatures == ready.bodies
+    assert everyone[1].ready().bundle == ready.bundle
+
+
+def test_a_bundle_that_was_not_sealed_as_every_client_seals_it_is_refused() -> None:
+    """Under a nonce of somebody's choice the same content would have many forms, and one key stream many texts."""
+    _, ready, rhos = played()
+    key = hashlib.sha512(lp("jr2/bundle/v1", *rhos)).digest()[:32]
+    aad = lp("jr2/bundle/v1", ready.round.sid)
+    padded = crypto_aead_xchacha20poly1305_ietf_decrypt(ready.bundle[24:], aad, ready.bundle[:24], key)
+    nonce = bytes(24)
+    other = nonce + crypto_aead_xchacha20poly1305_ietf_encrypt(padded, aad, nonce, key)
+    with pytest.raises(Malformed, match="as every client seals it"):
+        jr2.open_bundle(sealed_as(ready.case, other), other, rhos)
+
+
+def test_a_case_with_equal_values_is_refused() -> None:
+    _, ready, _ = played()
+    case = ready.case
+    for wrong in (
+        {"locks": (case.locks[0], case.locks[0])},
+        {"masks": (case.masks[0], case.masks[0])},
+        {"masks": (case.locks[0], case.masks[1])},
+        {"rho_hashes": (case.rho_hashes[0],) * 2},
+        {"masks": case.masks[:1]},
+        {"masks": ((), ())},
+        {"locks": ((bytes(32),), case.locks[1])},
+        {"sid": bytes(63)},
+    ):
+        with pytest.raises(Malformed):
+            replace(case, **wrong)
+
+
+def test_two_parties_that_open_one_rho_are_refused() -> None:
+    """Two who collude can commit to the same rho; the desk's list would show it, and the round ends before."""
+    about = parties(3)[0].round
+    rho = os.urandom(32)
+    rows = [(jr2.wire.points_of(scalar())) for _ in range(3)]  # type: ignore[attr-defined]
+    rhos = [os.urandom(32), rho, rho]
+    pairs = list(zip(rows, rhos, strict=True))
+    commitments = [commitment(about.sid, n, row, value) for n, (row, value) in enumerate(pairs, 1)]
+    with pytest.raises(jr2.Copied) as caught:
+        check_openings(about, commitments, [b"".join(row) + value for row, value in pairs], 1)
+    assert (caught.value.party, caught.value.other) == (3, 2)

@@ -142,7 +142,9 @@ def test_who_withdraws_erases_and_can_not_go_on() -> None:
     everyone = parties(2)
     play(everyone)
     signed = jr2.sign(everyone[0].ready())
+    assert signed.case.texts == 1
     signed.erase()
+    assert not {"case", "bundle"} & set(vars(signed))
     assert signed.y == signed.mask == signed.rhos == b""
     with pytest.raises(jr2.AlreadyUsed):
         jr2.deposit(signed, [])

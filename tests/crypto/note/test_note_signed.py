@@ -5,6 +5,8 @@ import hashlib
 import socket
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pourparler_crypto import note
 from pourparler_crypto.errors import Malformed, NotAuthentic, UsageError
@@ -98,6 +100,19 @@ def test_a_changed_word_or_signature_does_not_verify() -> None:
         Note(made.communique, made.signatures[:2])
     with pytest.raises(UsageError):
         Note(made.communique, (*made.signatures[:2], b""))
+
+
+SIGNED = a_note(2)[1].encode()
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, len(SIGNED) - 1), st.integers(0, 3), st.binary(max_size=3))
+def test_an_altered_note_is_refused_or_does_not_verify(position: int, removed: int, inserted: bytes) -> None:
+    data = SIGNED[:position] + inserted + SIGNED[position + removed :]
+    if data == SIGNED:
+        return
+    with pytest.raises((Refused, NotAuthentic)):
+        note.verify(data)
 
 
 def test_a_completed_release_of_other_keys_than_the_text_names_makes_no_note() -> None:

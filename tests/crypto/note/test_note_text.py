@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pourparler_crypto import note
+from pourparler_crypto import jr2, note
 from pourparler_crypto.errors import Malformed
+from pourparler_crypto.jr2.testing import TERMS
 from pourparler_crypto.note import Communique, Foot, Refusal, Refused, ReleaseKey
 from pourparler_crypto.note.instants import instant_text, read_instant
 from pourparler_crypto.note.testing import WORDS, a_communique, a_foot, copies, released
@@ -105,6 +106,7 @@ BAD_WORDS = {
     " ": Refusal.NO_WORDS,
     "[en]\na": Refusal.SECTIONS,
     "void unless all have signed": Refusal.FOOT,
+    "a\n Pourparler-Communique/v1 \nb": Refusal.FOOT,
     "\u2014 party-1.example/press " + "A" * 92: Refusal.SIGNATURE_IN_WORDS,
     "- somebody " + "A" * 91 + "=": Refusal.SIGNATURE_IN_WORDS,
 }
@@ -152,7 +154,7 @@ def test_joiners_follow_rfc_5892_wherever_they_stand_in_a_long_line() -> None:
     a_communique(KEYS, f"{long}می\u200cخواهیم {long}")
     with pytest.raises(Refused):
         a_communique(KEYS, f"{long}\u200cب {long}")
-    assert idna.core.valid_contextj("می\u200cخواهیم", 2)
+    assert idna.valid_contextj("می\u200cخواهیم", 2)
 
 
 def test_no_character_that_shows_nothing_gets_through_between_two_letters() -> None:
@@ -187,6 +189,7 @@ BAD_TEXTS = {
     GOOD.replace(b"v1\n", b"v2\n"): Refusal.NO_FOOT,
     GOOD.replace(b"audience: board\n", b""): Refusal.FOOT,
     GOOD.replace(b"audience: board", b"audience: press"): Refusal.FOOT,
+    GOOD.replace(b"audience: board", b"copy: 1 of 1\naudience: board"): Refusal.FOOT,
     GOOD.replace(b"audience: board", b"audience: card"): Refusal.FOOT,
     GOOD.replace(b"audience: board", b"audience: board " + b"0" * 64): Refusal.FOOT,
     GOOD.replace(b"audience: board\n", b"audience: board\naudience: board\n"): Refusal.FOOT,
@@ -287,6 +290,22 @@ def test_parallel_copies_are_released_together_each_in_its_own_order() -> None:
     assert [one.communique for one in notes] == texts
     for one in notes:
         assert note.verify(one.encode()).communique == one.communique
+
+
+def test_a_round_is_about_exactly_the_text_its_signatories_and_its_time() -> None:
+    text = a_communique(KEYS)
+    about = jr2.Round(bytes(32), (text.text,), text.keys, TERMS)
+    note.check_round(about, [text])
+    later = replace(TERMS, not_before=TERMS.not_before + 1)
+    for wrong in (
+        replace(about, texts=(text.text + b" ",)),
+        replace(about, keys=text.keys[::-1]),
+        replace(about, keys=text.keys[:2]),
+        replace(about, keys=(*text.keys, ReleaseKey(b"4" * 32).public)),
+        replace(about, terms=later),
+    ):
+        with pytest.raises(Refused):
+            note.check_round(wrong, [text])
 
 
 def test_times_are_those_of_the_calendar() -> None:

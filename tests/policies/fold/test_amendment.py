@@ -12,6 +12,8 @@ from pourparler_policies.charter.testing import text
 from pourparler_policies.errors import Misuse, Unknown, Void
 from pourparler_policies.fold import apply, dormant, found, step
 from pourparler_policies.fold import events as ev
+from pourparler_policies.fold.decoding import decode_state
+from pourparler_policies.fold.encoding import encode
 from pourparler_policies.fold.events import Commit, Ground
 from pourparler_policies.fold.facts import Admit, Amend, Close, Recess
 from pourparler_policies.fold.testing import DAY, START, History, card, leaf
@@ -46,6 +48,15 @@ def test_unofficial_talks_become_official_by_every_party_and_no_earlier_approval
     with pytest.raises(Void, match="no such subject"):
         history.post("a1", ev.Enacted(early))
     assert history.digest(Recess(START + DAY)) != early
+
+
+def test_the_state_after_an_amendment_is_saved_and_read_like_any_other() -> None:
+    history = chartered()
+    official = text().replace('capacity = "personal"', 'capacity = "mandated"')
+    history.agree(amend(official), "a1", "b1")
+    history.commit("b1", amending(official))
+    assert decode_state(encode(history.state)) == history.state
+    assert history.state.spent >= {card("a1"), card("a2"), card("b1")}
 
 
 def test_another_charter_than_the_approved_one_is_void() -> None:

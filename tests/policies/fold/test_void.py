@@ -12,12 +12,15 @@ from pathlib import Path
 import pytest
 
 import pourparler_policies.fold as package
+from pourparler_policies.charter import parse
 from pourparler_policies.charter.rules import Role
+from pourparler_policies.charter.testing import text
 from pourparler_policies.errors import Unknown
 from pourparler_policies.fold import apply, step
 from pourparler_policies.fold import events as ev
 from pourparler_policies.fold.events import Added, Commit, Entry, Ground
 from pourparler_policies.fold.facts import (
+    MAX_OPEN_BYTES,
     Admit,
     Amend,
     Close,
@@ -51,6 +54,11 @@ def two() -> History:
 
 def admit(body: str = "a", word: str = "a3") -> Admit:
     return Admit(body, Role.DELEGATE, card(word))
+
+
+def amendment(title: str) -> Amend:
+    """A charter in which everybody of `two` keeps their place."""
+    return Amend(parse(text(title=title)).encode())
 
 
 def proposing(subject: Subject, history: History | None = None, by: str = "a1") -> tuple[History, Entry]:
@@ -140,6 +148,11 @@ def _() -> tuple[History, Entry]:
     for day in range(1, 9):
         history.post("a1", ev.Proposed(Recess(START + day * DAY)))
     return history, history.event("a1", ev.Proposed(Close()))
+
+
+@void("bytes at most")
+def _() -> tuple[History, Entry]:
+    return proposing(Amend(bytes(MAX_OPEN_BYTES)))
 
 
 @void("another body put this on the table")
@@ -680,7 +693,8 @@ def test_every_reason_in_the_code_has_its_case() -> None:
             texts = [
                 reason for reason, _ in CASES if any(reason in part or part.strip() in reason for part in parts)
             ]
-            if not texts and file.name != "subjects.py":
+            # Those of decoding.py and talk.py are compared in their own tests.
+            if not texts and file.name not in {"subjects.py", "decoding.py", "talk.py"}:
                 missing.append((file.name, parts))
     assert known
     assert not missing
