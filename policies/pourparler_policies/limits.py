@@ -49,6 +49,15 @@ MAX_CHUNKS: Final = ATTACHMENT_SIZES[-1] // ATTACHMENT_CHUNK
 HANDSHAKE_BURST: Final = 12  # handshakes a device may post at once ...
 HANDSHAKE_REFILL: Final = 20  # seconds until it may post one more: nobody can starve the others
 
+# The desk (DESIGN 6.3). The sizes are those of `pourparler_crypto.jr2`; a test compares them.
+MAX_CASE: Final = 200 * KIB  # bytes of a case: 32 parties with 32 texts have about 68,000
+BUNDLES: Final = (4 * KIB, 16 * KIB, 64 * KIB, 256 * KIB, 512 * KIB)  # bytes of a sealed bundle
+MAX_DEPOSIT: Final = 18 + 32 * 32 + 32  # bytes: y of 32 texts with rho
+MAX_SIGNERS: Final = 32
+MAX_NOTES: Final = 32  # texts that are published together: one copy for each party
+ANSWER_LIFE: Final = 30 * DAY  # seconds after its not-before time that the desk repeats a case's answer
+BOARD_PAGE: Final = 50  # communiqués on one page of the board's list
+
 MAX_SEQ: Final = 2**53 - 1  # what JSON numbers carry exactly
 
 

@@ -7,7 +7,8 @@ Three rules hold for everything here:
 3. Nothing here names a person, a party or a content: the service has no field for it.
 
 The paths stand in `Route`; `docs/protocol.md` explains them. Source: DESIGN 4.1 (channel log), 4.3 (drop
-boxes), 4.4 (key halves, attachments).
+boxes), 4.4 (key halves, attachments), 6.3 (desk, board). The board alone shows names and content: what every party
+has published.
 """
 
 from enum import StrEnum
@@ -18,13 +19,18 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchem
 from .limits import (
     ATTACHMENT_SIZES,
     BOX_SLOTS,
+    BUNDLES,
     HASH_BYTES,
     ID_BYTES,
+    MAX_CASE,
     MAX_CHUNKS,
+    MAX_DEPOSIT,
     MAX_HALVES,
     MAX_LIFE,
+    MAX_NOTES,
     MAX_SEALED,
     MAX_SEQ,
+    MAX_SIGNERS,
     MIN_LIFE,
     SHORT_STEP,
 )
@@ -67,6 +73,11 @@ _SEALED_JSON: Final = {
     "description": "sealed bytes, base64url",
 }
 
+
+def _bytes_json(most: int) -> dict[str, object]:
+    return {**_SEALED_JSON, "maxLength": (most + 2) // 3 * 4, "description": f"at most {most} bytes, base64url"}
+
+
 Id = Annotated[bytes, Field(min_length=ID_BYTES, max_length=ID_BYTES), WithJsonSchema(_ID_JSON)]
 Hash = Annotated[bytes, Field(min_length=HASH_BYTES, max_length=HASH_BYTES), WithJsonSchema(_HASH_JSON)]
 Secret = Hash  # 32 random bytes whose SHA-256 was given earlier
@@ -95,6 +106,19 @@ class Route(StrEnum):
     ATTACHMENT = "/v1/attachments/{attachment}"
     ATTACHMENT_CHUNK = "/v1/attachments/{attachment}/chunks/{chunk}"
     ATTACHMENT_DELETION = "/v1/attachments/{attachment}/deletion"
+    DESK = "/v1/desk"
+    CASE = "/v1/desk/{handle}"
+    CASE_DEPOSIT = "/v1/desk/{handle}/deposit"
+    CASE_WITHDRAWAL = "/v1/desk/{handle}/withdrawal"
+    CASE_STOP = "/v1/desk/{handle}/stop"
+    BOARD_LIST = "/v1/board"
+    BOARD_ENTRY = "/v1/board/{digest}"
+    BOARD = "/board"
+    BOARD_FEED = "/board/feed.atom"
+    BOARD_STYLE = "/board/board.css"
+    BOARD_SCRIPT = "/board/verify.js"
+    BOARD_PAGE = "/board/{digest}"
+    BOARD_NOTE = "/board/{digest}/note"
 
 
 class Caps(Reply):
@@ -108,6 +132,7 @@ class Caps(Reply):
     largest_attachment: int  # bytes
     attachments_a_channel: int  # bytes
     halves_a_device: int
+    longest_case: int  # seconds from its opening to its not-before time
 
 
 class Service(Reply):
@@ -271,6 +296,93 @@ class Attachment(Reply):
     size: int  # bytes
     missing: Annotated[list[Chunk], Field(max_length=MAX_CHUNKS)]  # in rising order
     expires_at: Time
+
+
+class OpenCase(Request):
+    """POST `Route.DESK`: a case, named by its handle, and its sealed bundle. No token; repeating it is harmless.
+
+    Every signer's client sends it as soon as its own check of R3 has passed, and not when its person signs: so that
+    a case is there says nothing about anybody.
+    """
+
+    case: Annotated[bytes, Field(min_length=1, max_length=MAX_CASE), WithJsonSchema(_bytes_json(MAX_CASE))]
+    bundle: Annotated[
+        bytes, Field(min_length=BUNDLES[0], max_length=BUNDLES[-1]), WithJsonSchema(_bytes_json(BUNDLES[-1]))
+    ]
+
+
+Message = Annotated[bytes, Field(min_length=1, max_length=MAX_DEPOSIT), WithJsonSchema(_bytes_json(MAX_DEPOSIT))]
+
+
+class CaseMessage(Request):
+    """POST `Route.CASE_DEPOSIT` (R4 or R5 of JR2), `Route.CASE_WITHDRAWAL` (R4), `Route.CASE_STOP` (R5). No token.
+
+    Each is answered the same, whatever the desk holds: the sender reads the case.
+    """
+
+    message: Message
+
+
+class CaseAnswer(StrEnum):
+    """What the desk says of a case, the same to everybody; the last three are final."""
+
+    OPEN = "open"  # not everybody has signed. Nothing else shows, and no count
+    COMPLETE = "complete"  # all have signed: every d is shown at once
+    LAPSED = "lapsed"  # a deadline passed, or the desk lost what it held; all was deleted
+    STOPPED = "stopped"  # a party stopped it, as the charter allows; all was deleted
+    PUBLISHED = "published"  # the not-before time has come: every y is shown at once
+
+
+class Case(Reply):
+    """Answer to GET `Route.CASE`: the same bytes for everybody, and for every `open` or `lapsed` case."""
+
+    answer: CaseAnswer
+    masks: Annotated[list[Message], Field(max_length=MAX_SIGNERS)] | None = None  # R4 of all; complete, published
+    shares: Annotated[list[Message], Field(max_length=MAX_SIGNERS)] | None = None  # R5 of all; published
+    board: Annotated[list[Hash], Field(max_length=MAX_NOTES)] | None = None  # published: what the board has of it
+
+
+class Sequel(StrEnum):
+    """What a later communiqué, signed by everybody who had signed the earlier one, says of that."""
+
+    CORRECTED = "corrected"
+    SUPERSEDED = "superseded"
+    WITHDRAWN = "withdrawn"
+
+
+class BoardMark(Reply):
+    """A later communiqué, and what it did to this one."""
+
+    sequel: Sequel
+    digest: Hash  # of the later one's text
+
+
+class Posted(Reply):
+    """A communiqué on the board. Names are as its text gives them: the board vouches for nobody."""
+
+    number: Seq  # rises in the order of publication
+    digest: Hash  # SHA-256 of its text, which is its place
+    release: Id
+    copy_number: int  # of the copies that were completed together
+    copies: int
+    title: str  # the first line of its words
+    languages: list[str]
+    signatories: list[str]
+    published_at: Time
+    marks: list[BoardMark]  # the newest last
+
+
+class Board(Reply):
+    """Answer to GET `Route.BOARD_LIST`?before=NUMBER: the newest first, `limits.BOARD_PAGE` at most."""
+
+    posted: list[Posted]
+    more: bool
+
+
+class PostedNote(Posted):
+    """Answer to GET `Route.BOARD_ENTRY`."""
+
+    note: str  # the signed note, exactly
 
 
 class Problem(StrEnum):

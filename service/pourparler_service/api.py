@@ -1,6 +1,7 @@
 """The routes: each takes a request apart, hands an act to the writer, and says what came of it."""
 
 import base64
+from operator import attrgetter
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -14,7 +15,11 @@ from . import acts, attaching, halves
 from .access import Gate, bearer, path_id
 from .append import Append, check_size
 from .attachments import Asked
+from .board import Board
+from .boardapi import BoardApi
 from .bodies import BYTES, read, read_bytes
+from .desk import Desk
+from .deskapi import DeskApi
 from .outside import Outside
 from .problems import Refusal, unauthorized
 from .schema import ROUTES
@@ -43,11 +48,14 @@ class Api:
         hub: Hub,
         outside: Outside,
         incarnation: bytes,
+        desk: Desk,
+        board: Board,
     ) -> None:
         self._settings, self._registry, self._writer, self._hub = settings, registry, writer, hub
         self._outside = outside
         self._caps, self._incarnation = settings.caps, incarnation
         self._gate = Gate(settings, registry, writer)
+        self.desk, self.board = DeskApi(desk), BoardApi(board, incarnation)
 
     async def service(self) -> Response:
         """What this service is, and the operator's caps."""
@@ -275,10 +283,10 @@ class Api:
         for method, path, name, described in ROUTES:
             router.add_api_route(
                 path.value,
-                getattr(self, name),
+                attrgetter(name)(self),
                 methods=[method],
                 response_model=None,
-                operation_id=name,
+                operation_id=name.replace(".", "_"),
                 **described,
             )
         return router

@@ -20,7 +20,10 @@ from starlette.types import Receive, Scope, Send
 from pourparler_policies.wire import Problem, Route
 
 from .api import Api, text
+from .board import Board
+from .casestore import open_cases
 from .database import Database, DataError, connect
+from .desk import Desk
 from .outside import Outside
 from .pages import Pages
 from .problems import Refusal, respond
@@ -76,6 +79,7 @@ def create_app(settings: Settings) -> Service:
         try:
             database = Database(settings.data, restored=settings.restored)
             outside = Outside(database)
+            cases = open_cases(database)
         except DataError as error:
             service.failure = error
             raise
@@ -88,10 +92,16 @@ def create_app(settings: Settings) -> Service:
         # Before anything is served: a restored database may hold what expired long ago (#12).
         await purger.once()
         await outside.settled()
-        api = Api(settings, registry, writer, hub, outside, database.incarnation)
+        desk, board = Desk(settings, cases, writer), Board(database.path)
+        await desk.begin(database)
+        api = Api(settings, registry, writer, hub, outside, database.incarnation, desk, board)
         service.include_router(api.router())
         service.append, service.hub = api.append, hub
-        tasks = [asyncio.create_task(purger.run()), asyncio.create_task(_heartbeat(hub))]
+        tasks = [
+            asyncio.create_task(purger.run()),
+            asyncio.create_task(_heartbeat(hub)),
+            asyncio.create_task(desk.run()),
+        ]
         try:
             yield
         finally:
@@ -100,6 +110,8 @@ def create_app(settings: Settings) -> Service:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await writer.close()
+            desk.close()
+            board.close()
             outside.close()
             pages.close()
             reader.close()

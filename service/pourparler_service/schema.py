@@ -23,6 +23,12 @@ _ID: Final = {
 _PATH_SCHEMAS: Final[dict[str, dict[str, Any]]] = {
     "slot": {"type": "integer", "minimum": 0, "maximum": limits.BOX_SLOTS - 1},
     "chunk": {"type": "integer", "minimum": 0, "maximum": limits.MAX_CHUNKS - 1},
+    "handle": {
+        "type": "string",
+        "pattern": "^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$",
+        "description": "32 bytes, base64url, no padding",
+    },
+    "digest": {"type": "string", "pattern": "^[0-9a-f]{64}$", "description": "SHA-256 of a text, hexadecimal"},
 }
 _EVENT: Final = {
     "type": "object",
@@ -41,7 +47,8 @@ _CHUNK: Final = {
 _MODELS: Final = (
     wire.Service, wire.CreateChannel, wire.Channel, wire.Append, wire.Receipt, wire.Page,
     wire.Deletion, wire.CreateBox, wire.Deposit, wire.Deposited, wire.AskHalves, wire.Halves,
-    wire.CreateAttachment, wire.Attachment, wire.ProblemDocument,
+    wire.CreateAttachment, wire.Attachment, wire.ProblemDocument, wire.OpenCase, wire.CaseMessage, wire.Case,
+    wire.Board, wire.PostedNote,
 )  # fmt: skip
 
 
@@ -96,6 +103,16 @@ def document(
         content = _CHUNK if body == "chunk" else {"application/json": {"schema": {"$ref": _REF + body.__name__}}}
         extra["requestBody"] = {"required": True, "content": content}
     return {"status_code": status, "openapi_extra": extra}
+
+
+def shown(media_type: str, *, lost: bool = False, refusals: list[Problem] | None = None) -> dict[str, Any]:
+    """Of a route that serves a file of the board; `lost`: it says so to people when nothing is there."""
+    found = document(auth=False, refusals=refusals)
+    content = {media_type: {"schema": {"type": "string"}}}
+    found["openapi_extra"]["responses"]["200"]["content"] = content
+    if lost:
+        found["openapi_extra"]["responses"]["404"] = {"description": "Nothing is there", "content": content}
+    return found
 
 
 _BOX: Final = [Problem.OVER_CAP, Problem.ID_REUSED]
@@ -172,6 +189,49 @@ ROUTES: Final[tuple[tuple[str, Route, str, dict[str, Any]], ...]] = (
         "delete_attachment",
         document(wire.Deletion, status=204, refusals=[Problem.NOT_FOUND]),
     ),
+    (
+        "POST",
+        Route.DESK,
+        "desk.open_case",
+        document(wire.OpenCase, status=204, auth=False, budget=True, refusals=[Problem.OVER_CAP]),
+    ),
+    (
+        "GET",
+        Route.CASE,
+        "desk.case",
+        document(reply=wire.Case, auth=False, refusals=[Problem.NOT_FOUND, Problem.MALFORMED]),
+    ),
+    *(
+        (
+            "POST",
+            route,
+            name,
+            document(wire.CaseMessage, status=204, auth=False, refusals=[Problem.NOT_FOUND]),
+        )
+        for route, name in (
+            (Route.CASE_DEPOSIT, "desk.deposit"),
+            (Route.CASE_WITHDRAWAL, "desk.withdraw"),
+            (Route.CASE_STOP, "desk.stop"),
+        )
+    ),
+    (
+        "GET",
+        Route.BOARD_LIST,
+        "board.listed",
+        document(reply=wire.Board, auth=False, refusals=[Problem.MALFORMED]),
+    ),
+    (
+        "GET",
+        Route.BOARD_ENTRY,
+        "board.entry",
+        document(reply=wire.PostedNote, auth=False, refusals=[Problem.NOT_FOUND]),
+    ),
+    ("GET", Route.BOARD, "board.index", shown("text/html", refusals=[Problem.MALFORMED])),
+    ("GET", Route.BOARD_FEED, "board.feed", shown("application/atom+xml")),
+    ("GET", Route.BOARD_STYLE, "board.style", shown("text/css")),
+    ("GET", Route.BOARD_SCRIPT, "board.script", shown("text/javascript")),
+    ("GET", Route.BOARD_PAGE, "board.page", shown("text/html", lost=True)),
+    ("GET", Route.BOARD_NOTE, "board.note", shown("text/plain", refusals=[Problem.NOT_FOUND])),
 )
 _PATTERNS: Final = [(method, re.compile(re.sub(r"\{\w+\}", "[^/]+", path.value))) for method, path, _, _ in ROUTES]
 

@@ -132,6 +132,33 @@ class Attachment(SQLModel, table=True):
     delete_hash: bytes  # SHA-256 of the author's delete secret
 
 
+class Docket(SQLModel, table=True):
+    """A case is or was at the desk, which keeps it outside backups: if it is not there, it was lost (`desk`)."""
+
+    name: bytes = Field(primary_key=True)  # SHA-256 of its handle
+    forget_at: int = Field(sa_type=BigInteger)  # Unix seconds: when its answer is no longer kept
+
+
+class Note(SQLModel, table=True):
+    """A communiqué on the board, which is public. The columns beside `note` are read from its text."""
+
+    __table_args__ = (Index("note_earlier", "earlier_release"),)
+    key: int | None = Field(default=None, primary_key=True)
+    digest: bytes = Field(unique=True)  # SHA-256 of the text
+    release: bytes = Field(index=True)  # 16 bytes
+    copy_number: int
+    copies: int
+    signers: bytes  # the signatories' public keys, 32 bytes each, sorted
+    title: str
+    languages: str  # tags with spaces between
+    signatories: str  # names, a line each
+    sequel: str | None  # what it does to an earlier one ...
+    earlier_release: bytes | None  # ... with this id
+    earlier_digest: bytes | None  # ... and this text
+    published_at: int = Field(sa_type=BigInteger)  # Unix seconds
+    note: bytes
+
+
 _tables: Final = SQLModel.metadata.tables
 INSTANCE: Final[Table] = _tables["instance"]
 GRANT: Final[Table] = _tables["grant"]
@@ -143,6 +170,8 @@ BOX: Final[Table] = _tables["box"]
 ATTACHMENT: Final[Table] = _tables["attachment"]
 SLOT: Final[Table] = _tables["slot"]
 BODY: Final[Table] = _tables["body"]
+DOCKET: Final[Table] = _tables["docket"]
+NOTE: Final[Table] = _tables["note"]
 
 # A device that has appended nothing yet.
 UNUSED: Final = {"accepted": 0, "last_mark": None, "last_receipt": None}

@@ -1,11 +1,13 @@
 """The OpenAPI document is complete, and the real server keeps to it whatever it is sent."""
 
 import secrets
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
 
 import httpx
 import pytest
+import requests
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -13,8 +15,10 @@ from schemathesis.specs.openapi.checks import negative_data_rejection, positive_
 
 from pourparler_policies import limits, wire
 from pourparler_policies.wire import Problem, Route
+from pourparler_service.desktesting import START, Clock, prepared, publish
 from pourparler_service.problems import KINDS
-from pourparler_service.testing import ServerProcess, b64, bearer, body, found_channel
+from pourparler_service.settings import Settings
+from pourparler_service.testing import ServerProcess, b64, bearer, body, found_channel, threaded
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +32,7 @@ def test_every_route_of_the_wire_is_documented(document: dict[str, dict[str, obj
 
 def test_every_operation_of_the_document_is_tried_below(document: dict[str, dict[str, dict[str, object]]]) -> None:
     told = {(method.upper(), path) for path, item in document["paths"].items() for method in item}
-    assert told == {(method, route.value) for method, route in OPERATIONS}
+    assert told == {(method, route.value) for method, route in (*OPERATIONS, *RELEASE)}
 
 
 def test_every_problem_of_the_wire_is_documented_somewhere(
@@ -54,6 +58,14 @@ OPERATIONS = [
 ]  # fmt: skip
 
 
+RELEASE = [
+    ("POST", Route.DESK), ("GET", Route.CASE), ("POST", Route.CASE_DEPOSIT), ("POST", Route.CASE_WITHDRAWAL),
+    ("POST", Route.CASE_STOP), ("GET", Route.BOARD_LIST), ("GET", Route.BOARD_ENTRY), ("GET", Route.BOARD),
+    ("GET", Route.BOARD_FEED), ("GET", Route.BOARD_STYLE), ("GET", Route.BOARD_SCRIPT), ("GET", Route.BOARD_PAGE),
+    ("GET", Route.BOARD_NOTE),
+]  # fmt: skip
+
+
 @pytest.mark.parametrize(("method", "route"), OPERATIONS)
 def test_the_server_keeps_to_its_document(server: ServerProcess, data: Path, method: str, route: Route) -> None:
     """Generated requests, good and bad, some with a token that opens the place and some without."""
@@ -71,6 +83,46 @@ def test_the_server_keeps_to_its_document(server: ServerProcess, data: Path, met
     known |= {"attachment": b64(attached.attachment)}
     secret = attached.token if "{attachment}" in route else secret
 
+    def call(case: schemathesis.Case, opened: bool) -> requests.Response:
+        token = (secret if with_own_token else device.token) if opened else secrets.token_bytes(32)
+        return case.call(headers=bearer(token), timeout=20)
+
+    # An open stream has no end to wait for; `test_streams` reads those.
+    keeps(operation, {} if route is Route.STREAM else known, call)
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dict[str, str]]]:
+    """A desk with an open case, and a board with one communiqué."""
+    clock = Clock()
+    with (
+        threaded(Settings(tmp_path_factory.mktemp("desk"), clock=clock)) as url,
+        httpx.Client(base_url=url, timeout=20) as client,
+    ):
+        published = prepared(2)
+        publish(client, clock, published)
+        clock.now = START
+        signing = prepared(2)
+        signing.open(client).raise_for_status()
+        yield url, {"handle": b64(signing.handle), "digest": published.texts[0].digest.hex()}
+
+
+@pytest.mark.parametrize(("method", "route"), RELEASE)
+def test_desk_and_board_keep_to_their_document(
+    desk: tuple[str, dict[str, str]], method: str, route: Route
+) -> None:
+    url, known = desk
+    operation = schemathesis.openapi.from_url(url + "/v1/openapi.json")[route.value][method]
+    keeps(operation, known, lambda case, _opened: case.call(timeout=20))
+
+
+def keeps(
+    operation: schemathesis.schemas.APIOperation,
+    known: dict[str, str],
+    call: Callable[[schemathesis.Case, bool], requests.Response],
+) -> None:
+    """Send generated requests, some to a place that exists; every answer must be one of the document's."""
+
     @settings(
         max_examples=15,
         deadline=None,
@@ -85,19 +137,17 @@ def test_the_server_keeps_to_its_document(server: ServerProcess, data: Path, met
         ),
         opened=st.booleans(),
     )
-    def keeps(case: schemathesis.Case, opened: bool) -> None:
-        # An open stream has no end to wait for; `test_streams` reads those.
-        opened = opened and route is not Route.STREAM
+    def tried(case: schemathesis.Case, opened: bool) -> None:
+        opened = opened and bool(known)
         if opened:
             case.path_parameters = {
                 **(case.path_parameters or {}),
-                **{k: v for k, v in known.items() if "{" + k in route},
+                **{k: v for k, v in known.items() if "{" + k in operation.path},
             }
-        token = (secret if with_own_token else device.token) if opened else secrets.token_bytes(32)
-        answer = case.call(headers=bearer(token), timeout=20)
+        answer = call(case, opened)
         # What the schema allows is refused for good reasons: no such box, a size that is no bucket, 405.0 seconds.
         # And a path that was put right may make a bad case good.
         excluded = [positive_data_acceptance, *([negative_data_rejection] if opened else [])]
         case.validate_response(answer, excluded_checks=excluded)
 
-    keeps()
+    tried()

@@ -65,6 +65,8 @@ def test_a_second_process_on_the_same_data_is_refused_with_one_sentence(server: 
         ("--longest-life", "0"),
         ("--devices-a-channel", "1000000"),
         ("--host", "203.0.113.7"),
+        ("--press-keys", "no-such-file"),
+        ("--press-keys", "README.md"),
     ],
 )
 def test_what_it_cannot_do_is_said_in_one_sentence(tmp_path: Path, arguments: tuple[str, ...]) -> None:
