@@ -17,9 +17,10 @@ from pourparler_crypto.mls.limits import MAX_FORWARD
 from pourparler_policies import payload, wire
 from pourparler_policies.errors import Void
 from pourparler_policies.fold import subject_digest
-from pourparler_policies.fold.events import Approved, Event, Leaving, Proposed
+from pourparler_policies.fold.events import Approved, Leaving, Proposed
 from pourparler_policies.fold.facts import Close, Replace, Subject
 from pourparler_policies.payload import Act, Said, Seated, check_text
+from pourparler_policies.release.decoding import Act as Procedure
 from pourparler_policies.wire import Problem
 
 from .api import Api
@@ -110,7 +111,7 @@ class Channel:
             raise Waits(self.sealer.why_not_said())
         raise UserError("this was not said: its life was over before it could be sent")
 
-    async def do(self, *events: Event) -> None:
+    async def do(self, *events: Procedure) -> None:
         """Does what these events of the procedure say, all in one entry; each has its rule in docs/consent.md.
 
         Returns when the log holds them and they count. Raises UserError when they would not, or did not, count;
@@ -160,7 +161,7 @@ class Channel:
             state = self.log.consent
             digest = subject_digest(state.rules, subject)
             held, own = state.open.get(digest), state.devices.get(self.log.own_card.fingerprint)
-            events: list[Event] = [] if held is not None else [Proposed(subject)]
+            events: list[Procedure] = [] if held is not None else [Proposed(subject)]
             given = held.approvals.get(own.seat) if held is not None and own is not None else None
             if confirm is not None and given is not (not confirm):  # else it would cost a handshake for nothing
                 events.append(Approved(digest, confirm))

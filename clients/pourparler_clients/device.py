@@ -20,7 +20,7 @@ from pourparler_crypto import complaint
 from pourparler_crypto.card import Card, CardKey
 from pourparler_crypto.mls import CHARTER, Group
 from pourparler_policies import charter as charters
-from pourparler_policies import fold, wire
+from pourparler_policies import fold, release, wire
 from pourparler_policies.admission import CREDENTIAL_BYTES, Member
 from pourparler_policies.chain import genesis
 from pourparler_policies.charter import Charter
@@ -264,6 +264,6 @@ class Device:
             store.replace_records(group.records())
             store.add_point(0, genesis(channel))
             store.save_members([member.renewed(group.members[0].signature_key, now)])
-            store.save_consent(fold.found(rules, named, credential, 0))
+            store.save_folded(release.opened(fold.found(rules, named, credential, 0), charter))
             store.add_complaint_key(group.epoch, group.export(complaint.EXPORT_LABEL, b"", complaint.KEY_LENGTH))
         return row

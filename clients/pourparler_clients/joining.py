@@ -19,20 +19,22 @@ from pourparler_crypto.errors import CryptoError
 from pourparler_crypto.invitation import EphemeralKey, Offer, open_step
 from pourparler_crypto.mls import CHARTER, Group, KeyPackageBundle, make_key_package
 from pourparler_policies import charter as charters
-from pourparler_policies import fold
 from pourparler_policies import invitation as steps
+from pourparler_policies import release
 from pourparler_policies.admission import CREDENTIAL_BYTES, Member, procedure_digest
 from pourparler_policies.chain import extend
 from pourparler_policies.charter import Charter
 from pourparler_policies.charter.withholding import shown_before_acceptance
 from pourparler_policies.errors import PolicyError, Void
-from pourparler_policies.fold.decoding import decode_commit, decode_state
+from pourparler_policies.fold.decoding import decode_commit
 from pourparler_policies.fold.events import Entry
-from pourparler_policies.fold.facts import State as Consent
 from pourparler_policies.fold.soundness import check_sound
 from pourparler_policies.invitation import KEPT_EPOCHS
 from pourparler_policies.limits import DAY, MAX_BOX_LIFE
 from pourparler_policies.payload import Envelope, check_name
+from pourparler_policies.release.decoding import decode_state
+from pourparler_policies.release.facts import State as Folded
+from pourparler_policies.release.rules import release_rules
 from pourparler_policies.wire import Problem
 
 from . import invitations
@@ -261,11 +263,12 @@ class Invitee:
             raise self._give_up(box, _OTHER_CHARTER)
         return charter
 
-    def _check_members(self, packet: steps.Welcome, group: Group, charter: Charter, credential: bytes) -> Consent:
+    def _check_members(self, packet: steps.Welcome, group: Group, charter: Charter, credential: bytes) -> Folded:
         """The folded state before the Add, if state, roster and group tell of the same devices. Raises Void."""
-        state = decode_state(packet.state)
+        folded = decode_state(packet.state)
+        state = folded.consent
         check_sound(state)
-        if state.rules != charter.rules:
+        if state.rules != charter.rules or folded.rules != release_rules(charter):
             raise Void("the state is of another charter")
         cards = {d.credential: card for card, d in state.devices.items() if d.credential}
         seats = {seat.credential: seat for seat in packet.members}
@@ -290,7 +293,7 @@ class Invitee:
             raise Void("somebody else was seated")
         if commit.added != (packet.seated.added,):
             raise Void("what the commit says of this device is not what it was told")
-        return state
+        return folded
 
     async def _enter(
         self,
@@ -299,7 +302,7 @@ class Invitee:
         state: Joining,
         packet: steps.Welcome,
         group: Group,
-        before: Consent,
+        before: Folded,
     ) -> None:
         seen = await api.channel(packet.channel)
         page = await api.entries(packet.channel, seen.first_seq - 1)
@@ -309,7 +312,7 @@ class Invitee:
         place = Entry(add.seq, add.received_at, packet.committer, decode_commit(packet.commit))
         try:
             envelope = Envelope(seq=packet.seq, chain=packet.chain, events=[packet.seated])
-            judged = Judged(envelope, fold.apply(before, place), decode_commit(packet.commit))
+            judged = Judged(envelope, release.apply(before, place), decode_commit(packet.commit))
         except PolicyError:
             raise self._give_up(box, _OTHER_MEMBERS) from None
         roster = {
@@ -355,12 +358,12 @@ class Invitee:
             store.add_point(packet.seq, packet.chain)
             store.add_point(add.seq, point)
             store.save_members(members.values())
-            store.save_consent(judged.state)
+            store.save_folded(judged.state)
             for epoch, key in complaints.items():
                 store.add_complaint_key(epoch, key)
             for member in members.values():
                 if member.credential != state.credential:
-                    attestations.meet(group, state.credential, member, judged.state)
+                    attestations.meet(group, state.credential, member, judged.state.consent)
             self._vault.execute("DELETE FROM invitation WHERE box = ?", box)
 
     def _give_up(self, box: bytes, why: str) -> UserError:

@@ -26,7 +26,7 @@ from pourparler_crypto.errors import (
 from pourparler_crypto.mls import ApplicationMessage, Group, ReceivedProposal, StagedCommit, verify_signature
 from pourparler_crypto.mls.limits import MAX_FORWARD
 from pourparler_crypto.stamp import EXPORT_LABEL, KEY_LENGTH, open_stamp
-from pourparler_policies import charter, fold, payload, wire
+from pourparler_policies import charter, payload, release, wire
 from pourparler_policies.admission import procedure_digest
 from pourparler_policies.chain import extend
 from pourparler_policies.errors import Fork, Unknown, Void
@@ -36,6 +36,7 @@ from pourparler_policies.fold.events import Complained, Entry
 from pourparler_policies.fold.facts import Amend, Phase
 from pourparler_policies.fold.facts import State as Consent
 from pourparler_policies.payload import Attesting, Said
+from pourparler_policies.release.facts import State as Folded
 
 from . import happenings
 from .attesting import Attestations
@@ -106,7 +107,7 @@ class Log:
         self.charter = charter.decode(row.charter)
         self.chain = self.store.chain()
         self.members = self.store.members()
-        self._consent = self.store.consent()
+        self._folded = self.store.folded()
         self._group: Group | None = None
 
     @property
@@ -118,10 +119,15 @@ class Log:
 
     @property
     def consent(self) -> Consent:
-        """The fold's state as of `row.cursor`. Raises Halted when the channel's contents have been erased."""
-        if self._consent is None:
+        """Who is in the channel, by whose leave, as of `row.cursor`. Raises Halted as `folded` does."""
+        return self.folded.consent
+
+    @property
+    def folded(self) -> Folded:
+        """Consent and release as of `row.cursor`. Raises Halted when the channel's contents have been erased."""
+        if self._folded is None:
             raise Halted("this channel has ended")
-        return self._consent
+        return self._folded
 
     @contextmanager
     def step(self) -> Iterator[None]:
@@ -176,7 +182,7 @@ class Log:
                 received_at=entry.received_at,
                 handshake=entry.handshake,
                 sealed=entry.sealed,
-                roster=procedure_digest(self.consent, self.members.values(), self.store.complaint_keys()),
+                roster=procedure_digest(self.folded, self.members.values(), self.store.complaint_keys()),
             )
             self.chain.append(entry.seq, value)
             self.store.add_point(entry.seq, value)
@@ -200,7 +206,7 @@ class Log:
             return self._fold_own_commit(entry, envelope, outgoing.commit)
         author = self.row.credential
         try:
-            judged = judge_application(self.consent, envelope, author, entry.seq, entry.received_at)
+            judged = judge_application(self.folded, envelope, author, entry.seq, entry.received_at)
         except Void as error:
             self._deliver(outgoing, str(error))
             return [Happening("refused", entry.seq, text=str(error))] if outgoing.draft is not None else []
@@ -218,7 +224,7 @@ class Log:
         self.store.drop_records(pending=True)
         does = decode_commit(commit)
         try:
-            after = fold.apply(self.consent, Entry(entry.seq, entry.received_at, self.row.credential, does))
+            after = release.apply(self.folded, Entry(entry.seq, entry.received_at, self.row.credential, does))
             judged = Judged(envelope, after, does)
         except Void:  # for instance a notice that had not passed by the service's clock: void for everybody
             return []
@@ -297,8 +303,8 @@ class Log:
         author, place = self._credential(received.sender), (entry.seq, entry.received_at)
         with self._unknown_from(received.sender):
             if isinstance(received, ApplicationMessage):
-                return judge_application(self.consent, envelope, author, *place)
-            return judge_commit(self.consent, self.members, self.group, received, envelope, *place)
+                return judge_application(self.folded, envelope, author, *place)
+            return judge_commit(self.folded, self.members, self.group, received, envelope, *place)
 
     @contextmanager
     def _unknown_from(self, sender: int) -> Iterator[None]:
@@ -348,8 +354,8 @@ class Log:
         self.members = roster_of(judged, old, following)
         self.store.save_members(self.members.values())
         self._settle(judged.state)
-        if judged.state.rules.charter != before.rules.charter:
-            self._amend(before, judged.state.rules.charter)
+        if judged.state.consent.rules.charter != before.rules.charter:
+            self._amend(before, judged.state.consent.rules.charter)
         for credential in old.keys() - self.members.keys():
             self.attestations.drop(credential)
         for credential in self.members.keys() - old.keys():
@@ -367,9 +373,9 @@ class Log:
                 if amended.hash == charter_hash:
                     self.charter, self.row.charter = amended, held.subject.charter
 
-    def _settle(self, state: Consent) -> None:
-        self._consent = state
-        self.store.save_consent(state)
+    def _settle(self, state: Folded) -> None:
+        self._folded = state
+        self.store.save_folded(state)
 
     def _apply(
         self, entry: wire.Entry, judged: Judged, sender: bytes, outgoing: Outgoing | None
@@ -380,7 +386,7 @@ class Log:
             return self._add_message(entry, event, sender, outgoing.delete_secret if outgoing else None)
         if isinstance(event, Attesting):
             return self._attest(entry, judged.envelope.events, sender)
-        before = self.consent
+        before, was = self.consent, self.folded
         self._settle(judged.state)
         happened: list[Happening] = []
         author = self.members.get(sender)
@@ -478,7 +484,7 @@ class Log:
             return []
         before = self.consent
         place = Entry(entry.seq, entry.received_at, said.credential, Complained(), said.counter)
-        self._settle(fold.step(before, place).state)
+        self._settle(release.step(self.folded, place).state)
         return [*happenings.of_states(entry.seq, before, self.consent, self.members, self.members)]
 
     def _check_complaint(self, said: complaint.Complaint, epoch: int, keys: tuple[bytes, ...]) -> None:
@@ -528,7 +534,7 @@ class Log:
             self.store.drop_records(pending=pending)
         self.store.erase_contents()
         self._group = None
-        self._consent = None
+        self._folded = None
         self.members = {}
         return [happening]
 

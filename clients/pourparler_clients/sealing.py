@@ -13,14 +13,15 @@ from collections.abc import Callable
 
 from pourparler_crypto.mls import CHARTER
 from pourparler_crypto.stamp import seal_stamp
-from pourparler_policies import fold, payload, wire
+from pourparler_policies import payload, release, wire
 from pourparler_policies.errors import Void
 from pourparler_policies.fold import talk
 from pourparler_policies.fold.encoding import encode as canonical
-from pourparler_policies.fold.events import Commit, Entry
-from pourparler_policies.fold.events import Event as Procedure
+from pourparler_policies.fold.events import Commit
 from pourparler_policies.limits import BUCKETS
 from pourparler_policies.payload import Act, Attesting, Envelope, Event, Seated
+from pourparler_policies.release.decoding import Act as Procedure
+from pourparler_policies.release.events import entry
 
 from .errors import UserError
 from .happenings import Happening
@@ -110,9 +111,9 @@ class Sealer:
     def check_acts(self, acts: list[Procedure], now: int) -> None:
         """Raises Void when this device's next events would count for nothing."""
         log = self._log
-        state = log.consent
+        state = log.folded
         for number, act in enumerate(acts, self._counter() + 1):
-            state = fold.apply(state, Entry(log.row.cursor + 1, now, log.row.credential, act, number))
+            state = release.apply(state, entry(log.row.cursor + 1, now, log.row.credential, act, number))
 
     def _counter(self) -> int:
         device = self._log.consent.devices.get(self._log.own_card.fingerprint)
@@ -173,7 +174,7 @@ class Sealer:
             )
             place = (log.row.cursor + 1, now)
             try:
-                judged = judge_commit(log.consent, log.members, log.group, pending.staged, envelope, *place)
+                judged = judge_commit(log.folded, log.members, log.group, pending.staged, envelope, *place)
             except Void as error:
                 raise UserError(f"the others would refuse this: {error}") from None
             if judged.commit is None:

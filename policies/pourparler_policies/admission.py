@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from .errors import Misuse, Void
-from .fold.encoding import digest as state_digest
 from .fold.events import Commit
-from .fold.facts import State
 from .payload import Seated, check_name
+from .release import State
+from .release import digest as state_digest
 
 CREDENTIAL_BYTES: Final = 16
 KEPT_KEYS: Final = (

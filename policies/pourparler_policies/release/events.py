@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pourparler_policies.fold.events import Entry
+from pourparler_policies.fold.events import Event as Consent
 
 from .facts import Answer, Text
 
@@ -201,7 +202,7 @@ class Lock:
 BESIDE: Final[tuple[type, ...]] = (Words, Remark, Masks, Lock)
 
 
-def entry(seq: int, received_at: int, author: bytes, content: Event, counter: int) -> Entry:
-    """An entry of the channel's log that holds an event of release."""
+def entry(seq: int, received_at: int, author: bytes, content: Event | Consent, counter: int) -> Entry:
+    """An entry of the channel's log that holds an event of release, or of consent."""
     held: Any = content  # the log is one; consent does not know what release puts into it
     return Entry(seq, received_at, author, held, counter)
