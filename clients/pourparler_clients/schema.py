@@ -172,4 +172,8 @@ MIGRATIONS: list[list[str]] = [
             expires_at INTEGER NOT NULL
         ) WITHOUT ROWID""",
     ],
+    [
+        # A party's press keys, secret halves too: apart from the card, and from every channel. See releasekeys.
+        "CREATE TABLE release_key (public BLOB PRIMARY KEY, name TEXT NOT NULL, seed BLOB NOT NULL) WITHOUT ROWID",
+    ],
 ]
