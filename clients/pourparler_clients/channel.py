@@ -14,19 +14,25 @@ from contextlib import suppress
 from typing import Final
 
 from pourparler_crypto.mls.limits import MAX_FORWARD
+from pourparler_crypto.note import Communique
 from pourparler_policies import payload, wire
 from pourparler_policies.errors import Void
 from pourparler_policies.fold import subject_digest
 from pourparler_policies.fold.events import Approved, Leaving, Proposed
 from pourparler_policies.fold.facts import Close, Replace, Subject
-from pourparler_policies.payload import Act, Said, Seated, check_text
+from pourparler_policies.payload import Act, Beside, Said, Seated, check_text
 from pourparler_policies.release.decoding import Act as Procedure
+from pourparler_policies.release.device import Cue
+from pourparler_policies.release.events import Commented, Drafted, Remark, Revised, Words
+from pourparler_policies.release.facts import PAPER_BYTES
 from pourparler_policies.wire import Problem
 
 from .api import Api
+from .deskwork import visit
 from .errors import Halted, PourparlerError, Refused, Stale, Unreachable, UserError, Waits, WrongCount
 from .happenings import Happening
 from .log import FORKED, OLD_COPY, RESTORED, SET_BACK, Clock, Log
+from .papers import revision
 from .sealing import Admit, Sealer
 from .store import Kind, Outgoing, State
 from .upkeep import due_charter, due_removals
@@ -51,6 +57,7 @@ class Channel:
         self.log = log
         self.sealer = Sealer(log)
         self.clock = clock
+        self._connect = connect
         self._api = connect(log.row.url, log.row.token)
         self._turn = asyncio.Lock()
         self._checked = False
@@ -119,7 +126,7 @@ class Channel:
         """
         await self._do(lambda: [*events])
 
-    async def _do(self, choose: Callable[[], list[Event]]) -> None:
+    async def _do(self, choose: Callable[[], list[Procedure]]) -> None:
         """As `do`; what to do is chosen when the log is folded to its head."""
         self.log.check_may_send()
         async with self._turn:
@@ -156,7 +163,7 @@ class Channel:
         """
         digest = b""
 
-        def choose() -> list[Event]:
+        def choose() -> list[Procedure]:
             nonlocal digest
             state = self.log.consent
             digest = subject_digest(state.rules, subject)
@@ -169,6 +176,47 @@ class Channel:
 
         await self._do(choose)
         return digest
+
+    async def table_text(
+        self, communique: Communique, life: int, paper: bytes = b"", corrects: bytes = b""
+    ) -> bytes:
+        """Puts a text on the table for `life` seconds, or a new revision of the `paper`; returns the paper's number.
+
+        Its words follow as an entry of their own, which ends with the paper. Raises UserError as `do` does.
+        """
+        salt, text = revision(communique, corrects)
+        held = self.log.folded.papers.get(paper)
+        if held is None:
+            paper = os.urandom(PAPER_BYTES)
+            await self.do(Drafted(paper, text, life))
+        else:
+            life = held.expires - self.clock()
+            await self.do(Revised(paper, held.text.digest, text))
+        await self._beside(Words(paper, salt, communique.text), life)
+        return paper
+
+    async def remark(self, paper: bytes, text: str) -> None:
+        """Comments on a paper's revision on the table."""
+        check_text(text)
+        held = self.log.folded.papers.get(paper)
+        if held is None:
+            raise UserError("there is no such text on the table")
+        await self.do(Commented(paper, held.text.digest))
+        await self._beside(Remark(paper, held.text.digest, text), held.expires - self.clock())
+
+    async def _beside(self, event: Words | Remark, life: int) -> None:
+        self._draft(Kind.BESIDE, [Beside.of(event)], max(1, life))
+        async with self._turn:
+            await self._sync()
+
+    async def release_act(self, cue: Cue) -> None:
+        """A person's act in a joint release: signs, withdraws, agrees again, refuses, stops. Raises UserError."""
+        async with self._turn:
+            await self._sync()
+            self.log.check_may_send()
+            with self.log.step():
+                self.log.signing.act(cue, self.clock())
+            await self._sync()
 
     async def leave(self) -> None:
         """Leaves: the others remove this device; everything of the channel on it is erased."""
@@ -303,6 +351,24 @@ class Channel:
         if self.log.row.state is State.OPEN:
             if update and self.log.store.waiting() and self._update_due():
                 await self._commit_if_possible(lambda: self.sealer.commit(self.clock()))
+            await self._flush()
+        if self.log.row.state is State.OPEN and self.log.signing.active:
+            await self._follow_release()
+
+    async def _follow_release(self) -> None:
+        """Time and the desk lead a joint release on; what follows from it is sent at once."""
+        with self.log.step():
+            happened = self.log.follow_release()
+        self._tell(happened)
+        try:
+            moved = await visit(self.log, self._connect)
+        except (Unreachable, Refused):  # the desk is asked again at the next visit
+            moved = False
+        if moved:
+            with self.log.step():
+                happened = self.log.follow_release()
+            self._tell(happened)
+        if moved or happened:
             await self._flush()
 
     async def _pull(self) -> None:

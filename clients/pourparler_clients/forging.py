@@ -211,7 +211,7 @@ class Hostile:
             commit = (
                 self._judged(
                     lambda: judge_commit(
-                        log.consent,
+                        log.folded,
                         log.members,
                         log.group,
                         pending.staged,

@@ -35,7 +35,8 @@ from pourparler_policies.fold.decoding import decode_commit
 from pourparler_policies.fold.events import Complained, Entry
 from pourparler_policies.fold.facts import Amend, Phase
 from pourparler_policies.fold.facts import State as Consent
-from pourparler_policies.payload import Attesting, Said
+from pourparler_policies.payload import Attesting, Beside, Said
+from pourparler_policies.release.events import Lock, Masks, Remark, Words
 from pourparler_policies.release.facts import State as Folded
 
 from . import happenings
@@ -43,6 +44,7 @@ from .attesting import Attestations
 from .errors import Halted, UserError
 from .happenings import Happening
 from .judging import Judged, judge_application, judge_commit, roster_of
+from .signing import Signing
 from .store import ChannelStore, Kind, Message, Outgoing, Row, State
 from .vault import Vault
 
@@ -98,6 +100,7 @@ class Log:
         self.delivered: dict[int, str] = {}  # drafts that the log was seen to hold, and why one counts for nothing
         self._keys_ended = False
         self._reload()
+        self.signing = Signing(self)
 
     def _reload(self) -> None:
         row = self.store.row()
@@ -156,10 +159,18 @@ class Log:
                     break
                 if entry.seq > self.row.cursor:
                     happened += self._fold_one(entry)
+            happened += self.follow_release()
         if self._keys_ended:
             self.vault.empty_journal()  # the ended epoch's keys must not stay in it
             self._keys_ended = False
         return happened
+
+    def follow_release(self) -> list[Happening]:
+        """A joint release goes on as far as log and time lead it; in a transaction."""
+        if self.row.state is not State.OPEN or self._folded is None or not self.signing.active:
+            return []
+        self.signing.finish_from_locks(self.clock())
+        return self.signing.advance(self.clock())
 
     def _fold_one(self, entry: wire.Entry) -> list[Happening]:
         row = self.row
@@ -386,7 +397,9 @@ class Log:
             return self._add_message(entry, event, sender, outgoing.delete_secret if outgoing else None)
         if isinstance(event, Attesting):
             return self._attest(entry, judged.envelope.events, sender)
-        before, was = self.consent, self.folded
+        if isinstance(event, Beside):
+            return self._beside(entry, event, sender)
+        before = self.consent
         self._settle(judged.state)
         happened: list[Happening] = []
         author = self.members.get(sender)
@@ -405,6 +418,21 @@ class Log:
         if self.consent.erased > before.erased:
             self.store.erase_messages(self.consent.erased)
         return happened + self._release()
+
+    def _beside(self, entry: wire.Entry, beside: Beside, sender: bytes) -> list[Happening]:
+        event, papers = beside.event, self.signing.papers
+        match event:
+            case Words():
+                papers.keep(self.folded, event, entry.seq, entry.expires_at)
+            case Remark():
+                papers.remark(self.folded, event, entry.seq, sender, entry.expires_at)
+                return [Happening("remarked", entry.seq, member=self.members.get(sender), text=event.text)]
+            case Masks() | Lock():
+                if sender == self.row.credential:
+                    self.signing.posted(event)
+                else:
+                    self.signing.receive(event, sender)
+        return []
 
     def _add_message(
         self, entry: wire.Entry, event: Said, sender: bytes, delete_secret: bytes | None

@@ -86,7 +86,9 @@ class Papers:
     def remarks(self, digest: bytes) -> list[Said]:
         """What was said about a revision."""
         rows = self._vault.rows(
-            "SELECT seq, sender, text FROM remark WHERE channel = ? AND digest = ? ORDER BY seq", self._channel, digest
+            "SELECT seq, sender, text FROM remark WHERE channel = ? AND digest = ? ORDER BY seq",
+            self._channel,
+            digest,
         )
         return [Said(*row) for row in rows]
 
@@ -94,7 +96,9 @@ class Papers:
         """The text of a paper as it stands. Raises UserError: its words are not here, or are not what was claimed."""
         held = self.words(paper.text.digest)
         if held is None:
-            raise UserError("the words of this text are not on this device (yet): they come with its author's device")
+            raise UserError(
+                "the words of this text are not on this device (yet): they come with its author's device"
+            )
         communique = Communique.parse(held[1])
         claimed = paper.text
         if (len(communique.keys), communique.foot.not_before) != (claimed.signatories, claimed.not_before):

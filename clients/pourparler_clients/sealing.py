@@ -65,9 +65,12 @@ class Sealer:
         steps = self._steps(now)
         if steps:
             return self._seal([*steps], Kind.ATTESTING, log.charter.retention.procedure, None), happened
+        beside = log.signing.beside()
+        if beside is not None and beside[1] > now:
+            return self._seal([beside[0]], Kind.BESIDE, beside[1] - now, None), happened
         draft = self._next_said(now)
         if draft is not None:
-            return self._seal(payload.decode_events(draft.content), Kind.SAID, draft.life, draft), happened
+            return self._seal(payload.decode_events(draft.content), draft.kind, draft.life, draft), happened
         return None, happened
 
     def _steps(self, now: int) -> list[Attesting]:
@@ -87,11 +90,11 @@ class Sealer:
 
     def _next_said(self, now: int) -> Draft | None:
         log = self._log
-        draft = log.store.next_draft(Kind.SAID)
+        draft = log.store.next_draft(Kind.BESIDE) or log.store.next_draft(Kind.SAID)
         while draft is not None and draft.expires_at <= now:
             with log.step():
                 log.store.drop_draft(draft.number)
-            draft = log.store.next_draft(Kind.SAID)
+            draft = log.store.next_draft(Kind.BESIDE) or log.store.next_draft(Kind.SAID)
         return None if self.why_not_said() else draft
 
     def _drop_void_acts(self, now: int) -> list[Happening]:

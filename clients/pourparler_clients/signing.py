@@ -14,14 +14,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from pourparler_crypto import jr2
 from pourparler_crypto.encoding import lp, unlp
 from pourparler_crypto.errors import CryptoError, ProtocolError
-from pourparler_crypto.jr2.round import Round, Terms
-from pourparler_crypto.jr2.states import Deposited, Opened, Presigned, Ready, Signed, load
-from pourparler_crypto.jr2.states import State as Jr2
+from pourparler_crypto.jr2 import Deposited, Round, Signed, Terms, load
+from pourparler_crypto.jr2 import State as Jr2
 from pourparler_crypto.note import assemble
 from pourparler_crypto.releasekey import ReleaseKey
 from pourparler_policies.fold.decoding import decode
@@ -30,7 +29,7 @@ from pourparler_policies.fold.standing import by_credential
 from pourparler_policies.payload import Beside
 from pourparler_policies.release import device, events
 from pourparler_policies.release.device import Cue, Duty, Own, Stage
-from pourparler_policies.release.facts import Case, Phase
+from pourparler_policies.release.facts import Answer, Case, Phase
 
 from . import releasekeys
 from .errors import UserError
@@ -62,6 +61,14 @@ class Kept:
     def jr2(self) -> Jr2:
         """The state that waits for the next step."""
         return load(self.state)
+
+    @property
+    def message(self) -> bytes:
+        """This party's newest message, the same bytes again. Raises TypeError where a person is awaited."""
+        state = self.jr2
+        if isinstance(state, jr2.Ready):
+            raise TypeError("a device whose person may sign owes nothing")
+        return state.message
 
 
 class Signing:
@@ -139,7 +146,9 @@ class Signing:
             if cue is None or not self._enter(kept, cue, now):
                 break
             after = self.kept
-            happened.append(Happening("release", self._log.row.cursor, text=str(after.own.stage if after else "over")))
+            happened.append(
+                Happening("release", self._log.row.cursor, text=str(after.own.stage if after else "over"))
+            )
         return happened
 
     def act(self, cue: Cue, now: int) -> None:
@@ -150,7 +159,7 @@ class Signing:
         device.act(kept.own, cue, self._log.folded, now)  # raises Misuse with the reason
         self._enter(kept, cue, now)
 
-    def heard(self, answer: device.Answer, masks: Sequence[bytes], shares: Sequence[bytes], now: int) -> None:
+    def heard(self, answer: Answer, masks: Sequence[bytes], shares: Sequence[bytes], now: int) -> None:
         """The desk's answer, in a transaction. "Complete" and "published" count only when everything fits."""
         kept = self.kept
         cue = device.heard(answer, self._log.folded)
@@ -196,6 +205,14 @@ class Signing:
         if rows and self.finish([row[0] for row in rows]):
             self._enter(kept, Cue.PUBLISHED, now)
 
+    def case(self) -> bytes | None:
+        """The case for the desk, once every pre-signature is checked."""
+        kept = self.kept
+        if kept is None or not kept.state:
+            return None
+        state = kept.jr2
+        return None if isinstance(state, jr2.Committed | jr2.Opened | jr2.Presigned) else state.case.encode()
+
     # What is owed
 
     def acts(self) -> list[events.Event]:
@@ -206,14 +223,14 @@ class Signing:
         own, owes = kept.own, kept.own.owes
         signer = case.signers.get(own.seat) if case.nonce == own.nonce else None
         if Duty.FIRST in owes and signer is None:
-            return [events.First(own.nonce, kept.line, kept.jr2.message)]  # type: ignore[union-attr]
+            return [events.First(own.nonce, kept.line, kept.message)]
         if signer is None:
             return []
         made: list[events.Event] = []
         if Duty.SECOND in owes and not signer.second:
-            made.append(events.Second(own.nonce, kept.jr2.message))  # type: ignore[union-attr]
+            made.append(events.Second(own.nonce, kept.message))
         if Duty.THIRD in owes and not signer.third:
-            made.append(events.Third(own.nonce, kept.jr2.message))  # type: ignore[union-attr]
+            made.append(events.Third(own.nonce, kept.message))
         if Duty.RELAY in owes and kept.sent & _MASKS and not signer.complete:
             made.append(events.Completed(own.nonce))
         if Duty.TELL in owes and own.answer is not None and signer.answer != own.answer:
@@ -229,7 +246,7 @@ class Signing:
         if Duty.RELAY in own.owes and not kept.sent & _MASKS and kept.masks:
             return Beside.of(events.Masks(own.nonce, kept.masks)), own.ends, _MASKS
         if Duty.UNLOCK in own.owes and not kept.sent & _LOCK:
-            return Beside.of(events.Lock(own.nonce, kept.jr2.message)), own.ends, _LOCK  # type: ignore[union-attr]
+            return Beside.of(events.Lock(own.nonce, kept.message)), own.ends, _LOCK
         return None
 
     def posted(self, event: events.Masks | events.Lock) -> None:
@@ -308,15 +325,22 @@ class Signing:
             return False
         return True
 
-    def _signers(self, part: str) -> list[bytes]:
+    def signers(self, part: str) -> list[bytes]:
+        """What every signer has sent in one part of the round: first, second or third."""
         case = self._log.folded.case
         return [getattr(signer, part) for signer in case.signers.values()] if case is not None else []
 
-    def _key(self, kept: Kept) -> ReleaseKey:
-        return self.own_line(kept.jr2.round.keys)[1]
 
-
+S = TypeVar("S", bound=Jr2)
 How = Callable[[Signing, Kept, Own], Kept]
+
+
+def _as(kind: type[S], kept: Kept) -> S:
+    """The JR2 state of a stage; the tables and JR2 walk in step, so another kind is a defect of ours."""
+    state = kept.jr2
+    if not isinstance(state, kind):
+        raise TypeError(f"a stage {kept.own.stage} with another state")
+    return state
 
 
 def _erased(_: Signing, kept: Kept, own: Own) -> Kept:
@@ -324,54 +348,39 @@ def _erased(_: Signing, kept: Kept, own: Own) -> Kept:
 
 
 def _revealed(signing: Signing, kept: Kept, own: Own) -> Kept:
-    state = kept.jr2
-    if not isinstance(state, jr2_committed):
-        raise TypeError("a device that has committed")
-    return replace(kept, own=own, state=jr2.open_(state, signing._signers("first")).encode())
+    opened = jr2.open_(_as(jr2.Committed, kept), signing.signers("first"))
+    return replace(kept, own=own, state=opened.encode())
 
 
 def _prepared(signing: Signing, kept: Kept, own: Own) -> Kept:
-    state = kept.jr2
-    if not isinstance(state, Opened):
-        raise TypeError("a device that has opened")
-    return replace(
-        kept, own=own, state=jr2.presign(state, signing._signers("second"), signing._key(kept)).encode()
-    )
+    state = _as(jr2.Opened, kept)
+    _, key = signing.own_line(state.round.keys)
+    return replace(kept, own=own, state=jr2.presign(state, signing.signers("second"), key).encode())
 
 
 def _asked(signing: Signing, kept: Kept, own: Own) -> Kept:
-    state = kept.jr2
-    if not isinstance(state, Presigned):
-        raise TypeError("a device that has pre-signed")
-    ready = jr2.check(state, signing._signers("third"))
+    ready = jr2.check(_as(jr2.Presigned, kept), signing.signers("third"))
     return replace(kept, own=own, state=ready.encode(), handle=ready.case.handle, bundle=ready.bundle)
 
 
 def _signed(_: Signing, kept: Kept, own: Own) -> Kept:
-    state = kept.jr2
-    if not isinstance(state, Ready):
-        raise TypeError("a device whose person may sign")
-    return replace(kept, own=own, state=jr2.sign(state).encode())
+    return replace(kept, own=own, state=jr2.sign(_as(jr2.Ready, kept)).encode())
 
 
 def _withdrawn(_: Signing, kept: Kept, own: Own) -> Kept:
-    state = kept.jr2
-    if not isinstance(state, Signed):
-        raise TypeError("a device whose person has signed")
-    return replace(kept, own=own, state=b"", masks=state.message)
+    # Its lock is erased: without its y no signature of anybody can ever exist. R4 shows the desk whose word it is.
+    return replace(kept, own=own, state=b"", masks=_as(jr2.Signed, kept).message)
 
 
 def _complete(_: Signing, kept: Kept, own: Own) -> Kept:
-    state = kept.jr2
-    if isinstance(state, Deposited):  # asked again, and yes
+    if isinstance(kept.jr2, Deposited):  # asked again, and yes
         return replace(kept, own=own)
-    if not isinstance(state, Signed):
-        raise TypeError("a device whose person has signed")
+    state = _as(jr2.Signed, kept)
     deposited = jr2.deposit(state, unlp(kept.heard, len(state.round.keys)))
     return replace(kept, own=own, state=deposited.encode(), masks=kept.heard)
 
 
-def _waiting(_: Signing, kept: Kept, own: Own) -> Kept:
+def _same(_: Signing, kept: Kept, own: Own) -> Kept:
     return replace(kept, own=own)
 
 
@@ -379,7 +388,6 @@ def _too_late(_: Signing, kept: Kept, own: Own) -> Kept:
     return replace(kept, own=own, state=b"", masks=kept.heard)
 
 
-jr2_committed = jr2.Committed if hasattr(jr2, "Committed") else object
 _HOW: Final[dict[Stage, How]] = {
     Stage.REVEALED: _revealed,
     Stage.PREPARED: _prepared,
@@ -388,8 +396,8 @@ _HOW: Final[dict[Stage, How]] = {
     Stage.WITHDRAWN: _withdrawn,
     Stage.COMPLETE: _complete,
     Stage.AGAIN: _complete,
-    Stage.WAITING: _waiting,
-    Stage.STOPPING: _waiting,
-    Stage.UNLOCKED: _waiting,
+    Stage.WAITING: _same,
+    Stage.STOPPING: _same,
+    Stage.UNLOCKED: _same,
     Stage.TOO_LATE: _too_late,
 }

@@ -34,6 +34,7 @@ class Kind(StrEnum):
     SAID = "said"
     ACT = "act"  # events of the procedure
     ATTESTING = "attesting"
+    BESIDE = "beside"  # words of a paper, a remark, masks, a lock
     COMMIT = "commit"
 
 

@@ -58,7 +58,7 @@ def entries(play: Play, state: State) -> Iterator[Entry]:
 def post_by(author: Device, now: int, event: Event | ConsentEvent) -> Entry:
     """An entry of either kind with the author's next counter."""
     if isinstance(event, events.KINDS):
-        return entry(1, now, author.credential, event, author.counter + 1)  # type: ignore[arg-type]
+        return entry(1, now, author.credential, event, author.counter + 1)
     made: ConsentEvent = event  # type: ignore[assignment]
     return Entry(1, now, author.credential, made, author.counter + 1)
 

@@ -74,7 +74,7 @@ class Talks:
         """An entry by this device, with the next counter."""
         device = self.device(word)
         if isinstance(event, events.KINDS):
-            return entry(len(self.log) + 1, self.now, device.credential, event, device.counter + 1)  # type: ignore[arg-type]
+            return entry(len(self.log) + 1, self.now, device.credential, event, device.counter + 1)
         made: ConsentEvent = event  # type: ignore[assignment]
         return Entry(len(self.log) + 1, self.now, device.credential, made, device.counter + 1)
 
