@@ -258,6 +258,8 @@ class Channel:
                 async with self._turn:
                     self._tell(self.log.fold([entry]))
                     await self._finish_if_ended()
+                    if self.log.row.state is State.HALTED:
+                        await self._send_complaint()
                     if not self._reads():
                         return
                 self._owes.set()
@@ -483,6 +485,11 @@ class Channel:
             await self._api.append(self.id, append.model_dump_json().encode())
         except (Stale, WrongCount):
             return  # at the next visit
+        except Refused as refusal:
+            if refusal.problem is Problem.BUDGET:
+                return
+            if refusal.problem is not Problem.ID_REUSED:  # which says that the log holds it: an answer was lost
+                raise
         with self.log.step():
             self.log.row.count = append.count
             self.log.store.save_complaint(b"")

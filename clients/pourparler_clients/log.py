@@ -29,7 +29,7 @@ from pourparler_crypto.stamp import EXPORT_LABEL, KEY_LENGTH, open_stamp
 from pourparler_policies import charter, fold, payload, wire
 from pourparler_policies.admission import procedure_digest
 from pourparler_policies.chain import extend
-from pourparler_policies.errors import Fork, Unknown, Void
+from pourparler_policies.errors import Unknown, Void
 from pourparler_policies.fold import standing, talk
 from pourparler_policies.fold.decoding import decode_commit
 from pourparler_policies.fold.events import Complained, Entry
@@ -493,9 +493,9 @@ class Log:
         raise NotAuthentic("the complaint is not signed by a key that this device's leaf has had")
 
     def _compare(self, entry: wire.Entry, envelope: payload.Envelope, author: bytes) -> list[Happening]:
-        try:
-            self.chain.compare(envelope.seq, envelope.chain)
-        except Fork:
+        # The service takes an entry only from who has seen its newest handshake: an older stamp is of somebody from
+        # whom it has kept back the rest.
+        if (envelope.seq, envelope.chain) != (self.chain.seq, self.chain.head):
             if not self._attested(author):
                 # An impostor could stop everybody by it, and a newcomer whose inviter lied to it cannot help it.
                 return [Happening("warned", entry.seq, member=self.members[author], text=TOLD_OTHERWISE)]
