@@ -61,6 +61,7 @@ class Device:
         self._connect = connect
         self._real_clock = clock
         self._channels: dict[bytes, Channel] = {}
+        self._replaced: list[Channel] = []
         row = vault.row("SELECT name, secret FROM card")
         if row is None:
             raise UserError("this vault has no card: it was not made completely; make a new one")
@@ -97,7 +98,7 @@ class Device:
 
     async def aclose(self) -> None:
         """Closes connections and vault."""
-        for channel in self._channels.values():
+        for channel in (*self._channels.values(), *self._replaced):
             await channel.aclose()
         self._channels.clear()
         self.purge()
@@ -141,6 +142,9 @@ class Device:
     def channels(self) -> list[Channel]:
         """The channels of this device."""
         for channel in ChannelStore.all(self.vault):
+            row, known = ChannelStore(self.vault, channel).row(), self._channels.get(channel)
+            if known is not None and row is not None and known.log.row.device != row.device:
+                self._replaced.append(self._channels.pop(channel))  # seated anew, under another number
             if channel not in self._channels:
                 self._channels[channel] = Channel(Log(self.vault, channel, self.clock), self._connect, self.clock)
         for ended in set(self._channels) - set(ChannelStore.all(self.vault)):

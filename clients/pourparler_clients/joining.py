@@ -214,7 +214,7 @@ class Invitee:
         offer = self._open_offer(box, state)
         charter = self._check_charter(box, offer, packet, group)
         row = ChannelStore(self._vault, packet.channel).row()
-        if row is not None and row.state not in (State.HALTED, State.REMOVED):
+        if row is not None and row.state not in (State.HALTED, State.REMOVED) and not await self._is_out(row):
             raise self._give_up(box, "this device already has a seat in this channel")
         try:
             before = self._check_members(packet, group, charter, state.credential)
@@ -227,6 +227,15 @@ class Invitee:
                 await api.remove_box(box)
         self._vault.empty_journal()
         return packet.channel
+
+    async def _is_out(self, row: Row) -> bool:
+        """Whether the service no longer knows the device that this vault had: it was removed and could not see it."""
+        async with self._connect(row.url, row.token) as api:
+            try:
+                await api.channel(row.id)
+            except Refused as refusal:
+                return refusal.problem in (Problem.UNAUTHORIZED, Problem.NOT_FOUND)
+        return False
 
     def _check_charter(self, box: bytes, offer: steps.Offer, packet: steps.Welcome, group: Group) -> Charter:
         """The whole charter: the one that the group has, whose hash was shown, and which looked as it was shown."""
@@ -325,7 +334,7 @@ class Invitee:
         store = ChannelStore(self._vault, packet.channel)
         attestations = Attestations(store, self._key, self._key.card(self._name()))
         with self._vault.transaction():
-            if store.row() is not None:  # halted, and seated anew
+            if store.row() is not None:  # halted, or removed unseen, and seated anew
                 store.delete()
             store.insert(row)
             store.replace_records(group.records())
