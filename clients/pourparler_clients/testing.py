@@ -214,7 +214,7 @@ def rewrite_pages(change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
 
 def time_passes(seconds: int, *people: "Person") -> None:
     """The clocks of these people and of their service go on by so much, as of the entry that follows."""
-    after = max(person.log.row.cursor for person in people)
+    after = max(channel.log.row.cursor for person in people for channel in person.device.channels())
 
     def shift(entry: dict[str, Any]) -> dict[str, Any]:
         if entry["seq"] <= after:
@@ -332,6 +332,7 @@ class Person:
         await self.close()
         person = Person.open(place, self.name, Faults(cut), self.clock.offset)
         person.line.sealed = [*self.line.sealed]
+        person.line.rewrite = self.line.rewrite  # it is the same service
         return person
 
     def copy(self, target: Path) -> Path:
