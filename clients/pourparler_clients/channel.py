@@ -484,6 +484,9 @@ class Channel:
             await self._api.append(self.id, append.model_dump_json().encode())
         except (Stale, WrongCount):
             return  # at the next visit
+        except Refused as refusal:
+            if refusal.problem is not Problem.ID_REUSED:  # it arrived before, and the answer was lost
+                raise
         with self.log.step():
             self.log.row.count = append.count
             self.log.store.save_complaint(b"")
