@@ -95,6 +95,10 @@ class Log:
         self.own_card = key.card(name)
         self.attestations = Attestations(self.store, key, self.own_card)
         self.delivered: dict[int, str] = {}  # drafts that the log was seen to hold, and why one counts for nothing
+        self.commit_sealed = (
+            b"",
+            0,
+        )  # the newest own commit of this process: its entry's id, and when by its clock
         self._keys_ended = False
         self._reload()
 
@@ -222,7 +226,9 @@ class Log:
             judged = Judged(envelope, after, does)
         except Void:  # for instance a notice that had not passed by the service's clock: void for everybody
             return []
-        self.row.updated_at = min(entry.received_at, self.clock())  # a lying service must not put it off
+        # By this device's own clock; after a crash by the service's, which may lie, but must not put it off.
+        sealed, at = self.commit_sealed
+        self.row.updated_at = min(at if sealed == entry.entry else entry.received_at, self.clock())
         return self._begin_epoch(entry, judged, following)
 
     def _fold_other(self, entry: wire.Entry) -> list[Happening]:
