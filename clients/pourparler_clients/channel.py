@@ -35,7 +35,7 @@ from .log import FORKED, OLD_COPY, RESTORED, SET_BACK, Clock, Log
 from .papers import revision
 from .sealing import Admit, Sealer
 from .store import Kind, Outgoing, State
-from .upkeep import due_charter, due_removals
+from .upkeep import due_charter, due_presence, due_removals
 
 Connect = Callable[[str, bytes | None], Api]
 
@@ -307,6 +307,8 @@ class Channel:
                 async with self._turn:
                     self._tell(self.log.fold([entry]))
                     await self._finish_if_ended()
+                    if self.log.row.state is State.HALTED:
+                        await self._send_complaint()
                     if not self._reads():
                         return
                 self._owes.set()
@@ -519,7 +521,7 @@ class Channel:
         raise Refused("the others change the channel faster than this line allows: try again in a minute")
 
     async def _owed_commits(self) -> None:
-        """Leaves that have to go, and a charter that every party has approved (DESIGN 4.3)."""
+        """Leaves that have to go, a charter that every party has approved, a sign of being there (DESIGN 4.3)."""
         if self.clock() < self._handshakes_at or self.log.store.outgoing() is not None:
             return
         if due_removals(self.log, self.clock()):
@@ -530,6 +532,8 @@ class Channel:
             await self._commit_if_possible(
                 lambda: self.sealer.commit(self.clock(), charter=due_charter(self.log, self.clock()))
             )
+        if self.log.row.state is State.OPEN and due_presence(self.log, self.clock()):
+            await self._commit_if_possible(lambda: self.sealer.commit(self.clock()))
 
     async def _send_complaint(self) -> None:
         """A device that alone cannot process a commit says so, under a key of the epoch that it shares."""
@@ -550,6 +554,11 @@ class Channel:
             await self._api.append(self.id, append.model_dump_json().encode())
         except (Stale, WrongCount):
             return  # at the next visit
+        except Refused as refusal:
+            if refusal.problem is Problem.BUDGET:
+                return
+            if refusal.problem is not Problem.ID_REUSED:  # which says that the log holds it: an answer was lost
+                raise
         with self.log.step():
             self.log.row.count = append.count
             self.log.store.save_complaint(b"")

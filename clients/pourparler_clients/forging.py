@@ -7,6 +7,7 @@
     copy = await mal.take(entry)                # what another member signed, out of its entry ...
     await mal.replay(copy)                      # ... and sent again under that member's next key
     claim(person, card)                         # this device says from now on that the card is its own
+    with playing_all() as known: ...            # one person makes up a whole channel from public cards
     with lying_welcome(change): ...             # what an inviter tells the newcomer about the channel
 
     person.line.rewrite = withhold(seq)         # the service lies to one device: withhold, redate, swap, no_welcome
@@ -23,12 +24,13 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from pourparler_crypto.card import Card, CardKey
+from pourparler_crypto.hpke import MLKEM768_X25519, open_
 from pourparler_crypto.mls import CHARTER, Group, KeyPackageBundle, make_key_package
 from pourparler_crypto.mls.codec import vl
 from pourparler_crypto.mls.forging import Forger, Twist
@@ -45,7 +47,7 @@ from pourparler_policies.fold.encoding import encode as canonical
 from pourparler_policies.fold.events import Commit, Ground
 from pourparler_policies.fold.events import Event as Procedure
 from pourparler_policies.limits import DAY
-from pourparler_policies.payload import Act, Envelope, Event, Said, Seated
+from pourparler_policies.payload import Act, Attesting, Envelope, Event, Said, Seated
 from pourparler_policies.wire import PROBLEM_URN
 
 from .attesting import Attestations
@@ -121,6 +123,12 @@ class Hostile:
         await self.catch_up()
         said = Said(id=os.urandom(16), text=text, life=3600)
         return await self._apply(Kind.SAID, self.envelope(said, stamp=stamp), handshake=handshake, life=3600)
+
+    async def attest(self, peer: Person, *messages: bytes) -> None:
+        """Steps of an attestation, whatever they are."""
+        await self.catch_up()
+        made = [Attesting(peer=peer.log.row.credential, step=message) for message in messages]
+        await self._apply(Kind.SAID, self.envelope(*made), handshake=False, life=None)
 
     async def raw(self, data: bytes, *, handshake: bool = True) -> bytes:
         """Posts any application data, authentic as its own; its own client takes it for nothing."""
@@ -414,21 +422,29 @@ class ClaimedKey(CardKey):
     """An impostor's own key under the card of somebody else."""
 
     claimed: Card
+    known: Mapping[bytes, bytes]  # what was sealed to the card by who plays its owner's peers too
+
+    def open(self, info: bytes, sealed: bytes) -> bytes:
+        """With the key that it has, or from memory."""
+        return self.known[sealed] if sealed in self.known else open_(MLKEM768_X25519, self.secret, info, sealed)
 
     def card(self, name: str) -> Card:
         """The card that it claims, whatever the name."""
         return self.claimed
 
 
-def claim(impostor: Person, card: Card) -> None:
-    """From now on this device says that the card is its own, without having its key.
+def claim(
+    impostor: Person, card: Card, stolen: CardKey | None = None, known: Mapping[bytes, bytes] | None = None
+) -> None:
+    """From now on this device says that the card is its own, without having its key; it has its own, or a `stolen` one.
 
     Who invites it (`House.bring_in`) is its accomplice: the invitation is sealed to the key which it does have.
     """
     device = impostor.device
-    true = device.card
+    held = stolen or device._key
+    true = held.card(device.card.name)
     plain = Card(card.name, card.public)
-    key = ClaimedKey(device._key.secret, plain)
+    key = ClaimedKey(held.secret, plain, {} if known is None else known)
     device._key = key
     device.card = Claimed(plain.name, plain.public, true)
     channels = device.channels
@@ -442,6 +458,27 @@ def claim(impostor: Person, card: Card) -> None:
         return opened
 
     device.channels = claimed  # type: ignore[method-assign]
+
+
+@contextmanager
+def playing_all() -> Iterator[dict[bytes, bytes]]:
+    """One person plays all parts, for `claim(..., known=...)`: what one of its devices seals, the others need not open.
+
+    So it makes up whole channels, attestations included, and has no key of any card.
+    """
+    known: dict[bytes, bytes] = {}
+    true = Card.seal
+
+    def seal(self: Card, info: bytes, plaintext: bytes) -> bytes:
+        sealed = true(self, info, plaintext)
+        known[sealed] = plaintext
+        return sealed
+
+    Card.seal = seal  # type: ignore[method-assign]
+    try:
+        yield known
+    finally:
+        Card.seal = true  # type: ignore[method-assign]
 
 
 @contextmanager
@@ -560,6 +597,7 @@ __all__ = [
     "lying_welcome",
     "new_leaf",
     "no_welcome",
+    "playing_all",
     "redate",
     "settle",
     "swap",

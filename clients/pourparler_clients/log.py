@@ -29,7 +29,7 @@ from pourparler_crypto.stamp import EXPORT_LABEL, KEY_LENGTH, open_stamp
 from pourparler_policies import charter, payload, release, wire
 from pourparler_policies.admission import procedure_digest
 from pourparler_policies.chain import extend
-from pourparler_policies.errors import Fork, Unknown, Void
+from pourparler_policies.errors import Unknown, Void
 from pourparler_policies.fold import standing, talk
 from pourparler_policies.fold.decoding import decode_commit
 from pourparler_policies.fold.events import Complained, Entry
@@ -98,6 +98,10 @@ class Log:
         self.own_card = key.card(name)
         self.attestations = Attestations(self.store, key, self.own_card)
         self.delivered: dict[int, str] = {}  # drafts that the log was seen to hold, and why one counts for nothing
+        self.commit_sealed = (
+            b"",
+            0,
+        )  # the newest own commit of this process: its entry's id, and when by its clock
         self._keys_ended = False
         self._reload()
         self.signing = Signing(self)
@@ -239,7 +243,9 @@ class Log:
             judged = Judged(envelope, after, does)
         except Void:  # for instance a notice that had not passed by the service's clock: void for everybody
             return []
-        self.row.updated_at = min(entry.received_at, self.clock())  # a lying service must not put it off
+        # By this device's own clock; after a crash by the service's, which may lie, but must not put it off.
+        sealed, at = self.commit_sealed
+        self.row.updated_at = min(at if sealed == entry.entry else entry.received_at, self.clock())
         return self._begin_epoch(entry, judged, following)
 
     def _fold_other(self, entry: wire.Entry) -> list[Happening]:
@@ -527,9 +533,9 @@ class Log:
         raise NotAuthentic("the complaint is not signed by a key that this device's leaf has had")
 
     def _compare(self, entry: wire.Entry, envelope: payload.Envelope, author: bytes) -> list[Happening]:
-        try:
-            self.chain.compare(envelope.seq, envelope.chain)
-        except Fork:
+        # The service takes an entry only from who has seen its newest handshake: an older stamp is of somebody from
+        # whom it has kept back the rest.
+        if (envelope.seq, envelope.chain) != (self.chain.seq, self.chain.head):
             if not self._attested(author):
                 # An impostor could stop everybody by it, and a newcomer whose inviter lied to it cannot help it.
                 return [Happening("warned", entry.seq, member=self.members[author], text=TOLD_OTHERWISE)]

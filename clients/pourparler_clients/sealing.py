@@ -184,7 +184,7 @@ class Sealer:
                 raise TypeError("a commit is judged as one")
             log.store.change_records(pending.changes)
             log.store.replace_records(pending.staged.apply().records(), pending=True)
-            return self._put(
+            outgoing = self._put(
                 Kind.COMMIT,
                 pending.commit,
                 stamp,
@@ -196,6 +196,8 @@ class Sealer:
                 else None,
                 commit=canonical(judged.commit),
             )
+        log.commit_sealed = (outgoing.entry, now)
+        return outgoing
 
     def _put(
         self,

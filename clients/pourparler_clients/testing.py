@@ -212,6 +212,34 @@ def rewrite_pages(change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
     return rewrite
 
 
+def time_passes(seconds: int, *people: "Person") -> None:
+    """The clocks of these people and of their service go on by so much, as of the entry that follows."""
+    after = max(channel.log.row.cursor for person in people for channel in person.device.channels())
+
+    def shift(entry: dict[str, Any]) -> dict[str, Any]:
+        if entry["seq"] <= after:
+            return entry
+        times = ("received_at", "expires_at")
+        return {key: value + seconds if key in times else value for key, value in entry.items()}
+
+    def behind(earlier: Rewrite | None) -> Rewrite:
+        def rewrite(method: str, path: str, status: int, data: bytes) -> tuple[int, bytes]:
+            if earlier is not None:
+                status, data = earlier(method, path, status, data)
+            if not path.partition("?")[0].endswith("/entries") or status >= 300:
+                return status, data
+            answer = json.loads(data)
+            if method == "GET":
+                answer["entries"] = [shift(entry) for entry in answer["entries"]]
+            return status, json.dumps(shift(answer) if method == "POST" else answer).encode()
+
+        return rewrite
+
+    for person in people:
+        person.clock.offset += seconds
+        person.line.rewrite = behind(person.line.rewrite)
+
+
 @dataclass
 class Person:
     """A device in a test, with its line, clock and faults."""
@@ -304,6 +332,7 @@ class Person:
         await self.close()
         person = Person.open(place, self.name, Faults(cut), self.clock.offset)
         person.line.sealed = [*self.line.sealed]
+        person.line.rewrite = self.line.rewrite  # it is the same service
         return person
 
     def copy(self, target: Path) -> Path:

@@ -4,6 +4,7 @@
 2. Let take effect what everybody who has to has approved; send its part of a joint release (`signing.py`).
 3. Vote absent, by its own clock, who has been silent for longer than the charter allows: a vote, not a judgement.
 4. Take leaves out of the group that have to go, and put an approved charter in force.
+5. Show that it is there, by new keys, before the others would find it absent: also a device that only reads.
 
 Everything is tried on the fold first: what would be void is not sent. DESIGN 3, 4.3.
 """
@@ -107,3 +108,14 @@ def due_charter(log: Log, now: int) -> bytes | None:
             continue
         return amended
     return None
+
+
+def due_presence(log: Log, now: int) -> bool:
+    """Whether this device should renew its leaf so that nobody finds it absent: somebody has, or half the time is over.
+
+    A renewal undoes every vote (docs/consent.md, 6.2).
+    """
+    own = log.consent.devices.get(log.own_card.fingerprint)
+    if own is None or own.phase is not Phase.PRESENT:
+        return False
+    return bool(own.absent) or now - log.row.updated_at > log.charter.retention.absence // 2

@@ -153,3 +153,33 @@ async def test_a_returning_device_under_anothers_leaf_is_not_attested_while_its_
     await house.seat(ada, bea)
     assert stands(ben.log.consent, ben.log.consent.devices[bea.device.card.fingerprint])
     await go_on(ben, ada, mal, bea)
+
+
+async def test_a_leaf_that_one_side_put_in_for_a_party_that_is_away_deceives_nobody_and_decides_nothing(
+    house: House,
+) -> None:
+    """The limit of docs/consent.md, 7: the others cannot get it out against that side, nor talk while it is there.
+
+    Nothing is approved, nothing is said to it, people are told; what is left to them is another channel.
+    """
+    mal, ben, ada = await house.room("mal", "ben", "ada")
+    await Hostile(mal).break_path(ben)
+    await settle(ben, ada, mal, rounds=2)
+    assert phase(ada, ben) is Phase.AWAY
+    false = await impostor(house, ben)
+    await house.bring_in(mal, false)
+    await attest_by_lie(mal, false)
+    told = await settle(ada, rounds=2)
+    await settle(ada, mal, false, rounds=3)
+    device = ada.log.consent.devices[ben.device.card.fingerprint]
+    assert device.phase is Phase.PRESENT
+    assert not stands(ada.log.consent, device)
+    digest = await ada.channel.propose(Recess(ada.clock() + 9 * DAY))
+    for one in (mal, false):
+        await Hostile(one).act(Approved(digest))
+        await Hostile(one).act(Enacted(digest))
+    assert "warned" in [kind for kinds in (*told, *await settle(ada, rounds=1)) for kind in kinds]
+    assert digest in ada.log.consent.open
+    assert ada.log.consent.recess == 0
+    with pytest.raises(Waits):
+        await ada.say("Ben, is that you?")
