@@ -167,6 +167,18 @@ def test_a_browser_without_ed25519_says_that_it_has_not_checked(
     assert "signature verified" not in told
 
 
+def test_a_note_that_cannot_be_loaded_leaves_the_page_unchecked(
+    client: httpx.Client, signing: Signing, tmp_path: Path
+) -> None:
+    def alter(path: str, body: bytes) -> bytes:
+        return body.replace(b'/note" data-digest', b'/nothing" data-digest') if path == place(signing) else body
+
+    with between(client, alter) as url:
+        told = browse(url + place(signing), tmp_path)
+    assert verdict(told).startswith("Your browser has not checked the signatures: the note could not be loaded.")
+    assert "signature verified" not in told
+
+
 def replaced(where: str, old: bytes, new: bytes) -> Alter:
     def alter(path: str, body: bytes) -> bytes:
         if not path.endswith(where):
@@ -184,7 +196,8 @@ LIES = {
     "a name that did not sign": ("", b"<bdi>Southern League</bdi>", b"<bdi>Western League</bdi>"),
     "another text in the note": ("/note", b"12 lists", b"13 lists"),
     "a note without its last line": ("/note", b"void unless all have signed\n", b""),
-    "a note that ends early": ("/note", b"\n\xe2\x80\x94 party-3", b"\nparty-3"),
+    "a line that is no signature": ("/note", b"\n\xe2\x80\x94 party-3", b"\nparty-3"),
+    "a note of nothing": ("/note", b"\npourparler-communique/v1\n", b"\n"),
 }
 
 

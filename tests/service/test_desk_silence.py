@@ -252,6 +252,41 @@ def test_nothing_is_logged_and_nothing_is_said(tmp_path: Path) -> None:
     assert server.stop() == (0, "")
 
 
+async def test_what_the_table_does_not_keep_is_not_in_the_stored_state_either(tmp_path: Path) -> None:
+    """Seen with the keys: a share too early, and everything that comes before or after a withdrawal."""
+    async with parts(tmp_path, Clock()) as (desk, store):
+        signing = prepared(3)
+        await desk.open(signing.opening)
+        await desk.deposit(signing.handle, signing.masks[0])
+        await desk.deposit(signing.handle, signing.shares[0])
+        ((stored,), _) = store.load()
+        assert signing.masks[0] in stored.state
+        assert signing.shares[0] not in stored.state
+        assert signing.opening.bundle in stored.fixed
+        await desk.withdraw(signing.handle, signing.masks[1])
+        await desk.deposit(signing.handle, signing.masks[2])
+        ((left,), _) = store.load()
+        assert not any(left.state[1:])
+        assert (len(left.state), len(left.fixed)) == (len(stored.state), len(stored.fixed))
+        assert signing.opening.bundle not in left.fixed
+
+
+async def test_nothing_ends_a_case_whose_publication_has_begun(tmp_path: Path) -> None:
+    """A clock that is set back in that instant, and a stop: the board has it, so the answer is that it has."""
+    clock, signing = Clock(), prepared(2)
+    async with parts(tmp_path, clock) as (desk, _):
+        await desk.open(signing.opening)
+        for message in signing.masks + signing.shares:
+            await desk.deposit(signing.handle, message)
+        clock.now = TERMS.not_before
+        asking = asyncio.create_task(desk.reply(signing.handle))
+        await asyncio.sleep(0)  # the publication is under way on the desk's thread
+        clock.now = START
+        await desk.stop(signing.handle, signing.shares[0])
+        assert json.loads(await asking)["answer"] == CaseAnswer.PUBLISHED
+        assert await answer(desk, signing) is CaseAnswer.PUBLISHED
+
+
 # --- how long it takes ---------------------------------------------------------------------------------------------
 
 

@@ -5,6 +5,14 @@
 
 const FORMAT = "pourparler-communique/v1";
 
+// Nothing was found wrong, and nothing was checked.
+class Unchecked extends Error {}
+
+function must(value, otherwise) {
+  if (!value) throw new Error(otherwise);
+  return value;
+}
+
 function bytesOf(base64) {
   return Uint8Array.from(atob(base64), (one) => one.charCodeAt(0));
 }
@@ -40,13 +48,14 @@ async function digitsOf(key) {
 function takeApart(note) {
   const whole = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(note);
   const end = whole.lastIndexOf("\n\n");
-  if (end < 0 || !whole.endsWith("\n")) throw new Error("this is no signed note");
+  must(end >= 0 && whole.endsWith("\n"), "this is no signed note");
   const text = whole.slice(0, end + 1);
   const lines = text.split("\n");
   const start = lines.indexOf(FORMAT);
-  if (start < 2) throw new Error("the lines at the foot are missing");
+  must(start >= 2, "the lines at the foot are missing");
   const foot = lines.slice(start);
-  const languages = foot.find((line) => line.startsWith("languages: ")).slice(11).split(", ");
+  const named = must(foot.find((line) => line.startsWith("languages: ")), "the lines at the foot are missing");
+  const languages = named.slice(11).split(", ");
   const signatories = foot
     .map((line) => /^(?:signatory|witness): (([^+ ]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/=]+)) (.+)$/.exec(line))
     .filter((match) => match)
@@ -54,7 +63,7 @@ function takeApart(note) {
   const signatures = whole
     .slice(end + 2, -1)
     .split("\n")
-    .map((line) => /^\u2014 (\S+) (\S+)$/.exec(line))
+    .map((line) => must(/^\u2014 (\S+) ([A-Za-z0-9+/]+=*)$/.exec(line), "a line among the signatures is none"))
     .map((match) => ({ name: match[1], body: bytesOf(match[2]) }));
   return { text: new TextEncoder().encode(text), words: wordsOf(lines.slice(0, start - 1), languages), signatories, signatures };
 }
@@ -80,10 +89,18 @@ function shownWords() {
     Array.from(part.querySelectorAll(".words"), (one) => one.textContent).join("\n\n"));
 }
 
+async function fetched(place) {
+  try {
+    const answer = await fetch(place, { credentials: "omit", cache: "no-store" });
+    if (answer.ok) return new Uint8Array(await answer.arrayBuffer());
+  } catch {
+    // no connection: the same as no note
+  }
+  throw new Unchecked("the note could not be loaded");
+}
+
 async function check(verdict) {
-  const answer = await fetch(verdict.dataset.note, { credentials: "omit", cache: "no-store" });
-  if (!answer.ok) throw new Error("the note could not be fetched");
-  const note = takeApart(new Uint8Array(await answer.arrayBuffer()));
+  const note = takeApart(await fetched(verdict.dataset.note));
   const items = Array.from(document.querySelectorAll("ol.signatories > li"));
   if (hex(await sha256(note.text)) !== verdict.dataset.digest)
     throw new Error("the note has another text than this page names");
@@ -122,8 +139,9 @@ async function main() {
       "Checked in your browser just now: the words above are signed by all " + count + " keys. Whose keys these are, " +
       "only their digits tell you.";
   } catch (error) {
-    if (error.name === "NotSupportedError") {
-      verdict.textContent = "Your browser has not checked the signatures: it does not know Ed25519. Check it yourself, see below.";
+    const why = error.name === "NotSupportedError" ? "it does not know Ed25519" : error.message;
+    if (error instanceof Unchecked || error.name === "NotSupportedError") {
+      verdict.textContent = "Your browser has not checked the signatures: " + why + ". Check it yourself, see below.";
       return;
     }
     verdict.className = "bad";
