@@ -429,7 +429,8 @@ class Log:
         event, papers = beside.event, self.signing.papers
         match event:
             case Words():
-                papers.keep(self.folded, event, entry.seq, entry.expires_at)
+                if papers.keep(self.folded, event, entry.seq, entry.expires_at):
+                    return [Happening("text", entry.seq, member=self.members.get(sender), digest=event.paper)]
             case Remark():
                 papers.remark(self.folded, event, entry.seq, sender, entry.expires_at)
                 return [Happening("remarked", entry.seq, member=self.members.get(sender), text=event.text)]

@@ -69,6 +69,7 @@ STAGES: Final[dict[Stage, str]] = {
 _TEXTS: Final = {
     "drafted": "{name} puts a text on the table",
     "revised": "{name} puts another revision of a text on the table: initials under the old one are void",
+    "text": "the words of {name}'s text are here: `release show`",
     "shelved": "{name} takes a text off the table",
     "initialled": "{name} initials a text",
     "retracted": "{name} takes the initial back",
