@@ -26,6 +26,7 @@ _MARK: Final = re.compile(r"\(this device\)|\([0-9]{5}\)$")
 _LINES: Final = {
     "seated": "— {name} has taken a seat; nothing is said until all devices have attested it —",
     "attested": "— {name} is attested —",
+    "back": "— {name} is back, and attested by others; nothing is said before your own side has attested the device —",
     "leaving": "— {name} is leaving —",
     "held": "— {name} is on hold —",
     "stranded": "— {name} cannot follow a change of keys: invite that card anew —",
