@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test test-fast lint bench-mls bench-service lock clean
+.PHONY: help demo test test-fast lint bench-mls bench-jr2 bench-service lock clean
 
 help:  ## what this file can do
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
@@ -39,6 +39,9 @@ lint: $(STAMP)  ## ruff, mypy strict, the layers of imports
 
 bench-mls: $(STAMP)  ## MLS beside the raw primitives and beside mls-rs
 	$(BIN)/python tests/bench/bench_mls.py $(ARGS)
+
+bench-jr2: $(STAMP)  ## a joint release for 2 to 20 parties, beside the raw calls
+	$(BIN)/python tests/bench/bench_jr2.py $(ARGS)
 
 bench-service: $(STAMP)  ## the service beside an empty FastAPI relay
 	$(BIN)/python tests/bench/bench_service.py $(ARGS)

@@ -161,6 +161,19 @@ class Api:
             raise
         return reply.sealed
 
+    async def open_case(self, request: wire.OpenCase) -> None:
+        """Brings a case to the desk; again is harmless. Without a bearer."""
+        await self._call("POST", Route.DESK, request.model_dump_json().encode())
+
+    async def case(self, handle: bytes) -> wire.Case:
+        """What the desk says of a case, the same to everybody."""
+        return await self._get(wire.Case, Route.CASE.format(handle=encode_id(handle)))
+
+    async def case_message(self, route: str, handle: bytes, message: bytes) -> None:
+        """A deposit, a withdrawal or a stop; each is answered the same, whatever the desk holds."""
+        body = wire.CaseMessage(message=message).model_dump_json().encode()
+        await self._call("POST", route.format(handle=encode_id(handle)), body)
+
     async def remove_box(self, box: bytes) -> None:
         """Ends a box and all in it."""
         await self._call("DELETE", Route.BOX.format(box=encode_id(box)))

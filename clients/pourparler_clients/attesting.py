@@ -112,6 +112,7 @@ class Attestations:
 
     def _advance(self, meeting: Meeting, sender: Member, step: bytes, state: State, now: int) -> Iterator[Warned]:
         run = dpa.load(meeting.run)
+        now = max(now, run.began)  # a clock that was set back a little must not stop the fold
         try:
             match run:
                 case dpa.Challenged():
@@ -165,8 +166,9 @@ class Attestations:
 
 
 def _lapsed(meeting: Meeting, now: int) -> bool:
+    run = dpa.load(meeting.run)
     try:
-        dpa.load(meeting.run).check_usable(now)
+        run.check_usable(max(now, run.began))
     except dpa.Lapsed:
         return True
     return False

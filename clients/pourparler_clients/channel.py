@@ -13,18 +13,26 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Final
 
+from pourparler_crypto.mls.limits import MAX_FORWARD
+from pourparler_crypto.note import Communique
 from pourparler_policies import payload, wire
 from pourparler_policies.errors import Void
 from pourparler_policies.fold import subject_digest
-from pourparler_policies.fold.events import Approved, Event, Leaving, Proposed
+from pourparler_policies.fold.events import Approved, Leaving, Proposed
 from pourparler_policies.fold.facts import Close, Replace, Subject
-from pourparler_policies.payload import Act, Said, Seated, check_text
+from pourparler_policies.payload import Act, Beside, Said, Seated, check_text
+from pourparler_policies.release.decoding import Act as Procedure
+from pourparler_policies.release.device import Cue
+from pourparler_policies.release.events import Commented, Drafted, Remark, Revised, Words
+from pourparler_policies.release.facts import PAPER_BYTES
 from pourparler_policies.wire import Problem
 
 from .api import Api
+from .deskwork import visit
 from .errors import Halted, PourparlerError, Refused, Stale, Unreachable, UserError, Waits, WrongCount
 from .happenings import Happening
 from .log import FORKED, OLD_COPY, RESTORED, SET_BACK, Clock, Log
+from .papers import revision
 from .sealing import Admit, Sealer
 from .store import Kind, Outgoing, State
 from .upkeep import due_charter, due_presence, due_removals
@@ -49,6 +57,7 @@ class Channel:
         self.log = log
         self.sealer = Sealer(log)
         self.clock = clock
+        self._connect = connect
         self._api = connect(log.row.url, log.row.token)
         self._turn = asyncio.Lock()
         self._checked = False
@@ -106,10 +115,10 @@ class Channel:
             return
         self.log.check_may_send()
         if self.log.store.has_draft(said):
-            raise Waits(f"not said yet: {self.sealer.why_not_said()}. The message waits in the vault")
+            raise Waits(self.sealer.why_not_said())
         raise UserError("this was not said: its life was over before it could be sent")
 
-    async def do(self, *events: Event) -> None:
+    async def do(self, *events: Procedure) -> None:
         """Does what these events of the procedure say, all in one entry; each has its rule in docs/consent.md.
 
         Returns when the log holds them and they count. Raises UserError when they would not, or did not, count;
@@ -117,7 +126,7 @@ class Channel:
         """
         await self._do(lambda: [*events])
 
-    async def _do(self, choose: Callable[[], list[Event]]) -> None:
+    async def _do(self, choose: Callable[[], list[Procedure]]) -> None:
         """As `do`; what to do is chosen when the log is folded to its head."""
         self.log.check_may_send()
         async with self._turn:
@@ -154,12 +163,12 @@ class Channel:
         """
         digest = b""
 
-        def choose() -> list[Event]:
+        def choose() -> list[Procedure]:
             nonlocal digest
             state = self.log.consent
             digest = subject_digest(state.rules, subject)
             held, own = state.open.get(digest), state.devices.get(self.log.own_card.fingerprint)
-            events: list[Event] = [] if held is not None else [Proposed(subject)]
+            events: list[Procedure] = [] if held is not None else [Proposed(subject)]
             given = held.approvals.get(own.seat) if held is not None and own is not None else None
             if confirm is not None and given is not (not confirm):  # else it would cost a handshake for nothing
                 events.append(Approved(digest, confirm))
@@ -167,6 +176,47 @@ class Channel:
 
         await self._do(choose)
         return digest
+
+    async def table_text(
+        self, communique: Communique, life: int, paper: bytes = b"", corrects: bytes = b""
+    ) -> bytes:
+        """Puts a text on the table for `life` seconds, or a new revision of the `paper`; returns the paper's number.
+
+        Its words follow as an entry of their own, which ends with the paper. Raises UserError as `do` does.
+        """
+        salt, text = revision(communique, corrects)
+        held = self.log.folded.papers.get(paper)
+        if held is None:
+            paper = os.urandom(PAPER_BYTES)
+            await self.do(Drafted(paper, text, life))
+        else:
+            life = held.expires - self.clock()
+            await self.do(Revised(paper, held.text.digest, text))
+        await self._beside(Words(paper, salt, communique.text), life)
+        return paper
+
+    async def remark(self, paper: bytes, text: str) -> None:
+        """Comments on a paper's revision on the table."""
+        check_text(text)
+        held = self.log.folded.papers.get(paper)
+        if held is None:
+            raise UserError("there is no such text on the table")
+        await self.do(Commented(paper, held.text.digest))
+        await self._beside(Remark(paper, held.text.digest, text), held.expires - self.clock())
+
+    async def _beside(self, event: Words | Remark, life: int) -> None:
+        self._draft(Kind.BESIDE, [Beside.of(event)], max(1, life))
+        async with self._turn:
+            await self._sync()
+
+    async def release_act(self, cue: Cue) -> None:
+        """A person's act in a joint release: signs, withdraws, agrees again, refuses, stops. Raises UserError."""
+        async with self._turn:
+            await self._sync()
+            self.log.check_may_send()
+            with self.log.step():
+                self.log.signing.act(cue, self.clock())
+            await self._sync()
 
     async def leave(self) -> None:
         """Leaves: the others remove this device; everything of the channel on it is erased."""
@@ -257,6 +307,8 @@ class Channel:
                 async with self._turn:
                     self._tell(self.log.fold([entry]))
                     await self._finish_if_ended()
+                    if self.log.row.state is State.HALTED:
+                        await self._send_complaint()
                     if not self._reads():
                         return
                 self._owes.set()
@@ -301,6 +353,24 @@ class Channel:
         if self.log.row.state is State.OPEN:
             if update and self.log.store.waiting() and self._update_due():
                 await self._commit_if_possible(lambda: self.sealer.commit(self.clock()))
+            await self._flush()
+        if self.log.row.state is State.OPEN and self.log.signing.active:
+            await self._follow_release()
+
+    async def _follow_release(self) -> None:
+        """Time and the desk lead a joint release on; what follows from it is sent at once."""
+        with self.log.step():
+            happened = self.log.follow_release()
+        self._tell(happened)
+        try:
+            moved = await visit(self.log, self._connect)
+        except (Unreachable, Refused):  # the desk is asked again at the next visit
+            moved = False
+        if moved:
+            with self.log.step():
+                happened = self.log.follow_release()
+            self._tell(happened)
+        if moved or happened:
             await self._flush()
 
     async def _pull(self) -> None:
@@ -485,7 +555,9 @@ class Channel:
         except (Stale, WrongCount):
             return  # at the next visit
         except Refused as refusal:
-            if refusal.problem is not Problem.ID_REUSED:  # it arrived before, and the answer was lost
+            if refusal.problem is Problem.BUDGET:
+                return
+            if refusal.problem is not Problem.ID_REUSED:  # which says that the log holds it: an answer was lost
                 raise
         with self.log.step():
             self.log.row.count = append.count
@@ -505,11 +577,13 @@ class Channel:
             self._handshakes_at = self.clock() + max(1, refusal.retry_after)
 
     def _update_due(self) -> bool:
+        if self.log.group.next_generation() > MAX_FORWARD // 2:  # beyond MAX_FORWARD nobody would read it
+            return True
         elapsed = self.clock() - self.log.row.updated_at
         return elapsed > self.log.charter.retention.keys
 
     async def _finish_if_ended(self) -> None:
-        """After an ending, this device's or another's: the service forgets its token, the vault what has ended."""
+        """After an ending, this device's or another's: the vault forgets the channel, then the service its token."""
         while self._gone and self._reads():
             with suppress(Refused):  # it has ended its token itself, or the voices of the others were enough
                 await self._api.ask_revocation(self.id, self._gone[-1])
@@ -517,12 +591,13 @@ class Channel:
         # A halt is no ending: nothing is erased on the service's word.
         if self.log.row.state not in (State.REMOVED, State.CLOSED) or self._ended:
             return
-        with suppress(Refused):  # the service may have forgotten it first
-            await self._api.end_device(self.id)
+        # Erased first, announced second: whoever takes the device now finds nothing, whatever the line does.
+        self._ended = True
         with self.log.vault.transaction():
             self.log.store.delete()
         self.log.vault.empty_journal()
-        self._ended = True
+        with suppress(Refused, Unreachable):  # else the token ends when it has idled, or by the others' voices
+            await self._api.end_device(self.id)
 
     def require_open(self) -> None:
         """Raises Halted unless this device may send here."""

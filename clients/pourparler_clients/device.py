@@ -20,7 +20,7 @@ from pourparler_crypto import complaint
 from pourparler_crypto.card import Card, CardKey
 from pourparler_crypto.mls import CHARTER, Group
 from pourparler_policies import charter as charters
-from pourparler_policies import fold, wire
+from pourparler_policies import fold, release, wire
 from pourparler_policies.admission import CREDENTIAL_BYTES, Member
 from pourparler_policies.chain import genesis
 from pourparler_policies.charter import Charter
@@ -61,7 +61,7 @@ class Device:
         self._connect = connect
         self._real_clock = clock
         self._channels: dict[bytes, Channel] = {}
-        self._replaced: list[Channel] = []
+        self._left: list[Channel] = []  # of earlier places; their connections are still to be closed
         row = vault.row("SELECT name, secret FROM card")
         if row is None:
             raise UserError("this vault has no card: it was not made completely; make a new one")
@@ -98,7 +98,7 @@ class Device:
 
     async def aclose(self) -> None:
         """Closes connections and vault."""
-        for channel in (*self._channels.values(), *self._replaced):
+        for channel in (*self._channels.values(), *self._left):
             await channel.aclose()
         self._channels.clear()
         self.purge()
@@ -142,9 +142,9 @@ class Device:
     def channels(self) -> list[Channel]:
         """The channels of this device."""
         for channel in ChannelStore.all(self.vault):
-            row, known = ChannelStore(self.vault, channel).row(), self._channels.get(channel)
-            if known is not None and row is not None and known.log.row.device != row.device:
-                self._replaced.append(self._channels.pop(channel))  # seated anew, under another number
+            kept, row = self._channels.get(channel), ChannelStore(self.vault, channel).row()
+            if kept is not None and row is not None and kept.log.row.credential != row.credential:
+                self._left.append(self._channels.pop(channel))  # this device was seated anew
             if channel not in self._channels:
                 self._channels[channel] = Channel(Log(self.vault, channel, self.clock), self._connect, self.clock)
         for ended in set(self._channels) - set(ChannelStore.all(self.vault)):
@@ -264,6 +264,6 @@ class Device:
             store.replace_records(group.records())
             store.add_point(0, genesis(channel))
             store.save_members([member.renewed(group.members[0].signature_key, now)])
-            store.save_consent(fold.found(rules, named, credential, 0))
+            store.save_folded(release.opened(fold.found(rules, named, credential, 0), charter))
             store.add_complaint_key(group.epoch, group.export(complaint.EXPORT_LABEL, b"", complaint.KEY_LENGTH))
         return row

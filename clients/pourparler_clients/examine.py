@@ -24,7 +24,7 @@ ENCODINGS: Final = ("utf-8", "utf-16-le", "utf-16-be")
 
 def vault_pages(directory: Path, passphrase: str) -> Iterator[bytes]:
     """Every page of a vault, decrypted: those in use, free ones, and those that the journal still holds."""
-    key = unlock(directory / HEADER_NAME, passphrase)
+    _, (key, *_) = unlock(directory / HEADER_NAME, passphrase)
     data = (directory / DATABASE_NAME).read_bytes()
     for start in range(0, len(data) - _PAGE + 1, _PAGE):
         yield _decrypt(key, data[start : start + _PAGE], _SALT if start == 0 else 0)

@@ -1,6 +1,6 @@
 """On which ground a card may be seated now, as the fold of this channel has it (docs/consent.md, 3)."""
 
-from pourparler_policies.charter.rules import DECIDING
+from pourparler_policies.charter.rules import DECIDING, Named
 from pourparler_policies.errors import Void
 from pourparler_policies.fold import consent, standing
 from pourparler_policies.fold.events import Ground
@@ -73,17 +73,15 @@ def may_approve(log: Log) -> bool:
 
 
 def _admission(state: State, held: Open) -> Ground:
-    subject = held.subject
-    named = isinstance(subject, Admit) and any(
-        (one.body, one.role, one.card) == (subject.body, subject.role, subject.card)
-        for one in state.rules.founding
-    )
-    able = (
-        isinstance(subject, Admit) and subject.body in state.rules.parties and standing.able(state, subject.body)
-    )
-    if named and (not state.founded or (isinstance(subject, Admit) and not able)):
-        _check(state, held, Consent.SEATED)
-        return Ground.FOUNDING
+    """FOUNDING while the channel is being founded, and later for a party that cannot act; else ADMISSION."""
+    if isinstance(held.subject, Admit):
+        subject = held.subject
+        unable = subject.body in state.rules.parties and not standing.able(state, subject.body)
+        if Named(subject.body, subject.role, subject.card) in state.rules.founding and (
+            not state.founded or unable
+        ):
+            _check(state, held, Consent.SEATED)
+            return Ground.FOUNDING
     _check(state, held, None)
     return Ground.ADMISSION
 

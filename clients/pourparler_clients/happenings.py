@@ -7,9 +7,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from pourparler_policies import release
 from pourparler_policies.admission import Member
 from pourparler_policies.fold import events
 from pourparler_policies.fold.facts import Phase, State, Subject
+from pourparler_policies.release import events as release_events
+from pourparler_policies.release.decoding import Act
+from pourparler_policies.release.facts import Phase as CasePhase
 
 from .store import Message
 
@@ -19,7 +23,9 @@ class Happening:
     """Something for the person.
 
     `kind` is said, seated, attested, leaving, held, stranded, left, removed, closed, erased, amended, alarm, halted,
-    warned, refused (an own act that does not count) or the name of an event about a `subject` on the table.
+    drafted, revised, shelved, initialled, retracted, opposed, relented, appointed, remarked, frozen, lapsed,
+    released, release (this device's part in one), warned, refused (an own act that does not count) or the name of an
+    event about a `subject` on the table.
     `member` is whom it concerns, or who did it; `digest` names the subject (32 bytes).
     """
 
@@ -50,8 +56,13 @@ _ABOUT_SUBJECTS: Final = (
 )
 
 
-def of_act(seq: int, author: Member | None, act: events.Event, before: State, after: State) -> Iterator[Happening]:
+def of_act(
+    seq: int, author: Member | None, act: Act, folded: release.State, later: release.State
+) -> Iterator[Happening]:
     """What one event that counted says."""
+    if isinstance(act, release_events.KINDS):
+        yield from _of_release(seq, author, act, folded, later)
+    before, after = folded.consent, later.consent
     if isinstance(act, _ABOUT_SUBJECTS):
         kind = type(act).__name__.lower()
         if isinstance(act, events.Proposed):
@@ -63,6 +74,26 @@ def of_act(seq: int, author: Member | None, act: events.Event, before: State, af
             yield Happening(kind, seq, member=author, subject=subject, digest=act.digest)
     if after.erased > before.erased:
         yield Happening("erased", seq, member=author)
+
+
+_TOLD: Final = frozenset(
+    {"drafted", "revised", "shelved", "initialled", "retracted", "opposed", "relented", "appointed"}
+)
+
+
+def _of_release(
+    seq: int, author: Member | None, act: Act, before: release.State, after: release.State
+) -> Iterator[Happening]:
+    """Words of people are told; the rounds of their devices are not, but for where the case stands."""
+    kind = type(act).__name__.lower()
+    if kind in _TOLD:
+        yield Happening(kind, seq, member=author, digest=getattr(act, "paper", b""))
+    phases = [state.case.phase if state.case is not None else None for state in (before, after)]
+    if phases[0] is not phases[1] and phases[1] is CasePhase.FROZEN:
+        yield Happening("frozen", seq)
+    if before.case is not None and after.case is None:
+        released = after.released.get(before.case.text.digest)
+        yield Happening("released" if released else "lapsed", seq, digest=before.case.paper)
 
 
 def of_states(

@@ -332,7 +332,7 @@ class Inviter:
             charter=log.row.charter,
             seq=log.chain.seq,
             chain=log.chain.head,
-            state=canonical(log.consent),
+            state=canonical(log.folded),
             members=[
                 steps.Seat(
                     credential=m.credential,

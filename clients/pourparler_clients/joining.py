@@ -19,18 +19,22 @@ from pourparler_crypto.errors import CryptoError
 from pourparler_crypto.invitation import EphemeralKey, Offer, open_step
 from pourparler_crypto.mls import CHARTER, Group, KeyPackageBundle, make_key_package
 from pourparler_policies import charter as charters
-from pourparler_policies import fold
 from pourparler_policies import invitation as steps
+from pourparler_policies import release
 from pourparler_policies.admission import CREDENTIAL_BYTES, Member, procedure_digest
 from pourparler_policies.chain import extend
 from pourparler_policies.charter import Charter
 from pourparler_policies.charter.withholding import shown_before_acceptance
 from pourparler_policies.errors import PolicyError, Void
-from pourparler_policies.fold.decoding import decode_commit, decode_state
+from pourparler_policies.fold.decoding import decode_commit
 from pourparler_policies.fold.events import Entry
-from pourparler_policies.fold.facts import State as Consent
+from pourparler_policies.fold.soundness import check_sound
+from pourparler_policies.invitation import KEPT_EPOCHS
 from pourparler_policies.limits import DAY, MAX_BOX_LIFE
 from pourparler_policies.payload import Envelope, check_name
+from pourparler_policies.release.decoding import decode_state
+from pourparler_policies.release.facts import State as Folded
+from pourparler_policies.release.rules import release_rules
 from pourparler_policies.wire import Problem
 
 from . import invitations
@@ -49,6 +53,10 @@ _KEPT: Final = MAX_BOX_LIFE + DAY  # seconds: no invitation waits longer at the 
 _SPOILED: Final = "this invitation has been spoiled (somebody else used its address): ask for another"
 
 _ENDED: Final = "this invitation is over, or was used already: ask for another"
+_STILL_HERE: Final = (
+    "this device still has its earlier place in this channel: read the channel, so that it learns whether it was "
+    "removed, or forget it here (`pourparler leave --here`); then go on with this invitation"
+)
 _OTHER_CHARTER: Final = (
     "the channel's charter is not the one you accepted (was it changed meanwhile?): ask for another invitation"
 )
@@ -214,8 +222,8 @@ class Invitee:
         offer = self._open_offer(box, state)
         charter = self._check_charter(box, offer, packet, group)
         row = ChannelStore(self._vault, packet.channel).row()
-        if row is not None and row.state not in (State.HALTED, State.REMOVED) and not await self._is_out(row):
-            raise self._give_up(box, "this device already has a seat in this channel")
+        if row is not None and row.state not in (State.HALTED, State.REMOVED) and await self._has_place(row):
+            raise UserError(_STILL_HERE)
         try:
             before = self._check_members(packet, group, charter, state.credential)
         except (PolicyError, CryptoError):
@@ -228,14 +236,16 @@ class Invitee:
         self._vault.empty_journal()
         return packet.channel
 
-    async def _is_out(self, row: Row) -> bool:
-        """Whether the service no longer knows the device that this vault had: it was removed and could not see it."""
+    async def _has_place(self, row: Row) -> bool:
+        """Whether the service still knows the place that this device had before: else it was removed while away."""
         async with self._connect(row.url, row.token) as api:
             try:
                 await api.channel(row.id)
             except Refused as refusal:
-                return refusal.problem in (Problem.UNAUTHORIZED, Problem.NOT_FOUND)
-        return False
+                if refusal.problem is Problem.UNAUTHORIZED:
+                    return False
+                raise
+        return True
 
     def _check_charter(self, box: bytes, offer: steps.Offer, packet: steps.Welcome, group: Group) -> Charter:
         """The whole charter: the one that the group has, whose hash was shown, and which looked as it was shown."""
@@ -253,10 +263,12 @@ class Invitee:
             raise self._give_up(box, _OTHER_CHARTER)
         return charter
 
-    def _check_members(self, packet: steps.Welcome, group: Group, charter: Charter, credential: bytes) -> Consent:
+    def _check_members(self, packet: steps.Welcome, group: Group, charter: Charter, credential: bytes) -> Folded:
         """The folded state before the Add, if state, roster and group tell of the same devices. Raises Void."""
-        state = decode_state(packet.state)
-        if state.rules != charter.rules:
+        folded = decode_state(packet.state)
+        state = folded.consent
+        check_sound(state)
+        if state.rules != charter.rules or folded.rules != release_rules(charter):
             raise Void("the state is of another charter")
         cards = {d.credential: card for card, d in state.devices.items() if d.credential}
         seats = {seat.credential: seat for seat in packet.members}
@@ -269,6 +281,9 @@ class Invitee:
                 or cards[seat.credential] != seat.fingerprint
             ):
                 raise Void("a card of the roster is not the state's")
+        epochs = [epoch for epoch, _ in packet.complaints]
+        if any(not 0 <= epoch < group.epoch for epoch in epochs) or sorted(set(epochs)) != epochs:
+            raise Void("a key for complaints belongs to no epoch before this one")
         commit = decode_commit(packet.commit)
         staying = seats.keys() - set(commit.removed)
         if staying | {packet.seated.credential} != {m.credential for m in group.members}:
@@ -278,7 +293,7 @@ class Invitee:
             raise Void("somebody else was seated")
         if commit.added != (packet.seated.added,):
             raise Void("what the commit says of this device is not what it was told")
-        return state
+        return folded
 
     async def _enter(
         self,
@@ -287,7 +302,7 @@ class Invitee:
         state: Joining,
         packet: steps.Welcome,
         group: Group,
-        before: Consent,
+        before: Folded,
     ) -> None:
         seen = await api.channel(packet.channel)
         page = await api.entries(packet.channel, seen.first_seq - 1)
@@ -297,7 +312,7 @@ class Invitee:
         place = Entry(add.seq, add.received_at, packet.committer, decode_commit(packet.commit))
         try:
             envelope = Envelope(seq=packet.seq, chain=packet.chain, events=[packet.seated])
-            judged = Judged(envelope, fold.apply(before, place), decode_commit(packet.commit))
+            judged = Judged(envelope, release.apply(before, place), decode_commit(packet.commit))
         except PolicyError:
             raise self._give_up(box, _OTHER_MEMBERS) from None
         roster = {
@@ -305,6 +320,8 @@ class Invitee:
             for m in packet.members
         }
         members = roster_of(judged, roster, group)
+        complaints = {epoch: key for epoch, key in packet.complaints if epoch > group.epoch - KEPT_EPOCHS}
+        complaints[group.epoch] = group.export(complaint.EXPORT_LABEL, b"", complaint.KEY_LENGTH)
         point = extend(
             packet.chain,
             seq=add.seq,
@@ -312,7 +329,7 @@ class Invitee:
             received_at=add.received_at,
             handshake=True,
             sealed=add.sealed,
-            roster=procedure_digest(judged.state, members.values()),
+            roster=procedure_digest(judged.state, members.values(), complaints),
         )
         row = Row(
             id=packet.channel,
@@ -334,20 +351,19 @@ class Invitee:
         store = ChannelStore(self._vault, packet.channel)
         attestations = Attestations(store, self._key, self._key.card(self._name()))
         with self._vault.transaction():
-            if store.row() is not None:  # halted, or removed unseen, and seated anew
+            if store.row() is not None:  # halted or removed, and seated anew
                 store.delete()
             store.insert(row)
             store.replace_records(group.records())
             store.add_point(packet.seq, packet.chain)
             store.add_point(add.seq, point)
             store.save_members(members.values())
-            store.save_consent(judged.state)
-            for epoch, key in packet.complaints:
+            store.save_folded(judged.state)
+            for epoch, key in complaints.items():
                 store.add_complaint_key(epoch, key)
-            store.add_complaint_key(group.epoch, group.export(complaint.EXPORT_LABEL, b"", complaint.KEY_LENGTH))
             for member in members.values():
                 if member.credential != state.credential:
-                    attestations.meet(group, state.credential, member, judged.state)
+                    attestations.meet(group, state.credential, member, judged.state.consent)
             self._vault.execute("DELETE FROM invitation WHERE box = ?", box)
 
     def _give_up(self, box: bytes, why: str) -> UserError:

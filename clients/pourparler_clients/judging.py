@@ -9,13 +9,16 @@ from dataclasses import dataclass, field
 from pourparler_crypto.card import Card
 from pourparler_crypto.mls import CHARTER, Group, StagedCommit
 from pourparler_crypto.mls.proposals import NAMES
-from pourparler_policies import fold
+from pourparler_policies import release
 from pourparler_policies.admission import Change, Member, read_commit, roster_after
 from pourparler_policies.errors import Void
-from pourparler_policies.fold.events import Commit, Entry, Event
-from pourparler_policies.fold.facts import State
+from pourparler_policies.fold.events import Commit, Entry
 from pourparler_policies.fold.talk import check_said
-from pourparler_policies.payload import Act, Envelope, Said, Seated
+from pourparler_policies.payload import Act, Beside, Envelope, Said, Seated
+from pourparler_policies.release.decoding import Act as Event
+from pourparler_policies.release.events import Remark, Words
+from pourparler_policies.release.events import entry as place
+from pourparler_policies.release.facts import State
 
 Roster = Mapping[bytes, Member]
 
@@ -32,15 +35,17 @@ class Judged:
 
 def judge_application(state: State, envelope: Envelope, author: bytes, seq: int, received_at: int) -> Judged:
     """Raises Void, or Unknown for an event of another version."""
-    if author not in {device.credential for device in state.devices.values()}:
+    if author not in {device.credential for device in state.consent.devices.values()}:
         raise Void("nobody in the group wrote this")
     acts = []
     for event in envelope.events:
         if isinstance(event, Said):
-            check_said(state, author)
+            check_said(state.consent, author)
+        if isinstance(event, Beside) and isinstance(event.event, Words | Remark):
+            check_said(state.consent, author)
         if isinstance(event, Act):
             act, before = event.event, state
-            outcome = fold.step(state, Entry(seq, received_at, author, act, event.counter))
+            outcome = release.step(state, place(seq, received_at, author, act, event.counter))
             state = outcome.state
             acts.append((act, before, outcome.void))
     return Judged(envelope, state, acts=acts)
@@ -56,6 +61,9 @@ def judge_commit(
     received_at: int,
 ) -> Judged:
     """`group` is in the epoch in which the commit was sent. Raises Void or Unknown."""
+    if any(kept.ref is not None for kept in staged.proposals):
+        # Who was away may have missed a proposal that travelled alone, and could not follow the commit.
+        raise Void("a commit holds its proposals itself")
     seated = seated_by(envelope)
     for event in seated:
         if Card(event.name, event.public).fingerprint != event.fingerprint:
@@ -70,7 +78,7 @@ def judge_commit(
     )
     commit = read_commit(change, seated, roster, CHARTER)
     entry = Entry(seq, received_at, credentials[staged.sender], commit)
-    return Judged(envelope, fold.apply(state, entry), commit)
+    return Judged(envelope, release.apply(state, entry), commit)
 
 
 def seated_by(envelope: Envelope) -> list[Seated]:
@@ -86,5 +94,5 @@ def roster_of(judged: Judged, roster: Roster, group: Group) -> dict[bytes, Membe
     renewed = {*judged.commit.updated, *(added.credential for added in judged.commit.added)}
     for leaf in group.members:
         if leaf.credential in renewed:
-            after[leaf.credential] = after[leaf.credential].renewed(leaf.signature_key, judged.state.time)
+            after[leaf.credential] = after[leaf.credential].renewed(leaf.signature_key, judged.state.consent.time)
     return after

@@ -20,32 +20,40 @@ from pourparler_crypto.errors import (
     NotAuthentic,
     OwnMessage,
     ProtocolError,
-    TooFarAhead,
     UnprocessablePath,
     WrongEpoch,
 )
 from pourparler_crypto.mls import ApplicationMessage, Group, ReceivedProposal, StagedCommit, verify_signature
+from pourparler_crypto.mls.limits import MAX_FORWARD
 from pourparler_crypto.stamp import EXPORT_LABEL, KEY_LENGTH, open_stamp
-from pourparler_policies import charter, fold, payload, wire
+from pourparler_policies import charter, payload, release, wire
 from pourparler_policies.admission import procedure_digest
 from pourparler_policies.chain import extend
-from pourparler_policies.errors import Fork, Unknown, Void
-from pourparler_policies.fold import talk
+from pourparler_policies.errors import Unknown, Void
+from pourparler_policies.fold import standing, talk
 from pourparler_policies.fold.decoding import decode_commit
 from pourparler_policies.fold.events import Complained, Entry
 from pourparler_policies.fold.facts import Amend, Phase
 from pourparler_policies.fold.facts import State as Consent
-from pourparler_policies.payload import Attesting, Said
+from pourparler_policies.payload import Attesting, Beside, Said
+from pourparler_policies.release.events import Lock, Masks, Remark, Words
+from pourparler_policies.release.facts import State as Folded
 
 from . import happenings
 from .attesting import Attestations
 from .errors import Halted, UserError
 from .happenings import Happening
 from .judging import Judged, judge_application, judge_commit, roster_of
+from .signing import Signing
 from .store import ChannelStore, Kind, Message, Outgoing, Row, State
 from .vault import Vault
 
 Clock = Callable[[], int]  # Unix seconds
+
+
+class _Copied(Exception):
+    """What its author signed for another key: an insider's copy. It counts as not authentic, so nothing changes."""
+
 
 # Phases into which a device's own event leads only when it leaves, or was never attested and withdraws.
 _FAREWELL = frozenset({Phase.LEAVING, Phase.STRANDED})
@@ -66,15 +74,12 @@ UNPROCESSABLE = (
     "a change of the channel's keys cannot be opened on this device, though others may open it. "
     "The others are told so; ask one of them to invite your card again"
 )
-TOO_FAR = (
-    "a member has sent more than this device can catch up with in one epoch, and others may have read it. "
-    "Ask to be seated again"
-)
 RESTORED = (
     "the service was restored from a backup: messages may be missing here that others have. Ask them what they "
     "see, then go on with `pourparler resume`"
 )
 UNKNOWN = "the channel holds something that this version of Pourparler does not know: update it, then go on"
+TOLD_OTHERWISE = "it was told another course of events than yours: remove it, and let somebody else invite it"
 IMPOSTOR = (
     "somebody was seated with this device's card who is not this device. Nothing more is sent from here; tell the "
     "others, by a way you trust"
@@ -99,6 +104,7 @@ class Log:
         )  # the newest own commit of this process: its entry's id, and when by its clock
         self._keys_ended = False
         self._reload()
+        self.signing = Signing(self)
 
     def _reload(self) -> None:
         row = self.store.row()
@@ -108,7 +114,7 @@ class Log:
         self.charter = charter.decode(row.charter)
         self.chain = self.store.chain()
         self.members = self.store.members()
-        self._consent = self.store.consent()
+        self._folded = self.store.folded()
         self._group: Group | None = None
 
     @property
@@ -120,10 +126,15 @@ class Log:
 
     @property
     def consent(self) -> Consent:
-        """The fold's state as of `row.cursor`. Raises Halted when the channel's contents have been erased."""
-        if self._consent is None:
+        """Who is in the channel, by whose leave, as of `row.cursor`. Raises Halted as `folded` does."""
+        return self.folded.consent
+
+    @property
+    def folded(self) -> Folded:
+        """Consent and release as of `row.cursor`. Raises Halted when the channel's contents have been erased."""
+        if self._folded is None:
             raise Halted("this channel has ended")
-        return self._consent
+        return self._folded
 
     @contextmanager
     def step(self) -> Iterator[None]:
@@ -152,10 +163,18 @@ class Log:
                     break
                 if entry.seq > self.row.cursor:
                     happened += self._fold_one(entry)
+            happened += self.follow_release()
         if self._keys_ended:
             self.vault.empty_journal()  # the ended epoch's keys must not stay in it
             self._keys_ended = False
         return happened
+
+    def follow_release(self) -> list[Happening]:
+        """A joint release goes on as far as log and time lead it; in a transaction."""
+        if self.row.state is not State.OPEN or self._folded is None or not self.signing.active:
+            return []
+        self.signing.finish_from_locks(self.clock())
+        return self.signing.advance(self.clock())
 
     def _fold_one(self, entry: wire.Entry) -> list[Happening]:
         row = self.row
@@ -178,7 +197,7 @@ class Log:
                 received_at=entry.received_at,
                 handshake=entry.handshake,
                 sealed=entry.sealed,
-                roster=procedure_digest(self.consent, self.members.values()),
+                roster=procedure_digest(self.folded, self.members.values(), self.store.complaint_keys()),
             )
             self.chain.append(entry.seq, value)
             self.store.add_point(entry.seq, value)
@@ -202,7 +221,7 @@ class Log:
             return self._fold_own_commit(entry, envelope, outgoing.commit)
         author = self.row.credential
         try:
-            judged = judge_application(self.consent, envelope, author, entry.seq, entry.received_at)
+            judged = judge_application(self.folded, envelope, author, entry.seq, entry.received_at)
         except Void as error:
             self._deliver(outgoing, str(error))
             return [Happening("refused", entry.seq, text=str(error))] if outgoing.draft is not None else []
@@ -220,7 +239,7 @@ class Log:
         self.store.drop_records(pending=True)
         does = decode_commit(commit)
         try:
-            after = fold.apply(self.consent, Entry(entry.seq, entry.received_at, self.row.credential, does))
+            after = release.apply(self.folded, Entry(entry.seq, entry.received_at, self.row.credential, does))
             judged = Judged(envelope, after, does)
         except Void:  # for instance a notice that had not passed by the service's clock: void for everybody
             return []
@@ -234,57 +253,114 @@ class Log:
             return self._fold_complaint(entry)
         try:
             received = self.group.decrypt(entry.sealed)
-        except UnprocessablePath:
-            self.complain(entry.entry)
-            return self.halt(UNPROCESSABLE)
+        except UnprocessablePath as error:
+            return self._fold_unprocessable(entry, error)
         except NotAcceptable as error:
             self.store.change_records(error.changes)
             return []
-        except OwnMessage:
-            return self.halt(OLD_COPY)
-        except TooFarAhead:  # others, who read what lies between, can open it
-            return self.halt(TOO_FAR)
+        except OwnMessage as error:
+            # Under a key whose number it does not name it is what an insider sealed anew, and void for everybody.
+            return self.halt(OLD_COPY) if self._key_of(error) == error.generation else []
         except WrongEpoch as error:
             # A log that lacks somebody's commit looks like this. Every member of an honest log sees the same.
             return self.alarm(FORKED) if error.epoch > self.group.epoch else []
         except ProtocolError:
             return []
-        if isinstance(received, ReceivedProposal):  # by itself: the product has none
-            self.store.change_records(received.changes)
+        if isinstance(received, ReceivedProposal):  # by itself: the product has none, and keeps none
+            self.store.change_records({k: v for k, v in received.changes.items() if not k.startswith("proposal/")})
+            self._group = None
             return []
+        author = self._credential(received.sender)
+        happened: list[Happening] = []
         try:
-            judged = self._judge(entry, received)
+            envelope = self._read(entry, received)
+            happened = self._compare(entry, envelope, author)  # also of what is void: a fork shows in it first
+            judged = self._judge(entry, received, envelope)
+        except _Copied:
+            self._group = None  # its key is still its author's to use
+            return []
         except Unknown:
             self._group = None  # its key stays in the vault, for the version that can read it
-            return self.halt(UNKNOWN)
+            return happened + self.halt(UNKNOWN)
         except (Void, ProtocolError):
             self.store.change_records(received.changes)
-            return []
+            return happened
         self.store.change_records(received.changes)
-        author = self._credential(received.sender)
-        happened = self._compare(judged.envelope, author)
         if isinstance(received, StagedCommit):
             if received.removes_me:
                 return happened + self._end(State.REMOVED, Happening("removed", entry.seq))
             return happened + self._begin_epoch(entry, judged, received.apply())
         return happened + self._apply(entry, judged, author, None)
 
-    def _judge(self, entry: wire.Entry, received: ApplicationMessage | StagedCommit) -> Judged:
-        """What an authentic entry does, if every member may count it. Raises Unknown, Void or ProtocolError.
+    def _read(self, entry: wire.Entry, received: ApplicationMessage | StagedCommit) -> payload.Envelope:
+        """What an authentic entry says. Raises _Copied, Unknown, Void or ProtocolError.
 
         The flag stands on commits and on the procedure's events: so the chain, and what a Welcome says of the
         members, hold at the handshake head, and no such entry can come between a commit's sealing and its place.
         """
-        author, place = self._credential(received.sender), (entry.seq, entry.received_at)
-        if isinstance(received, ApplicationMessage):
-            envelope = payload.decode_application(received.data)
-            if entry.handshake != envelope.procedure:
-                raise Void("the entry's flag contradicts its content")
-            return judge_application(self.consent, envelope, author, *place)
-        if not entry.handshake:
+        if received.generation is None:
+            raise Void("entries travel as PrivateMessage")
+        if received.generation > MAX_FORWARD:  # for who is behind it is TooFarAhead
+            raise Void("an epoch has no more keys than a member who was away can skip")
+        with self._unknown_from(received.sender):
+            if isinstance(received, ApplicationMessage):
+                envelope = payload.decode_application(received.data)
+            else:
+                envelope = payload.decode_commit(open_stamp(self.stamp_key(), received.authenticated_data))
+        if envelope.key != received.generation:
+            raise _Copied
+        if entry.handshake != (envelope.procedure or isinstance(received, StagedCommit)):
             raise Void("the entry's flag contradicts its content")
-        envelope = payload.decode_commit(open_stamp(self.stamp_key(), received.authenticated_data))
-        return judge_commit(self.consent, self.members, self.group, received, envelope, *place)
+        return envelope
+
+    def _judge(
+        self, entry: wire.Entry, received: ApplicationMessage | StagedCommit, envelope: payload.Envelope
+    ) -> Judged:
+        """What an authentic entry does, if every member may count it. Raises Unknown, Void or ProtocolError."""
+        author, place = self._credential(received.sender), (entry.seq, entry.received_at)
+        with self._unknown_from(received.sender):
+            if isinstance(received, ApplicationMessage):
+                return judge_application(self.folded, envelope, author, *place)
+            return judge_commit(self.folded, self.members, self.group, received, envelope, *place)
+
+    @contextmanager
+    def _unknown_from(self, sender: int) -> Iterator[None]:
+        """Void instead of Unknown from who is not attested: it has no say in any version, and so halts nobody."""
+        try:
+            yield
+        except Unknown:
+            if self._attested(self._credential(sender)):
+                raise
+            raise Void("what an unattested device says counts for nothing but attestation") from None
+
+    def _attested(self, credential: bytes) -> bool:
+        device = standing.by_credential(self.consent, credential)
+        return device is not None and device.phase is Phase.PRESENT
+
+    def _key_of(self, own: OwnMessage) -> int | None:
+        """The number of the message key that an entry of this leaf names; None when it is no entry of this client."""
+        try:
+            data = open_stamp(self.stamp_key(), own.data) if own.handshake else own.data
+            return payload.decode(data).key
+        except Unknown:
+            return own.generation  # a newer version has written it, from another copy
+        except (Void, ProtocolError):
+            return None
+
+    def _fold_unprocessable(self, entry: wire.Entry, error: UnprocessablePath) -> list[Happening]:
+        """Only this device cannot open the commit: a complaint, unless it is void for everybody anyway."""
+        try:
+            if error.commit is not None:
+                self._judge(entry, error.commit, self._read(entry, error.commit))
+        except Unknown:
+            return self.halt(UNKNOWN)
+        except _Copied:
+            return []
+        except (Void, ProtocolError):
+            self.store.change_records(error.changes)
+            return []
+        self.complain(entry.entry)
+        return self.halt(UNPROCESSABLE)
 
     def _begin_epoch(self, entry: wire.Entry, judged: Judged, following: Group) -> list[Happening]:
         """A commit takes effect."""
@@ -295,8 +371,8 @@ class Log:
         self.members = roster_of(judged, old, following)
         self.store.save_members(self.members.values())
         self._settle(judged.state)
-        if judged.state.rules.charter != before.rules.charter:
-            self._amend(before, judged.state.rules.charter)
+        if judged.state.consent.rules.charter != before.rules.charter:
+            self._amend(before, judged.state.consent.rules.charter)
         for credential in old.keys() - self.members.keys():
             self.attestations.drop(credential)
         for credential in self.members.keys() - old.keys():
@@ -314,9 +390,9 @@ class Log:
                 if amended.hash == charter_hash:
                     self.charter, self.row.charter = amended, held.subject.charter
 
-    def _settle(self, state: Consent) -> None:
-        self._consent = state
-        self.store.save_consent(state)
+    def _settle(self, state: Folded) -> None:
+        self._folded = state
+        self.store.save_folded(state)
 
     def _apply(
         self, entry: wire.Entry, judged: Judged, sender: bytes, outgoing: Outgoing | None
@@ -327,6 +403,8 @@ class Log:
             return self._add_message(entry, event, sender, outgoing.delete_secret if outgoing else None)
         if isinstance(event, Attesting):
             return self._attest(entry, judged.envelope.events, sender)
+        if isinstance(event, Beside):
+            return self._beside(entry, event, sender)
         before = self.consent
         self._settle(judged.state)
         happened: list[Happening] = []
@@ -346,6 +424,21 @@ class Log:
         if self.consent.erased > before.erased:
             self.store.erase_messages(self.consent.erased)
         return happened + self._release()
+
+    def _beside(self, entry: wire.Entry, beside: Beside, sender: bytes) -> list[Happening]:
+        event, papers = beside.event, self.signing.papers
+        match event:
+            case Words():
+                papers.keep(self.folded, event, entry.seq, entry.expires_at)
+            case Remark():
+                papers.remark(self.folded, event, entry.seq, sender, entry.expires_at)
+                return [Happening("remarked", entry.seq, member=self.members.get(sender), text=event.text)]
+            case Masks() | Lock():
+                if sender == self.row.credential:
+                    self.signing.posted(event)
+                else:
+                    self.signing.receive(event, sender)
+        return []
 
     def _add_message(
         self, entry: wire.Entry, event: Said, sender: bytes, delete_secret: bytes | None
@@ -425,7 +518,7 @@ class Log:
             return []
         before = self.consent
         place = Entry(entry.seq, entry.received_at, said.credential, Complained(), said.counter)
-        self._settle(fold.step(before, place).state)
+        self._settle(release.step(self.folded, place).state)
         return [*happenings.of_states(entry.seq, before, self.consent, self.members, self.members)]
 
     def _check_complaint(self, said: complaint.Complaint, epoch: int, keys: tuple[bytes, ...]) -> None:
@@ -439,10 +532,13 @@ class Log:
             return
         raise NotAuthentic("the complaint is not signed by a key that this device's leaf has had")
 
-    def _compare(self, envelope: payload.Envelope, author: bytes) -> list[Happening]:
-        try:
-            self.chain.compare(envelope.seq, envelope.chain)
-        except Fork:
+    def _compare(self, entry: wire.Entry, envelope: payload.Envelope, author: bytes) -> list[Happening]:
+        # The service takes an entry only from who has seen its newest handshake: an older stamp is of somebody from
+        # whom it has kept back the rest.
+        if (envelope.seq, envelope.chain) != (self.chain.seq, self.chain.head):
+            if not self._attested(author):
+                # An impostor could stop everybody by it, and a newcomer whose inviter lied to it cannot help it.
+                return [Happening("warned", entry.seq, member=self.members[author], text=TOLD_OTHERWISE)]
             # It may be the author that lies, and not the service: people must know whom to ask.
             name = self.members[author].name if author in self.members else "somebody"
             return self.alarm(f"{FORKED}; it was noticed in what {name} sent")
@@ -472,7 +568,7 @@ class Log:
             self.store.drop_records(pending=pending)
         self.store.erase_contents()
         self._group = None
-        self._consent = None
+        self._folded = None
         self.members = {}
         return [happening]
 

@@ -116,6 +116,53 @@ MIGRATIONS: list[list[str]] = [
             key BLOB NOT NULL,
             PRIMARY KEY (channel, epoch)
         ) WITHOUT ROWID""",
+        # Exact words of revisions, and remarks on them: they end with their paper.
+        """CREATE TABLE words (
+            channel BLOB NOT NULL REFERENCES channel ON DELETE CASCADE,
+            digest BLOB NOT NULL,               -- of the revision, salted
+            paper BLOB NOT NULL,
+            salt BLOB NOT NULL,
+            text BLOB NOT NULL,
+            seq INTEGER NOT NULL,
+            expires_at INTEGER NOT NULL,
+            PRIMARY KEY (channel, digest)
+        ) WITHOUT ROWID""",
+        """CREATE TABLE remark (
+            channel BLOB NOT NULL REFERENCES channel ON DELETE CASCADE,
+            seq INTEGER NOT NULL,
+            digest BLOB NOT NULL,
+            sender BLOB NOT NULL,
+            text TEXT NOT NULL,
+            expires_at INTEGER NOT NULL,
+            PRIMARY KEY (channel, seq)
+        ) WITHOUT ROWID""",
+        # This device's part in the one live case (release/device.py): what its stage holds, and nothing else.
+        """CREATE TABLE signing (
+            channel BLOB PRIMARY KEY REFERENCES channel ON DELETE CASCADE,
+            own BLOB NOT NULL,                  -- device.Own, in its canonical form
+            line INTEGER NOT NULL,              -- of the text's signatures
+            state BLOB NOT NULL,                -- jr2 state, encoded; empty when the stage holds no lock
+            masks BLOB NOT NULL,                -- every d, or this device's own when it withdraws
+            heard BLOB NOT NULL,                -- every d, as another signer posted them
+            handle BLOB NOT NULL,               -- of the case at the desk, once it is settled
+            bundle BLOB NOT NULL,               -- for the desk, until it has the case
+            sent INTEGER NOT NULL               -- which entries beside the log are out: 1 masks, 2 lock
+        ) WITHOUT ROWID""",
+        """CREATE TABLE lock (
+            channel BLOB NOT NULL REFERENCES channel ON DELETE CASCADE,
+            sender BLOB NOT NULL,
+            nonce BLOB NOT NULL,
+            share BLOB NOT NULL,                -- R5, when the desk was silent at the hour
+            PRIMARY KEY (channel, sender)
+        ) WITHOUT ROWID""",
+        # What was completed here: the note, for `release export`; it ends with its paper.
+        """CREATE TABLE note (
+            channel BLOB NOT NULL REFERENCES channel ON DELETE CASCADE,
+            digest BLOB NOT NULL,
+            note BLOB NOT NULL,
+            expires_at INTEGER NOT NULL,
+            PRIMARY KEY (channel, digest)
+        ) WITHOUT ROWID""",
         # Both sides of invitations under way; erased when they end.
         """CREATE TABLE invitation (
             box BLOB PRIMARY KEY,
@@ -124,5 +171,9 @@ MIGRATIONS: list[list[str]] = [
             state BLOB NOT NULL,
             expires_at INTEGER NOT NULL
         ) WITHOUT ROWID""",
+    ],
+    [
+        # A party's press keys, secret halves too: apart from the card, and from every channel. See releasekeys.
+        "CREATE TABLE release_key (public BLOB PRIMARY KEY, name TEXT NOT NULL, seed BLOB NOT NULL) WITHOUT ROWID",
     ],
 ]

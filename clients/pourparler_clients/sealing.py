@@ -13,14 +13,15 @@ from collections.abc import Callable
 
 from pourparler_crypto.mls import CHARTER
 from pourparler_crypto.stamp import seal_stamp
-from pourparler_policies import fold, payload, wire
+from pourparler_policies import payload, release, wire
 from pourparler_policies.errors import Void
 from pourparler_policies.fold import talk
 from pourparler_policies.fold.encoding import encode as canonical
-from pourparler_policies.fold.events import Commit, Entry
-from pourparler_policies.fold.events import Event as Procedure
+from pourparler_policies.fold.events import Commit
 from pourparler_policies.limits import BUCKETS
 from pourparler_policies.payload import Act, Attesting, Envelope, Event, Seated
+from pourparler_policies.release.decoding import Act as Procedure
+from pourparler_policies.release.events import entry
 
 from .errors import UserError
 from .happenings import Happening
@@ -64,9 +65,12 @@ class Sealer:
         steps = self._steps(now)
         if steps:
             return self._seal([*steps], Kind.ATTESTING, log.charter.retention.procedure, None), happened
+        beside = log.signing.beside()
+        if beside is not None and beside[1] > now:
+            return self._seal([beside[0]], Kind.BESIDE, beside[1] - now, None), happened
         draft = self._next_said(now)
         if draft is not None:
-            return self._seal(payload.decode_events(draft.content), Kind.SAID, draft.life, draft), happened
+            return self._seal(payload.decode_events(draft.content), draft.kind, draft.life, draft), happened
         return None, happened
 
     def _steps(self, now: int) -> list[Attesting]:
@@ -86,11 +90,11 @@ class Sealer:
 
     def _next_said(self, now: int) -> Draft | None:
         log = self._log
-        draft = log.store.next_draft(Kind.SAID)
+        draft = log.store.next_draft(Kind.BESIDE) or log.store.next_draft(Kind.SAID)
         while draft is not None and draft.expires_at <= now:
             with log.step():
                 log.store.drop_draft(draft.number)
-            draft = log.store.next_draft(Kind.SAID)
+            draft = log.store.next_draft(Kind.BESIDE) or log.store.next_draft(Kind.SAID)
         return None if self.why_not_said() else draft
 
     def _drop_void_acts(self, now: int) -> list[Happening]:
@@ -110,9 +114,9 @@ class Sealer:
     def check_acts(self, acts: list[Procedure], now: int) -> None:
         """Raises Void when this device's next events would count for nothing."""
         log = self._log
-        state = log.consent
+        state = log.folded
         for number, act in enumerate(acts, self._counter() + 1):
-            state = fold.apply(state, Entry(log.row.cursor + 1, now, log.row.credential, act, number))
+            state = release.apply(state, entry(log.row.cursor + 1, now, log.row.credential, act, number))
 
     def _counter(self) -> int:
         device = self._log.consent.devices.get(self._log.own_card.fingerprint)
@@ -128,7 +132,8 @@ class Sealer:
 
     def _seal(self, events: list[Event], kind: Kind, life: int, draft: Draft | None) -> Outgoing:
         log = self._log
-        envelope = Envelope(seq=log.chain.seq, chain=log.chain.head, events=events)
+        key = log.group.next_generation()
+        envelope = Envelope(seq=log.chain.seq, chain=log.chain.head, key=key, events=events)
         data = payload.encode(envelope)
         with log.step():
             sealed, changes = log.group.encrypt(data, pad_to=bucket_for)
@@ -156,7 +161,8 @@ class Sealer:
         if log.store.outgoing() is not None:
             raise RuntimeError("an entry is under way: send it first")
         events: list[Event] = [seated] if seated is not None else []
-        envelope = Envelope(seq=log.chain.seq, chain=log.chain.head, events=events)
+        key = log.group.next_generation(handshake=True)
+        envelope = Envelope(seq=log.chain.seq, chain=log.chain.head, key=key, events=events)
         stamp = payload.encode(envelope)
         leaves = [member.leaf for member in log.group.members if member.credential in remove]
         with log.step():
@@ -171,7 +177,7 @@ class Sealer:
             )
             place = (log.row.cursor + 1, now)
             try:
-                judged = judge_commit(log.consent, log.members, log.group, pending.staged, envelope, *place)
+                judged = judge_commit(log.folded, log.members, log.group, pending.staged, envelope, *place)
             except Void as error:
                 raise UserError(f"the others would refuse this: {error}") from None
             if judged.commit is None:

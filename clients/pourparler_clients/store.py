@@ -9,10 +9,10 @@ from enum import StrEnum
 
 from pourparler_policies.admission import Member
 from pourparler_policies.chain import KEPT, Chain
-from pourparler_policies.fold.decoding import decode_state
 from pourparler_policies.fold.encoding import encode as canonical
-from pourparler_policies.fold.facts import State as Consent
 from pourparler_policies.invitation import KEPT_EPOCHS
+from pourparler_policies.release.decoding import decode_state
+from pourparler_policies.release.facts import State as Folded
 
 from .vault import Vault
 
@@ -34,6 +34,7 @@ class Kind(StrEnum):
     SAID = "said"
     ACT = "act"  # events of the procedure
     ATTESTING = "attesting"
+    BESIDE = "beside"  # words of a paper, a remark, masks, a lock
     COMMIT = "commit"
 
 
@@ -117,6 +118,7 @@ class Meeting:
 _CONTENTS = (
     *("outbox", "draft", "message", "member", "chain", "invitation"),
     *("consent", "meeting", "opening", "complaint"),
+    *("words", "remark", "signing", "lock", "note"),
 )
 
 
@@ -257,12 +259,12 @@ class ChannelStore:
             ],
         )
 
-    def consent(self) -> Consent | None:
+    def folded(self) -> Folded | None:
         """The folded state; None when the channel's contents have been erased."""
         row = self.vault.row("SELECT state FROM consent WHERE channel = ?", self.channel)
         return decode_state(row[0], len(row[0])) if row else None  # our own: whatever it has grown to
 
-    def save_consent(self, state: Consent) -> None:
+    def save_folded(self, state: Folded) -> None:
         """The folded state anew."""
         self.vault.execute("INSERT OR REPLACE INTO consent VALUES (?, ?)", self.channel, canonical(state))
 

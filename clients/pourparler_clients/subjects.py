@@ -41,7 +41,7 @@ def describe(log: Log, subject: Subject) -> str:
     """One sentence without its full stop."""
     match subject:
         case Admit():
-            return f"a seat for {_card(log, subject.card)} as {subject.role} of {_body(log.charter, subject.body)}"
+            return f"a seat for {_card(log, subject.card)} as {subject.role} of {body_name(log.charter, subject.body)}"
         case Replace():
             return f"{_card(log, subject.new)} in place of {_card(log, subject.old)}, the same person"
         case Expel():
@@ -67,6 +67,12 @@ def difference(before: Charter, after: Charter) -> list[str]:
     return changed + [f"+ {key}: {new[key]}" for key in new if old.get(key) != new[key]]
 
 
+def charter_names(charter: Charter) -> dict[bytes, str]:
+    """Names of the cards that the charter names, by fingerprint."""
+    bodies: list[Party | Intermediary] = [*charter.parties.values(), *charter.intermediaries.values()]
+    return {card.fingerprint: card.name for body in bodies for card in body.cards}
+
+
 def _lines(charter: Charter) -> dict[str, str]:
     made: dict[str, str] = {}
 
@@ -84,16 +90,15 @@ def _lines(charter: Charter) -> dict[str, str]:
     return made
 
 
-def _body(charter: Charter, body: str) -> str:
+def body_name(charter: Charter, body: str) -> str:
+    """The name of a party or an intermediary, as the charter has it."""
     named = charter.parties.get(body) or charter.intermediaries.get(body)
     return named.name if named is not None else body
 
 
 def _card(log: Log, card: bytes) -> str:
     known = next((m.name for m in log.members.values() if m.fingerprint == card), "")
-    bodies: list[Party | Intermediary] = [*log.charter.parties.values(), *log.charter.intermediaries.values()]
-    named = (one.name for body in bodies for one in body.cards if one.fingerprint == card)
-    known = known or next(named, "")
+    known = known or charter_names(log.charter).get(card, "")
     return f"{known} (card {check_digits(card)})" if known else f"the card {check_digits(card)}"
 
 

@@ -1,7 +1,7 @@
 """What a device owes the channel without being asked, computed anew whenever it could be sent.
 
 1. Attest whom its own runs have accepted.
-2. Let take effect what everybody who has to has approved.
+2. Let take effect what everybody who has to has approved; send its part of a joint release (`signing.py`).
 3. Vote absent, by its own clock, who has been silent for longer than the charter allows: a vote, not a judgement.
 4. Take leaves out of the group that have to go, and put an approved charter in force.
 5. Show that it is there, by new keys, before the others would find it absent: also a device that only reads.
@@ -14,12 +14,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from pourparler_policies import charter, fold
+from pourparler_policies import charter, fold, release
 from pourparler_policies.errors import Unknown, Void
 from pourparler_policies.fold.events import Absent, Attested, Commit, Enacted, Entry, Event
 from pourparler_policies.fold.facts import Admit, Amend, Phase, Replace, State
 from pourparler_policies.fold.standing import body_of, by_credential
 from pourparler_policies.payload import MAX_EVENTS
+from pourparler_policies.release.decoding import Act
+from pourparler_policies.release.events import entry
 
 if TYPE_CHECKING:
     from .log import Log
@@ -28,17 +30,19 @@ if TYPE_CHECKING:
 _TO_GO: Final = frozenset({Phase.LEAVING, Phase.HOLDING, Phase.STRANDED})
 
 
-def due_acts(log: Log, now: int) -> list[Event]:
+def due_acts(log: Log, now: int) -> list[Act]:
     """Events to be posted now, at most MAX_EVENTS, each of which would count."""
-    state = log.consent
-    author = by_credential(state, log.row.credential)
+    state = log.folded
+    author = by_credential(state.consent, log.row.credential)
     if author is None:
         return []
-    counter, made = author.counter, []
-    for event in (*_attestations(log, state), *_agreed(state), *_silent(log, state, now)):
+    made: list[Act] = []
+    counter, consent = author.counter, state.consent
+    owed = (*_attestations(log, consent), *_agreed(consent), *_silent(log, consent, now), *log.signing.acts())
+    for event in owed:
         counter += 1
         try:
-            state = fold.apply(state, Entry(log.row.cursor + 1, now, log.row.credential, event, counter))
+            state = release.apply(state, entry(log.row.cursor + 1, now, log.row.credential, event, counter))
         except (Void, Unknown):
             counter -= 1
         else:

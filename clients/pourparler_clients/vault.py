@@ -6,6 +6,9 @@
 3. What is deleted is overwritten in the file (secure_delete). After every purge the file is written anew, for
    SQLite leaves pieces of moved rows in its pages, and the journal is emptied; at close too, if something went.
 
+4. A new passphrase comes with a new file key: the old passphrase, and copies of the old header, open nothing any more.
+5. To clear a vault is to destroy the key slots first: from that instant on nothing in it can be opened.
+
 Header: magic (4 bytes), Argon2id passes (4, big endian), memory in KiB (4, big endian), two slots. Slot:
 salt (16), nonce (24), XChaCha20-Poly1305 of the file key (48). DESIGN 4.6.
 """
@@ -33,6 +36,13 @@ _SLOT: Final = _SALT + _NONCE + _KEY + _TAG
 _HEADER: Final = len(_MAGIC) + 8 + 2 * _SLOT
 HEADER_NAME: Final = "vault.keys"
 DATABASE_NAME: Final = "vault.db"
+# In the order in which they are cleared: without the slots, nothing else can be opened.
+_FILES: Final = (
+    HEADER_NAME,
+    HEADER_NAME + ".new",
+    *(DATABASE_NAME + ending for ending in ("", "-wal", "-shm", "-journal")),
+)
+_BLOCK: Final = 1024 * 1024  # bytes overwritten at a time
 _DAMAGED: Final = "the vault's file is missing or damaged: restore the whole directory of the vault from a copy"
 MIN_PASSPHRASE: Final = 8  # characters; Argon2id makes each guess dear, not a bad passphrase good
 
@@ -56,6 +66,7 @@ class Vault:
     def __init__(self, directory: Path, lock: int, file_key: bytes) -> None:
         self.directory = directory
         self._lock = lock
+        self._key = file_key
         # Rows changed since the file was last written anew; a journal means that the last process was cut short.
         journal = directory / (DATABASE_NAME + "-wal")
         self._changed = journal.exists() and journal.stat().st_size > 0
@@ -81,11 +92,9 @@ class Vault:
         cost = cost or Cost()
         if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
             raise UserError(f"{directory} is not empty: choose another place for the new vault")
-        if len(passphrase) < MIN_PASSPHRASE:
-            raise UserError(f"a passphrase has at least {MIN_PASSPHRASE} characters; several words are best")
+        _check_passphrase(passphrase)
         file_key = os.urandom(_KEY)
-        header = _MAGIC + cost.passes.to_bytes(4, "big") + cost.memory.to_bytes(4, "big")
-        header += _fill_slot(passphrase, cost, file_key) + os.urandom(_SLOT)
+        header = _header(passphrase, cost, file_key)
         # Built aside and renamed: a crash leaves a whole vault or none.
         building = directory.with_name(directory.name + ".new")
         shutil.rmtree(building, ignore_errors=True)
@@ -107,10 +116,56 @@ class Vault:
             raise UserError(_DAMAGED)
         lock = _lock(directory)
         try:
-            return cls(directory, lock, unlock(directory / HEADER_NAME, passphrase))
+            cost, keys = unlock(directory / HEADER_NAME, passphrase)
+            vault = cls._open_with(directory, lock, keys)
         except BaseException:
             os.close(lock)
             raise
+        if len(keys) == 2:  # the power went while the passphrase was being changed: that comes to its end now
+            if vault._key != keys[0]:
+                vault._rekey(keys[0])
+            vault._replace_header(_header(passphrase, cost, keys[0]))
+        return vault
+
+    @classmethod
+    def _open_with(cls, directory: Path, lock: int, keys: list[bytes]) -> "Vault":
+        for key in keys[:-1]:
+            with suppress(UserError):
+                return cls(directory, lock, key)
+        return cls(directory, lock, keys[-1])
+
+    def change_passphrase(self, passphrase: str, cost: Cost | None = None) -> None:
+        """A new passphrase and a new file key; the old passphrase opens nothing from then on, wherever a copy of the
+        header may be. A power cut leaves the old passphrase, or the new one. Raises UserError when it is too short.
+        """
+        if self._in_transaction:
+            raise RuntimeError("a passphrase is not changed within a transaction")
+        _check_passphrase(passphrase)
+        cost = cost or Cost()
+        key = os.urandom(_KEY)
+        self._replace_header(_header(passphrase, cost, key, self._key))  # either may be the file's, for a moment
+        self._rekey(key)
+        self._replace_header(_header(passphrase, cost, key))
+
+    def _rekey(self, key: bytes) -> None:
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._db.execute(f"PRAGMA rekey = \"x'{key.hex()}'\"")
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._key = key
+
+    def _replace_header(self, header: bytes) -> None:
+        """Another header in place of the old one, whose bytes are overwritten; the lock goes over to the new one."""
+        place = self.directory / HEADER_NAME
+        building = place.with_name(HEADER_NAME + ".new")
+        building.unlink(missing_ok=True)
+        _write_private(building, header)
+        lock = os.open(building, os.O_RDWR | os.O_CLOEXEC)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        building.rename(place)
+        _sync_directory(self.directory)
+        _overwrite(self._lock)
+        os.close(self._lock)
+        self._lock = lock
 
     def close(self) -> None:
         """Writes the file anew if something was erased, empties the journal and lets another process in."""
@@ -194,6 +249,48 @@ class Vault:
                 self._db.execute(f"PRAGMA user_version = {number + 1}")
 
 
+def clear(directory: Path) -> bool:
+    """Ends a vault for good: key slots first, then everything else. Needs no passphrase and no network.
+
+    Again after a power cut, it goes on. Returns whether another program has the vault open: that one still shows what
+    it has in memory. Raises UserError when there is nothing to clear.
+    """
+    building = directory.with_name(directory.name + ".new")
+    files = [place / name for place in (directory, building) for name in _FILES if (place / name).exists()]
+    if not files:
+        raise UserError(f"there is no vault in {directory}: nothing was there to be cleared")
+    busy = False
+    for path in files:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            if path.name == HEADER_NAME:
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except OSError:
+                    busy = True
+            _overwrite(descriptor)
+        finally:
+            os.close(descriptor)
+        path.unlink()
+        _sync_directory(path.parent)
+    for place in (directory, building):
+        with suppress(OSError):  # something that is not ours lies there too
+            place.rmdir()
+    return busy
+
+
+def _check_passphrase(passphrase: str) -> None:
+    if len(passphrase) < MIN_PASSPHRASE:
+        raise UserError(f"a passphrase has at least {MIN_PASSPHRASE} characters; several words are best")
+
+
+def _header(passphrase: str, cost: Cost, *keys: bytes) -> bytes:
+    """A header with one or two slots in use, all under one passphrase; an unused slot is random."""
+    slots = [_fill_slot(passphrase, cost, key) for key in keys]
+    slots += [os.urandom(_SLOT)] * (2 - len(slots))
+    return _MAGIC + cost.passes.to_bytes(4, "big") + cost.memory.to_bytes(4, "big") + b"".join(slots)
+
+
 def _fill_slot(passphrase: str, cost: Cost, file_key: bytes) -> bytes:
     salt, nonce = os.urandom(_SALT), os.urandom(_NONCE)
     key = _slot_key(passphrase, salt, cost)
@@ -207,24 +304,33 @@ def _slot_key(passphrase: str, salt: bytes, cost: Cost) -> bytes:
     )
 
 
-def unlock(header: Path, passphrase: str) -> bytes:
-    """The file key (32 bytes) behind a header's slots. Raises UserError when the passphrase opens neither."""
+def unlock(header: Path, passphrase: str) -> tuple[Cost, list[bytes]]:
+    """Cost and file keys (32 bytes) behind a header's slots: one, or two while a passphrase is being changed.
+
+    Raises UserError when the passphrase opens neither.
+    """
     data = header.read_bytes()
     if len(data) != _HEADER or not data.startswith(_MAGIC):
         raise UserError("the vault's header is damaged: restore it from a copy of the vault's directory")
     cost = Cost(int.from_bytes(data[4:8], "big"), int.from_bytes(data[8:12], "big"))
-    found = None
+    found: list[bytes] = []
     for start in (12, 12 + _SLOT):  # always both: how long it takes does not tell which slot opened
         slot = data[start : start + _SLOT]
         salt, nonce, sealed = slot[:_SALT], slot[_SALT : _SALT + _NONCE], slot[_SALT + _NONCE :]
         key = _slot_key(passphrase, salt, cost)
-        try:
-            found = sodium.crypto_aead_xchacha20poly1305_ietf_decrypt(sealed, _MAGIC, nonce, key)
-        except nacl.exceptions.CryptoError:
-            continue
-    if found is None:
+        with suppress(nacl.exceptions.CryptoError):
+            found.append(sodium.crypto_aead_xchacha20poly1305_ietf_decrypt(sealed, _MAGIC, nonce, key))
+    if not found:
         raise UserError("this passphrase does not open the vault")
-    return found
+    return cost, found
+
+
+def _overwrite(descriptor: int) -> None:
+    """Random bytes in place of a file's, on the disk when this returns (as far as a file system lets one)."""
+    size, done = os.fstat(descriptor).st_size, 0
+    while done < size:
+        done += os.pwrite(descriptor, os.urandom(min(_BLOCK, size - done)), done)
+    os.fsync(descriptor)
 
 
 def _write_private(path: Path, data: bytes) -> None:
@@ -245,7 +351,7 @@ def _sync_directory(directory: Path) -> None:
 
 
 def _lock(directory: Path) -> int:
-    descriptor = os.open(directory / HEADER_NAME, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.open(directory / HEADER_NAME, os.O_RDWR | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -19,6 +19,11 @@ A failed check raises; nothing here returns False. No message of an error holds 
 """
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pourparler_crypto.mls.commits import NextEpoch
+    from pourparler_crypto.mls.results import StagedCommit
 
 
 class CryptoError(Exception):
@@ -58,7 +63,21 @@ class WrongEpoch(ProtocolError):
 
 
 class OwnMessage(ProtocolError):
-    """Authentic, from this very leaf, and beyond what this state has sent: another copy of it has gone on."""
+    """Authentic, from this very leaf, and beyond what this state has sent.
+
+    Another copy of the state has gone on; or an insider has sealed anew what this leaf signed earlier in the epoch,
+    under its next key, which every member can derive (RFC 9750, "No Protection Against Replay by Insiders"). Who
+    signs the number of the key with the content can tell: ``data`` is what was signed (the application data, or a
+    handshake's authenticated data), ``generation`` the key under which it came, None for a PublicMessage.
+    """
+
+    def __init__(
+        self, message: str, data: bytes = b"", generation: int | None = None, *, handshake: bool = False
+    ) -> None:
+        super().__init__(message)
+        self.data = data
+        self.generation = generation
+        self.handshake = handshake
 
 
 class KeyUsed(ProtocolError):
@@ -66,7 +85,10 @@ class KeyUsed(ProtocolError):
 
 
 class TooFarAhead(ProtocolError):
-    """The generation is further ahead than the cap on skipped keys allows."""
+    """The generation is further ahead than the cap on skipped keys allows.
+
+    Whether it is depends on what a member has read. A caller whose members must agree takes no generation past the cap.
+    """
 
 
 class NotAcceptable(ProtocolError):
@@ -89,5 +111,9 @@ class UnprocessablePath(NotAcceptable):
     """A commit's path is wrong for this device's subtree only.
 
     Every check that all members share has passed; the ciphertext meant for this device is not what the
-    public keys promise (RFC 9420, 16.12). Other members may have accepted the commit.
+    public keys promise (RFC 9420, 16.12). Other members may have accepted the commit. ``commit`` is what all can
+    judge of it; it cannot be applied here. None where no commit is concerned.
     """
+
+    commit: "StagedCommit | None" = None
+    seen: "NextEpoch | None" = None  # what ``commit`` is made from

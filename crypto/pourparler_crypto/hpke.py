@@ -7,7 +7,6 @@ its halves does.
 """
 
 import hashlib
-import hmac
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
@@ -27,6 +26,7 @@ from cryptography.hazmat.primitives.hpke import (
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from pourparler_crypto.errors import Malformed, NotAuthentic, UsageError
+from pourparler_crypto.keyed import hmac_digest
 from pourparler_crypto.sodium import x25519_public
 
 # Keys as the library's objects. Private ones are secrets: whoever holds one drops it with its bytes.
@@ -37,10 +37,12 @@ _VERSION = b"HPKE-v1"
 _P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 _TAG_LENGTH = 16  # bytes, all three AEADs
 
-# Encodings of points of small order (top bit cleared). RFC 9180, 7.1.4 makes encapsulation to them fail; refusing
-# them when a key is read keeps such a key out of a tree, where it would stop every later commit.
+# Encodings of points of small order, with the top bit, which X25519 ignores, clear and set. RFC 9180, 7.1.4 makes
+# encapsulation to them fail; refusing them when a key is read keeps such a key out of a tree, where it would stop
+# every later commit.
 _X25519_SMALL_ORDER = frozenset(
-    value.to_bytes(32, "little")
+    (value | top_bit).to_bytes(32, "little")
+    for top_bit in (0, 1 << 255)
     for value in (
         0,
         1,
@@ -86,27 +88,40 @@ class Kem(ABC):
         """The key as an object that can open. Raises UsageError unless it is a valid private key."""
 
 
-# HMAC-SHA256 under the empty salt: the two keyed states hold no secret, so they are made once (RFC 2104).
-_EMPTY_SALT_INNER = hashlib.sha256(b"\x36" * 64)
-_EMPTY_SALT_OUTER = hashlib.sha256(b"\x5c" * 64)
+# The pads of HMAC-SHA256 (RFC 2104) under the empty salt, which is a key of zeros
+_INNER_PAD = b"\x36" * 64
+_OUTER_PAD = b"\x5c" * 64
 
 
 def _labeled_extract(suite_id: bytes, label: bytes, ikm: bytes) -> bytes:
     """LabeledExtract with an empty salt (RFC 9180, 4)."""
-    inner = _EMPTY_SALT_INNER.copy()
-    inner.update(_VERSION + suite_id + label + ikm)
-    outer = _EMPTY_SALT_OUTER.copy()
-    outer.update(inner.digest())
-    return outer.digest()
+    inner = hashlib.sha256(_INNER_PAD + _VERSION + suite_id + label + ikm).digest()
+    return hashlib.sha256(_OUTER_PAD + inner).digest()
 
 
 def _labeled_expand(suite_id: bytes, prk: bytes, label: bytes, info: bytes) -> bytes:
-    return hmac.digest(prk, b"\x00\x20" + _VERSION + suite_id + label + info + b"\x01", "sha256")
+    return hmac_digest("sha256", prk, b"\x00\x20" + _VERSION + suite_id + label + info + b"\x01")
 
 
 def _refuse_small_order(point: bytes) -> None:
-    if point[:31] + bytes((point[31] & 0x7F,)) in _X25519_SMALL_ORDER:
+    if point in _X25519_SMALL_ORDER:
         raise Malformed("an X25519 public key of small order")
+
+
+# An ML-KEM-768 encapsulation key: 768 coefficients of 12 bits, little-endian (1152 bytes), then a seed (32). Two
+# coefficients make a lane of 24 bits; adding 2**12 - q to one carries into bit 12 exactly when it is q or more.
+_LANES = sum(1 << (24 * lane) for lane in range(384))
+_COEFFICIENT = 0xFFF * _LANES
+_TO_CARRY = (0x1000 - 3329) * _LANES
+_CARRY = 0x1000 * _LANES
+
+
+def _refuse_unreduced(public: bytes) -> None:
+    """The modulus check of FIPS 203, 7.2, for all coefficients at once."""
+    packed = int.from_bytes(public[:1152], "little")
+    even, odd = packed & _COEFFICIENT, (packed >> 12) & _COEFFICIENT
+    if ((even + _TO_CARRY) | (odd + _TO_CARRY)) & _CARRY:
+        raise Malformed("not an ML-KEM-768 encapsulation key")
 
 
 class _X25519(Kem):
@@ -206,10 +221,20 @@ class _MlKem768X25519(Kem):
         encapsulation = MLKEM768PrivateKey.from_seed_bytes(mlkem_seed).public_key().public_bytes_raw()
         return encapsulation + x25519_public(scalar)
 
-    def load_public(self, public: bytes) -> PublicKey:
+    @staticmethod
+    def _refuse_form(public: bytes) -> None:
         if len(public) != 1216:
             raise Malformed("a hybrid public key has 1216 bytes")
         _refuse_small_order(public[1184:])
+
+    def check_public(self, public: bytes) -> PublicKey | None:
+        # Loading expands the key's matrix, which a key that is only kept does not need.
+        self._refuse_form(public)
+        _refuse_unreduced(public)
+        return None
+
+    def load_public(self, public: bytes) -> PublicKey:
+        self._refuse_form(public)
         try:
             return MLKEM768X25519PublicKey(
                 MLKEM768PublicKey.from_public_bytes(public[:1184]),

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from .errors import Misuse, Void
-from .fold.encoding import digest as state_digest
 from .fold.events import Commit
-from .fold.facts import State
 from .payload import Seated, check_name
+from .release import State
+from .release import digest as state_digest
 
 CREDENTIAL_BYTES: Final = 16
 KEPT_KEYS: Final = (
@@ -50,13 +50,18 @@ class Member:
 Roster = Mapping[bytes, Member]  # by credential
 
 
-def procedure_digest(state: State, members: Iterable[Member]) -> bytes:
-    """SHA-256 over the folded state and the roster, 32 bytes: in the running hash at each procedure entry."""
+def procedure_digest(state: State, members: Iterable[Member], complaints: Mapping[int, bytes]) -> bytes:
+    """SHA-256 over the folded state, the roster, and the keys of complaints by epoch; 32 bytes.
+
+    It is in the running hash at each procedure entry: whoever was told otherwise is noticed.
+    """
     hashed = hashlib.sha256(b"pourparler procedure v2" + state_digest(state))
     for member in sorted(members, key=lambda one: one.credential):
         parts = (member.credential, member.device, member.name.encode(), member.public, member.fingerprint)
         for part in (*parts, member.heard.to_bytes(8, "big"), b"".join(member.keys)):
             hashed.update(len(part).to_bytes(4, "big") + part)
+    for epoch, key in sorted(complaints.items()):
+        hashed.update(epoch.to_bytes(8, "big") + key)
     return hashed.digest()
 
 

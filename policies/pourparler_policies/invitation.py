@@ -11,9 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from .admission import KEPT_KEYS
 from .charter.rules import MAX_CHARTER
 from .errors import Void
-from .fold.decoding import MAX_COMMIT, MAX_STATE
+from .fold.decoding import MAX_COMMIT
 from .limits import MAX_SEALED, MAX_SEQ
 from .payload import CARD_PUBLIC, Seated
+from .release.decoding import MAX_STATE
 from .wire import Hash, Id, Secret, Seq
 
 MAX_URL: Final = 512  # characters

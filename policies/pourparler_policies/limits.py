@@ -28,8 +28,39 @@ MAX_LIFE: Final = 400 * DAY  # seconds: procedure entries live for the absence l
 MAX_BOX_LIFE: Final = 14 * DAY  # seconds an invitation may wait
 BOX_SLOTS: Final = 4  # answer, terms, acceptance, welcome (the two legs of an invitation)
 
+# A key half is destroyed at its end, a round instant; a text's end is the first one after its expiry. So these are
+# also how much later than its life a stored text may still open: seconds, by what it lives at least (`hours`).
+SHORT_STEP: Final = 10  # seconds, for lives below an hour
+MIDDLE_STEP: Final = MINUTE  # for lives below a day
+LONG_STEP: Final = HOUR  # for all others: the service learns no more than hours, and a year has few of them
+HALF_BYTES: Final = 32
+MAX_HALVES: Final = 1440  # halves a request: a day of minutes, or sixty days of hours
+
+# An attachment has one of these sizes, so that a size says little; a file is padded to the next. The largest holds
+# 100 MiB with what sealing adds (7.4 kB).
+ATTACHMENT_CHUNK: Final = 256 * KIB  # bytes: what is sent, stored and opened at a time; a minute at 4 KB/s
+ATTACHMENT_SIZES: Final = (
+    *(64 * KIB * 2**n for n in range(11)),
+    101 * KIB * KIB,
+)  # bytes: 64 KiB to 64 MiB, 101 MiB
+MAX_CHUNKS: Final = ATTACHMENT_SIZES[-1] // ATTACHMENT_CHUNK
+
 # Commits and procedure events. Whoever seats somebody proposes, approves, adds and attests: four, with a few tries.
 HANDSHAKE_BURST: Final = 12  # handshakes a device may post at once ...
 HANDSHAKE_REFILL: Final = 20  # seconds until it may post one more: nobody can starve the others
 
+# The desk (DESIGN 6.3). The sizes are those of `pourparler_crypto.jr2`; a test compares them.
+MAX_CASE: Final = 200 * KIB  # bytes of a case: 32 parties with 32 texts have about 68,000
+BUNDLES: Final = (4 * KIB, 16 * KIB, 64 * KIB, 256 * KIB, 512 * KIB)  # bytes of a sealed bundle
+MAX_DEPOSIT: Final = 18 + 32 * 32 + 32  # bytes: y of 32 texts with rho
+MAX_SIGNERS: Final = 32
+MAX_NOTES: Final = 32  # texts that are published together: one copy for each party
+ANSWER_LIFE: Final = 30 * DAY  # seconds after its not-before time that the desk repeats a case's answer
+BOARD_PAGE: Final = 50  # communiqués on one page of the board's list
+
 MAX_SEQ: Final = 2**53 - 1  # what JSON numbers carry exactly
+
+
+def chunk_of(size: int) -> int:
+    """How large each chunk of an attachment of `size` bytes is, in bytes."""
+    return min(size, ATTACHMENT_CHUNK)

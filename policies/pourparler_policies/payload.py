@@ -1,7 +1,7 @@
 """What members say to each other inside sealed entries.
 
-1. An application entry holds one message, or a few procedure events, or a few steps of attestation; a commit holds
-   who is seated by it.
+1. An application entry holds one message, or one paper, or a few procedure events, or a few steps of attestation; a
+   commit holds who is seated by it.
 2. Every envelope says which procedure its author had seen (`chain.py`).
 3. An unknown event type halts the reader; it is never skipped, or two versions would hold different states.
 
@@ -15,12 +15,12 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from .errors import Misuse, Unknown, Void
-from .fold.decoding import MAX_EVENT
-from .fold.decoding import decode_event as decode_act
-from .fold.encoding import encode as encode_act
+from .fold.encoding import encode as canonical
 from .fold.events import Added, Ground
-from .fold.events import Event as ProcedureEvent
 from .limits import KIB, MAX_LIFE, MAX_SEQ, MIN_LIFE
+from .release.decoding import MAX_BESIDE, MAX_EVENT, decode_act, decode_beside
+from .release.decoding import Act as ProcedureEvent
+from .release.decoding import Beside as BesideEvent
 from .wire import Hash, Id, Seq
 
 VERSION: Final = 2
@@ -52,7 +52,7 @@ class Said(_Event):
 
 
 class Act(_Event):
-    """An event of the procedure, judged by the fold of consent. `content` is its canonical form."""
+    """An event of the procedure, judged by the folds of consent and release. `content` is its canonical form."""
 
     type: Literal["act"] = "act"
     counter: Annotated[int, Field(ge=1, le=MAX_SEQ)]  # of the author's device: a copy does not count again
@@ -61,12 +61,32 @@ class Act(_Event):
     @classmethod
     def of(cls, counter: int, event: ProcedureEvent) -> "Act":
         """The act that carries an event."""
-        return cls(counter=counter, content=encode_act(event))
+        return cls(counter=counter, content=canonical(event))
 
     @property
     def event(self) -> ProcedureEvent:
         """The event. Raises Void or Unknown."""
         return decode_act(self.content)
+
+
+class Beside(_Event):
+    """What belongs to a release and must not outlive it: words of a text or a remark, masks, a lock.
+
+    It travels beside the procedure, whose log outlives it; `content` is its canonical form.
+    """
+
+    type: Literal["beside"] = "beside"
+    content: Annotated[bytes, Field(max_length=MAX_BESIDE)]
+
+    @classmethod
+    def of(cls, event: BesideEvent) -> "Beside":
+        """The entry that carries it."""
+        return cls(content=canonical(event))
+
+    @property
+    def event(self) -> BesideEvent:
+        """What it is. Raises Void or Unknown."""
+        return decode_beside(self.content)
 
 
 class Attesting(_Event):
@@ -95,18 +115,23 @@ class Seated(_Event):
         return Added(self.credential, self.fingerprint, self.ground, self.digest)
 
 
-Event = Said | Act | Attesting | Seated
-TYPES: Final = frozenset({"said", "act", "attesting", "seated"})
+Event = Said | Act | Beside | Attesting | Seated
+TYPES: Final = frozenset({"said", "act", "beside", "attesting", "seated"})
 
 
 class Envelope(BaseModel):
-    """Events, with the point of the procedure (seq, running hash) that their author had seen."""
+    """Events, with the point of the procedure (seq, running hash) that their author had seen.
+
+    `key` is the number of the message key that seals the entry (RFC 9420, 9.1, generation): it is signed with the
+    rest, so that what a member sealed anew under another's next key is known for a copy.
+    """
 
     model_config = _Event.model_config
 
     v: Literal[2] = VERSION
     seq: Seq
     chain: Hash
+    key: Annotated[int, Field(ge=0, lt=2**32)] = 0
     events: Annotated[
         list[Annotated[Event, Field(discriminator="type")]],
         Field(max_length=MAX_EVENTS),
@@ -147,8 +172,8 @@ def decode_application(data: bytes) -> Envelope:
     """An envelope that may stand in an application entry: see rule 1. Raises as `decode`."""
     envelope = decode(data)
     kinds = {type(event) for event in envelope.events}
-    if len(kinds) != 1 or Seated in kinds or (Said in kinds and len(envelope.events) != 1):
-        raise Void("an application entry holds one message, or events of one kind")
+    if len(kinds) != 1 or Seated in kinds or (kinds & {Said, Beside} and len(envelope.events) != 1):
+        raise Void("an application entry holds one message or paper, or events of one kind")
     return envelope
 
 

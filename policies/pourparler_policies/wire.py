@@ -6,15 +6,34 @@ Three rules hold for everything here:
 2. Bytes travel as base64url in JSON. Times are whole Unix seconds, durations whole seconds.
 3. Nothing here names a person, a party or a content: the service has no field for it.
 
-The paths stand in `Route`; `docs/protocol.md` explains them. Source: DESIGN 4.1 (channel log), 4.3 (drop boxes).
+The paths stand in `Route`; `docs/protocol.md` explains them. Source: DESIGN 4.1 (channel log), 4.3 (drop
+boxes), 4.4 (key halves, attachments), 6.3 (desk, board). The board alone shows names and content: what every party
+has published.
 """
 
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
-from .limits import BOX_SLOTS, HASH_BYTES, ID_BYTES, MAX_LIFE, MAX_SEALED, MAX_SEQ, MIN_LIFE
+from .limits import (
+    ATTACHMENT_SIZES,
+    BOX_SLOTS,
+    BUNDLES,
+    HASH_BYTES,
+    ID_BYTES,
+    MAX_CASE,
+    MAX_CHUNKS,
+    MAX_DEPOSIT,
+    MAX_HALVES,
+    MAX_LIFE,
+    MAX_NOTES,
+    MAX_SEALED,
+    MAX_SEQ,
+    MAX_SIGNERS,
+    MIN_LIFE,
+    SHORT_STEP,
+)
 
 # A day before the year 9999 ends: a later one is in no calendar of some time zone, and a lying service could crash
 # who shows it.
@@ -54,6 +73,11 @@ _SEALED_JSON: Final = {
     "description": "sealed bytes, base64url",
 }
 
+
+def _bytes_json(most: int) -> dict[str, object]:
+    return {**_SEALED_JSON, "maxLength": (most + 2) // 3 * 4, "description": f"at most {most} bytes, base64url"}
+
+
 Id = Annotated[bytes, Field(min_length=ID_BYTES, max_length=ID_BYTES), WithJsonSchema(_ID_JSON)]
 Hash = Annotated[bytes, Field(min_length=HASH_BYTES, max_length=HASH_BYTES), WithJsonSchema(_HASH_JSON)]
 Secret = Hash  # 32 random bytes whose SHA-256 was given earlier
@@ -77,6 +101,24 @@ class Route(StrEnum):
     BOXES = "/v1/channels/{channel}/boxes"
     BOX = "/v1/boxes/{box}"
     BOX_SLOT = "/v1/boxes/{box}/{slot}"
+    HALVES = "/v1/channels/{channel}/halves"
+    ATTACHMENTS = "/v1/channels/{channel}/attachments"
+    ATTACHMENT = "/v1/attachments/{attachment}"
+    ATTACHMENT_CHUNK = "/v1/attachments/{attachment}/chunks/{chunk}"
+    ATTACHMENT_DELETION = "/v1/attachments/{attachment}/deletion"
+    DESK = "/v1/desk"
+    CASE = "/v1/desk/{handle}"
+    CASE_DEPOSIT = "/v1/desk/{handle}/deposit"
+    CASE_WITHDRAWAL = "/v1/desk/{handle}/withdrawal"
+    CASE_STOP = "/v1/desk/{handle}/stop"
+    BOARD_LIST = "/v1/board"
+    BOARD_ENTRY = "/v1/board/{digest}"
+    BOARD = "/board"
+    BOARD_FEED = "/board/feed.atom"
+    BOARD_STYLE = "/board/board.css"
+    BOARD_SCRIPT = "/board/verify.js"
+    BOARD_PAGE = "/board/{digest}"
+    BOARD_NOTE = "/board/{digest}/note"
 
 
 class Caps(Reply):
@@ -87,6 +129,10 @@ class Caps(Reply):
     longest_absence: int  # seconds
     devices_a_channel: int
     longest_box_life: int  # seconds
+    largest_attachment: int  # bytes
+    attachments_a_channel: int  # bytes
+    halves_a_device: int
+    longest_case: int  # seconds from its opening to its not-before time
 
 
 class Service(Reply):
@@ -132,7 +178,7 @@ class Append(Request):
     entry: Id
     handshake: bool
     sealed: Sealed  # its length is one of limits.BUCKETS
-    life: Life
+    life: Life  # of a handshake at least: it stays for the absence limit and two days
     delete_hash: Hash  # SHA-256 of a secret that only the author keeps
     handshake_head: Seq  # the newest handshake entry that the author has processed
     count: Annotated[int, Field(ge=1, le=MAX_SEQ)]  # the last accepted count of this device, plus one
@@ -167,7 +213,7 @@ class Page(Reply):
 
 
 class Deletion(Request):
-    """POST `Route.DELETION`: the author ends an entry before its time."""
+    """POST `Route.DELETION`: the author ends an entry before its time, unless it is a handshake."""
 
     secret: Secret
 
@@ -196,11 +242,154 @@ class Deposited(Reply):
 Slot = Annotated[int, Field(ge=0, lt=BOX_SLOTS)]
 
 
+class AskHalves(Request):
+    """POST `Route.HALVES`: this device's key halves for `number` ends, from `first` on, `step` seconds apart.
+
+    A half is made when it is first asked for. Asking for more than one needs, and always alike, tells less.
+    """
+
+    first: Annotated[int, Field(ge=0, le=LAST_TIME, multiple_of=SHORT_STEP)]
+    step: Literal[10, 60, 3600]  # seconds: those of limits, one for each kind of life
+    number: Annotated[int, Field(ge=1, le=MAX_HALVES)]
+
+
+class Halves(Reply):
+    """The halves that are not over, in the order of their ends; `first` is the first one's end."""
+
+    incarnation: Id  # another one: the halves may be others than those that were given out before
+    first: Time
+    step: int  # seconds
+    halves: Annotated[list[Hash], Field(max_length=MAX_HALVES)]  # 32 bytes each
+
+
+def _one_of_the_sizes(size: int) -> int:
+    if size not in ATTACHMENT_SIZES:
+        raise ValueError("no size of an attachment")
+    return size
+
+
+AttachmentSize = Annotated[
+    int, AfterValidator(_one_of_the_sizes), WithJsonSchema({"type": "integer", "enum": list(ATTACHMENT_SIZES)})
+]
+
+
+class CreateAttachment(Request):
+    """POST `Route.ATTACHMENTS`: a device of the channel makes room. The same bytes again are harmless."""
+
+    attachment: Id
+    token_hash: Hash  # SHA-256 of the bearer secret for its chunks, which the message carries with the key
+    size: AttachmentSize
+    life: Life
+    delete_hash: Hash  # SHA-256 of a secret that only the author keeps
+
+
+Chunk = Annotated[int, Field(ge=0, lt=MAX_CHUNKS)]
+
+
+class Attachment(Reply):
+    """What the service has of an attachment: answer to GET `Route.ATTACHMENT`.
+
+    PUT and GET `Route.ATTACHMENT_CHUNK` carry one sealed chunk of `limits.chunk_of(size)` bytes, as
+    `application/octet-stream`. A chunk is written once; the same bytes again are harmless.
+    """
+
+    size: int  # bytes
+    missing: Annotated[list[Chunk], Field(max_length=MAX_CHUNKS)]  # in rising order
+    expires_at: Time
+
+
+class OpenCase(Request):
+    """POST `Route.DESK`: a case, named by its handle, and its sealed bundle. No token; repeating it is harmless.
+
+    Every signer's client sends it as soon as its own check of R3 has passed, and not when its person signs: so that
+    a case is there says nothing about anybody.
+    """
+
+    case: Annotated[bytes, Field(min_length=1, max_length=MAX_CASE), WithJsonSchema(_bytes_json(MAX_CASE))]
+    bundle: Annotated[
+        bytes, Field(min_length=BUNDLES[0], max_length=BUNDLES[-1]), WithJsonSchema(_bytes_json(BUNDLES[-1]))
+    ]
+
+
+Message = Annotated[bytes, Field(min_length=1, max_length=MAX_DEPOSIT), WithJsonSchema(_bytes_json(MAX_DEPOSIT))]
+
+
+class CaseMessage(Request):
+    """POST `Route.CASE_DEPOSIT` (R4 or R5 of JR2), `Route.CASE_WITHDRAWAL` (R4), `Route.CASE_STOP` (R5). No token.
+
+    Each is answered the same, whatever the desk holds: the sender reads the case.
+    """
+
+    message: Message
+
+
+class CaseAnswer(StrEnum):
+    """What the desk says of a case, the same to everybody; the last three are final."""
+
+    OPEN = "open"  # not everybody has signed. Nothing else shows, and no count
+    COMPLETE = "complete"  # all have signed: every d is shown at once
+    LAPSED = "lapsed"  # a deadline passed, or the desk lost what it held; all was deleted
+    STOPPED = "stopped"  # a party stopped it, as the charter allows; all was deleted
+    PUBLISHED = "published"  # the not-before time has come: every y is shown at once
+
+
+class Case(Reply):
+    """Answer to GET `Route.CASE`: the same bytes for everybody, and for every `open` or `lapsed` case."""
+
+    answer: CaseAnswer
+    masks: Annotated[list[Message], Field(max_length=MAX_SIGNERS)] | None = None  # R4 of all; complete, published
+    shares: Annotated[list[Message], Field(max_length=MAX_SIGNERS)] | None = None  # R5 of all; published
+    board: Annotated[list[Hash], Field(max_length=MAX_NOTES)] | None = None  # published: what the board has of it
+
+
+class Sequel(StrEnum):
+    """What a later communiqué, signed by everybody who had signed the earlier one, says of that."""
+
+    CORRECTED = "corrected"
+    SUPERSEDED = "superseded"
+    WITHDRAWN = "withdrawn"
+
+
+class BoardMark(Reply):
+    """A later communiqué, and what it did to this one."""
+
+    sequel: Sequel
+    digest: Hash  # of the later one's text
+
+
+class Posted(Reply):
+    """A communiqué on the board. Names are as its text gives them: the board vouches for nobody."""
+
+    number: Seq  # rises in the order of publication
+    digest: Hash  # SHA-256 of its text, which is its place
+    release: Id
+    copy_number: int  # of the copies that were completed together
+    copies: int
+    title: str  # the first line of its words
+    languages: list[str]
+    signatories: list[str]
+    published_at: Time
+    marks: list[BoardMark]  # the newest last
+
+
+class Board(Reply):
+    """Answer to GET `Route.BOARD_LIST`?before=NUMBER: the newest first, `limits.BOARD_PAGE` at most."""
+
+    posted: list[Posted]
+    more: bool
+
+
+class PostedNote(Posted):
+    """Answer to GET `Route.BOARD_ENTRY`."""
+
+    note: str  # the signed note, exactly
+
+
 class Problem(StrEnum):
     """The closed list of refusals: the last part of a problem document's `type` (RFC 9457)."""
 
     MALFORMED = "malformed"  # 422: not of the schema, or a size that is no bucket
-    MEDIA_TYPE = "media-type"  # 415: a body that is not application/json
+    MEDIA_TYPE = "media-type"  # 415: a body of another media type than the route's
     TOO_LARGE = "too-large"  # 413
     UNAUTHORIZED = "unauthorized"  # 401: no such channel, device, box or grant, or the token is wrong or ended
     NOT_FOUND = "not-found"  # 404: no such path, slot still empty, entry gone

@@ -14,9 +14,10 @@ from pourparler_policies import limits, wire
 from pourparler_policies.wire import Problem
 
 from .caps import Caps
+from .halves import owner
 from .problems import Refusal, unauthorized
 from .state import ChannelState, DeviceState, Registry
-from .tables import BODY, BOX, CHANNEL, DEVICE, ENTRY, GRANT, SLOT, UNUSED, VOTE, new_key
+from .tables import ATTACHMENT, BODY, BOX, CHANNEL, DEVICE, ENTRY, GRANT, SLOT, UNUSED, VOTE, new_key
 from .writer import Batch
 
 PURGE_ROWS: Final = 1000  # rows deleted in one batch, so that nobody waits long behind a purge
@@ -143,11 +144,15 @@ def _end(batch: Batch, registry: Registry, channel_key: int, device_keys: list[i
     """Delete tokens; a channel that nobody can reach any more is erased."""
     connection = batch.changed(scrub=True)
     batch.ended.update(device_keys)
+    tokens = select(CHANNEL.c.channel, DEVICE.c.token_hash).join(DEVICE, DEVICE.c.channel_key == CHANNEL.c.key)
+    owners = [owner(*row) for row in connection.execute(tokens.where(DEVICE.c.key.in_(device_keys)))]
+    batch.effects.append(lambda: batch.outside.halves.forget(owners))
     connection.execute(delete(DEVICE).where(DEVICE.c.key.in_(device_keys)))
     left = connection.execute(select(func.count()).where(DEVICE.c.channel_key == channel_key)).scalar_one()
     if not left:
         _erase_entries(batch, ENTRY.c.channel_key == channel_key)
         _erase_boxes(batch, BOX.c.channel_key == channel_key)
+        erase_attachments(batch, ATTACHMENT.c.channel_key == channel_key)
         connection.execute(delete(CHANNEL).where(CHANNEL.c.key == channel_key))
 
     def publish() -> None:
@@ -164,16 +169,19 @@ def _end(batch: Batch, registry: Registry, channel_key: int, device_keys: list[i
 
 
 def delete_entry(channel: ChannelState, entry: bytes, secret: bytes) -> Callable[[Batch], None]:
-    """End an entry before its time. Only the delete secret counts, not who brings it (#14)."""
+    """End an entry before its time. Only the delete secret counts, not who brings it (#14).
+
+    A handshake ends for nobody before its time: who was away would hold another state than the rest.
+    """
 
     def act(batch: Batch) -> None:
         batch.flush()
         row = batch.connection.execute(
-            select(ENTRY.c.key, ENTRY.c.seq, ENTRY.c.delete_hash).where(
+            select(ENTRY.c.key, ENTRY.c.seq, ENTRY.c.delete_hash, ENTRY.c.handshake).where(
                 ENTRY.c.entry == entry, ENTRY.c.channel_key == channel.key
             )
         ).one_or_none()
-        if row is None or not hmac.compare_digest(row.delete_hash, sha256(secret)):
+        if row is None or row.handshake or not hmac.compare_digest(row.delete_hash, sha256(secret)):
             raise Refusal(Problem.NOT_FOUND, "There is no entry of this id that this secret deletes.")
         _erase_entries(batch, ENTRY.c.key == row.key)
         batch.effects.append(lambda: channel.drop(row.seq))
@@ -268,7 +276,7 @@ def delete_box(box: bytes, token: bytes) -> Callable[[Batch], None]:
 
 
 def purge() -> Callable[[Batch], bool]:
-    """Delete entries and boxes whose time has come, `PURGE_ROWS` at most. True when there may be more."""
+    """Delete entries, boxes and attachments that are over, `PURGE_ROWS` of each. True when there may be more."""
 
     def act(batch: Batch) -> bool:
         batch.flush()
@@ -277,7 +285,11 @@ def purge() -> Callable[[Batch], bool]:
                 batch,
                 table.c.key.in_(select(table.c.key).where(table.c.expires_at <= batch.now).limit(PURGE_ROWS)),
             )
-            for erase, table in ((_erase_entries, ENTRY), (_erase_boxes, BOX))
+            for erase, table in (
+                (_erase_entries, ENTRY),
+                (_erase_boxes, BOX),
+                (erase_attachments, ATTACHMENT),
+            )
         ]
         return PURGE_ROWS in erased
 
@@ -318,6 +330,17 @@ def _erase_boxes(batch: Batch, which: ColumnElement[bool]) -> int:
         connection.execute(delete(BOX).where(BOX.c.key.in_(keys)))
         batch.places.erase(bodies)
     return len(keys)
+
+
+def erase_attachments(batch: Batch, which: ColumnElement[bool]) -> int:
+    """Erase attachments; their files are wiped when that is durable. Returns how many."""
+    found = select(ATTACHMENT.c.key, ATTACHMENT.c.attachment).where(which)
+    rows = batch.connection.execute(found).all()
+    if rows:
+        connection = batch.changed(scrub=True)
+        connection.execute(delete(ATTACHMENT).where(ATTACHMENT.c.key.in_([row.key for row in rows])))
+        batch.effects.append(lambda: batch.outside.attachments.wipe([row.attachment for row in rows]))
+    return len(rows)
 
 
 def sweep(registry: Registry) -> Callable[[Batch], int]:

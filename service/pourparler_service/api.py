@@ -1,6 +1,7 @@
 """The routes: each takes a request apart, hands an act to the writer, and says what came of it."""
 
 import base64
+from operator import attrgetter
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -10,10 +11,16 @@ from starlette.responses import Response
 from pourparler_policies import limits, wire
 from pourparler_policies.wire import Problem
 
-from . import acts
+from . import acts, attaching, halves
 from .access import Gate, bearer, path_id
 from .append import Append, check_size
-from .bodies import read
+from .attachments import Asked
+from .board import Board
+from .boardapi import BoardApi
+from .bodies import BYTES, read, read_bytes
+from .desk import Desk
+from .deskapi import DeskApi
+from .outside import Outside
 from .problems import Refusal, unauthorized
 from .schema import ROUTES
 from .settings import SOFTWARE, Settings
@@ -26,19 +33,29 @@ Cursor = Annotated[int, Query(ge=0, le=limits.MAX_SEQ, description="the last seq
 Limit = Annotated[int, Query(ge=1, le=limits.MAX_PAGE_ENTRIES)]
 
 
-def _answer(reply: wire.Reply, status: int = 200) -> Response:
-    return Response(reply.model_dump_json(exclude_none=True), status, media_type=JSON)
+def _answer(reply: wire.Reply, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(reply.model_dump_json(exclude_none=True), status, headers, media_type=JSON)
 
 
 class Api:
     """The service's routes over its parts."""
 
     def __init__(
-        self, settings: Settings, registry: Registry, writer: Writer, hub: Hub, incarnation: bytes
+        self,
+        settings: Settings,
+        registry: Registry,
+        writer: Writer,
+        hub: Hub,
+        outside: Outside,
+        incarnation: bytes,
+        desk: Desk,
+        board: Board,
     ) -> None:
         self._settings, self._registry, self._writer, self._hub = settings, registry, writer, hub
+        self._outside = outside
         self._caps, self._incarnation = settings.caps, incarnation
         self._gate = Gate(settings, registry, writer)
+        self.desk, self.board = DeskApi(desk), BoardApi(board, incarnation)
 
     async def service(self) -> Response:
         """What this service is, and the operator's caps."""
@@ -127,6 +144,7 @@ class Api:
         """End one's own token. The last device to go takes the channel with it."""
         channel, device, _ = self._gate.admit(request)
         await self._in(channel, acts.end_device(self._registry, channel, device))
+        await self._outside.settled()
         return Response(status_code=204)
 
     async def revoke(self, request: Request) -> Response:
@@ -136,6 +154,8 @@ class Api:
         if target is None:
             raise Refusal(Problem.NOT_FOUND)
         ended = await self._in(channel, acts.revoke(self._registry, channel, device, target))
+        if ended:
+            await self._outside.settled()
         return Response(status_code=204 if ended else 202)
 
     async def create_box(self, request: Request) -> Response:
@@ -169,6 +189,78 @@ class Api:
         sealed, expires_at = await self._hub.pages.slot(box, token, slot, self._settings.clock())
         return _answer(wire.Deposited(sealed=sealed, expires_at=expires_at))
 
+    async def halves(self, request: Request) -> Response:
+        """Ask for this device's key halves for a run of ends. Those that are over are left out."""
+        channel, device, _ = self._gate.admit(request)
+        channel.pins += 1
+        try:
+            asked = await read(request, wire.AskHalves)
+            now, last = self._settings.clock(), asked.first + (asked.number - 1) * asked.step
+            if last > halves.latest_end(now, self._caps.longest_life):
+                raise Refusal(
+                    Problem.OVER_CAP, f"Nothing lives longer than {self._caps.longest_life} seconds here."
+                )
+            ends = range(asked.first, last + 1, asked.step)
+            mine = halves.owner(channel.channel, device.token_hash)
+            # Before the first wait since the token was seen to live: its end, too, is queued behind this.
+            if device.ended or channel.erased:
+                raise unauthorized()
+            found = await self._outside.halves.ask(mine, ends, now, self._caps.halves_a_device)
+        finally:
+            channel.pins -= 1
+        if device.ended or channel.erased:
+            raise unauthorized()
+        if not found:
+            raise Refusal(Problem.NOT_FOUND, "All of these ends are over.")
+        first = last - (len(found) - 1) * asked.step
+        return _answer(
+            wire.Halves(incarnation=self._incarnation, first=first, step=asked.step, halves=found), headers=_SECRET
+        )
+
+    async def create_attachment(self, request: Request) -> Response:
+        """Make room for an attachment, which is then sent and fetched with its own token."""
+        channel, device, _ = self._gate.admit(request)
+        asked = await read(request, wire.CreateAttachment)
+        await self._in(channel, attaching.create_attachment(channel, device, asked, self._caps))
+        return Response(status_code=204)
+
+    async def attachment(self, request: Request) -> Response:
+        """What the service has of an attachment."""
+        held = await self._outside.attachments.state(self._attachment(request))
+        return _answer(wire.Attachment(size=held.size, missing=held.missing, expires_at=held.expires_at))
+
+    async def put_chunk(self, request: Request) -> Response:
+        """Send a chunk. It is answered when it is durable."""
+        asked, number = self._chunk(request)
+        await self._outside.attachments.write(asked, number, await read_bytes(request))
+        return Response(status_code=204)
+
+    async def chunk(self, request: Request) -> Response:
+        """Fetch a chunk."""
+        asked, number = self._chunk(request)
+        return Response(await self._outside.attachments.read(asked, number), media_type=BYTES)
+
+    async def delete_attachment(self, request: Request) -> Response:
+        """End an attachment before its time, with its author's delete secret."""
+        at = self._attachment(request)
+        asked = await read(request, wire.Deletion)
+        act = attaching.delete_attachment(at.attachment, at.token, asked.secret)
+        await self._writer.submit(act, after_scrub=True)
+        await self._outside.settled()
+        return Response(status_code=204)
+
+    def _attachment(self, request: Request) -> Asked:
+        token, attachment = bearer(request), path_id(request, "attachment")
+        if attachment is None:
+            raise unauthorized()
+        return Asked(attachment, token, self._settings.clock())
+
+    def _chunk(self, request: Request) -> tuple[Asked, int]:
+        asked, chunk = self._attachment(request), request.path_params["chunk"]
+        if chunk not in _CHUNKS:
+            raise Refusal(Problem.NOT_FOUND)
+        return asked, int(chunk)
+
     def _slot(self, request: Request) -> tuple[bytes, bytes, int]:
         token, box, slot = bearer(request), path_id(request, "box"), request.path_params["slot"]
         if box is None:
@@ -191,16 +283,18 @@ class Api:
         for method, path, name, described in ROUTES:
             router.add_api_route(
                 path.value,
-                getattr(self, name),
+                attrgetter(name)(self),
                 methods=[method],
                 response_model=None,
-                operation_id=name,
+                operation_id=name.replace(".", "_"),
                 **described,
             )
         return router
 
 
 _SLOTS = frozenset(map(str, range(limits.BOX_SLOTS)))
+_CHUNKS = frozenset(map(str, range(limits.MAX_CHUNKS)))
+_SECRET = {"Cache-Control": "no-store"}
 
 
 def text(incarnation: bytes) -> str:

@@ -20,7 +20,11 @@ from starlette.types import Receive, Scope, Send
 from pourparler_policies.wire import Problem, Route
 
 from .api import Api, text
+from .board import Board
+from .casestore import open_cases
 from .database import Database, DataError, connect
+from .desk import Desk
+from .outside import Outside
 from .pages import Pages
 from .problems import Refusal, respond
 from .purger import Purger
@@ -74,20 +78,30 @@ def create_app(settings: Settings) -> Service:
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         try:
             database = Database(settings.data, restored=settings.restored)
+            outside = Outside(database)
+            cases = open_cases(database)
         except DataError as error:
             service.failure = error
             raise
         reader = connect(database.path, read_only=True)
         pages = Pages(database.path)
-        writer = Writer(database, settings.clock)
+        writer = Writer(database, outside, settings.clock)
         registry = Registry(reader)
         hub = Hub(settings, pages, text(database.incarnation))
-        purger = Purger(settings, registry, writer)
-        await purger.once()  # before anything is served: a restored database may hold what expired long ago (#12)
-        api = Api(settings, registry, writer, hub, database.incarnation)
+        purger = Purger(settings, registry, writer, outside)
+        # Before anything is served: a restored database may hold what expired long ago (#12).
+        await purger.once()
+        await outside.settled()
+        desk, board = Desk(settings, cases, writer), Board(database.path)
+        await desk.begin(database)
+        api = Api(settings, registry, writer, hub, outside, database.incarnation, desk, board)
         service.include_router(api.router())
         service.append, service.hub = api.append, hub
-        tasks = [asyncio.create_task(purger.run()), asyncio.create_task(_heartbeat(hub))]
+        tasks = [
+            asyncio.create_task(purger.run()),
+            asyncio.create_task(_heartbeat(hub)),
+            asyncio.create_task(desk.run()),
+        ]
         try:
             yield
         finally:
@@ -96,6 +110,9 @@ def create_app(settings: Settings) -> Service:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await writer.close()
+            desk.close()
+            board.close()
+            outside.close()
             pages.close()
             reader.close()
             database.close()

@@ -14,6 +14,7 @@ from typing import Final
 from sqlalchemy import insert, select
 
 from pourparler_policies import limits, wire
+from pourparler_policies.charter.document import PROCEDURE_MARGIN
 from pourparler_policies.wire import Problem
 
 from .acts import check_room
@@ -91,7 +92,7 @@ class Append:
             self._admit(batch, request.admit, seq, received_at)
 
         batch.add_bytes(channel.key, size)
-        receipt = Receipt(seq, received_at, received_at + request.life)
+        receipt = Receipt(seq, received_at, received_at + self._life())
         batch.dirty = True
         batch.entries[(channel.key, request.entry)] = (
             batch.places.place(request.sealed),
@@ -210,6 +211,15 @@ class Append:
             handshakes_at=batch.now,
         )
         batch.effects.append(lambda: channel.add_device(state))
+
+    def _life(self) -> int:
+        """Seconds. What changes a channel stays until every device that is not out by its absence has read it.
+
+        Else a member could post it with a life of a second, and whoever was away for two would hold another state.
+        """
+        if not self._request.handshake:
+            return self._request.life
+        return max(self._request.life, self._channel.absence_limit + PROCEDURE_MARGIN)
 
     def _encode(self, receipt: Receipt) -> bytes:
         entry = wire.Entry(

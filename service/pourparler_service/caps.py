@@ -42,6 +42,34 @@ class Caps:
         "one token must not fill the disk: room for a million messages",
     )
     boxes_a_device: int = _cap(16, 1, 1024, "boxes", "invitations one device may have open at a time")
+    halves_a_device: int = _cap(
+        12_000, 64, 100_000, "key halves", "every hour of the longest life, and every minute of a day"
+    )
+    largest_attachment: int = _cap(
+        limits.ATTACHMENT_SIZES[-1],
+        limits.ATTACHMENT_SIZES[0],
+        limits.ATTACHMENT_SIZES[-1],
+        "bytes",
+        "room for a file of 100 MiB; a slow line carries less",
+    )
+    attachments_a_channel: int = _cap(
+        1024**3,
+        limits.ATTACHMENT_SIZES[-1],
+        2**50,
+        "bytes",
+        "one token must not fill the disk; apart from the entries, so that files never crowd out words",
+    )
+    open_cases: int = _cap(
+        1024, 1, 100_000, "cases", "each holds up to 0.8 MB of the desk until it ends; tied to no channel"
+    )
+    case_burst: int = _cap(64, 1, 10**6, "cases", "a meeting of many sides may open several at once")
+    case_refill: int = _cap(
+        5, 1, 86_400, "seconds until one more case may be opened", "releases are rare; nobody shows a token here"
+    )
+    longest_case: int = _cap(
+        90 * limits.DAY, limits.HOUR, limits.MAX_LIFE, "seconds", "what lies at the desk can be seized there"
+    )
+    board_bytes: int = _cap(1024**3, 1024**2, 2**50, "bytes", "the board keeps for ever what was published")
     slow_reader: int = _cap(30, 1, 3600, "seconds", "a reader that takes nothing for so long is cut off")
     requests_burst: int = _cap(1000, 1, 10**9, "requests", "a client that folds a long absence sends many at once")
     requests_rate: int = _cap(
@@ -70,6 +98,10 @@ class Caps:
             longest_absence=self.longest_absence,
             devices_a_channel=self.devices_a_channel,
             longest_box_life=self.longest_box_life,
+            largest_attachment=self.largest_attachment,
+            attachments_a_channel=self.attachments_a_channel,
+            halves_a_device=self.halves_a_device,
+            longest_case=self.longest_case,
         )
 
     @staticmethod

@@ -15,9 +15,12 @@ import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .caps import Caps
+
+if TYPE_CHECKING:
+    from pourparler_crypto.note import KeyBook
 
 _EXIT_MISUSE = 2
 LONGEST_GRANT = 3650  # days
@@ -31,6 +34,12 @@ def add_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser
     serve.add_argument("--port", type=int, default=8470, help="0 picks a free one (default: 8470)")
     serve.add_argument(
         "--restored", action="store_true", help="the data come from a backup: begin a new incarnation"
+    )
+    serve.add_argument(
+        "--press-keys",
+        type=Path,
+        metavar="FILE",
+        help="a key book: the board takes only what these keys have signed (default: what any keys have)",
     )
     Caps.add_options(serve)
     serve.set_defaults(func=run_serve)
@@ -56,7 +65,8 @@ def run_serve(args: argparse.Namespace) -> int:
     from .settings import Settings  # noqa: PLC0415
 
     try:
-        settings = Settings(data=args.data, caps=Caps.from_options(args), restored=args.restored)
+        caps = Caps.from_options(args)
+        settings = Settings(args.data, caps, args.restored, press_keys=_press_keys(args.press_keys))
         listener = _listen(args.host, args.port)
     except ValueError as error:
         return _fail(f"{error}.")
@@ -68,6 +78,19 @@ def run_serve(args: argparse.Namespace) -> int:
     except DataError as error:
         return _fail(str(error))
     return 0
+
+
+def _press_keys(file: Path | None) -> "KeyBook | None":
+    from pourparler_crypto.note import KeyBook, Refused  # noqa: PLC0415 - as above
+
+    if file is None:
+        return None
+    try:
+        return KeyBook.parse(file.read_bytes())
+    except OSError as error:
+        raise ValueError(f"The press keys in {file} cannot be read: {error.strerror}") from None
+    except Refused as error:
+        raise ValueError(f"The press keys in {file} are no key book: {str(error).rstrip('.')}") from None
 
 
 def _listen(host: str, port: int) -> socket.socket:

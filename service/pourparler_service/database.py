@@ -79,6 +79,15 @@ def open_directory(data: Path) -> Path:
     return data / FILE
 
 
+def sync_folder(folder: Path) -> None:
+    """Make a folder's entries durable: what was made in it, and what was taken out."""
+    entries = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(entries)
+    finally:
+        os.close(entries)
+
+
 def connect(path: Path, *, read_only: bool = False) -> Connection:
     """A configured connection in autocommit mode. Raises DataError."""
     try:
@@ -176,6 +185,24 @@ class Database:
         self.note(generation)
         os.fsync(self._mark)
         return restored, incarnation, generation
+
+    def keep_halves(self, store: bytes) -> None:
+        """Note which store of key halves goes with this database; the id has 16 bytes.
+
+        If another did, that one is lost, and with it what devices stored under it: a new incarnation says so.
+        """
+        noted = self.write.execute(select(INSTANCE.c.halves)).scalar_one()
+        if noted == store:
+            return
+        if noted is not None:
+            self.incarnation = secrets.token_bytes(16)
+        self.generation += 1
+        raw(self.write).execute("BEGIN IMMEDIATE")
+        self.write.execute(
+            update(INSTANCE).values(halves=store, incarnation=self.incarnation, generation=self.generation)
+        )
+        raw(self.write).execute("COMMIT")
+        self.note(self.generation)
 
     def note(self, generation: int) -> None:
         """Remember, outside the database, that this commit is durable. It may lag, never lead."""

@@ -21,7 +21,7 @@ class _Kind(NamedTuple):
 
 KINDS: Final[Mapping[Problem, _Kind]] = {
     Problem.MALFORMED: _Kind(422, "The request is not of the form that the protocol asks for"),
-    Problem.MEDIA_TYPE: _Kind(415, "The body must be application/json"),
+    Problem.MEDIA_TYPE: _Kind(415, "The body is not of the media type that this place takes"),
     Problem.TOO_LARGE: _Kind(413, "The request is larger than the protocol allows"),
     Problem.UNAUTHORIZED: _Kind(401, "There is nothing here for this token"),
     Problem.NOT_FOUND: _Kind(404, "There is nothing at this place"),

@@ -1,7 +1,8 @@
-"""Deletes what expired, on time: it sleeps until the next expiry and is at most a second late.
+"""Deletes what expired, on time: it looks every second, so it is at most a second late.
 
 What expired is never served even when this is late: every reader checks the time itself. After deleting, the
-write-ahead log is emptied, so that the bytes are in no file.
+write-ahead log is emptied, so that the bytes are in no file. Key halves go first: with them, everything that was
+stored under them ends on all devices.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ from typing import Final
 from pourparler_policies.limits import HOUR
 
 from . import acts
+from .outside import Outside
 from .problems import Refusal
 from .settings import Settings
 from .state import Registry
@@ -25,13 +27,19 @@ _log = logging.getLogger("pourparler.service")
 class Purger:
     """A task beside the service."""
 
-    def __init__(self, settings: Settings, registry: Registry, writer: Writer) -> None:
-        self._clock, self._registry, self._writer = settings.clock, registry, writer
+    def __init__(self, settings: Settings, registry: Registry, writer: Writer, outside: Outside) -> None:
+        self._clock, self._registry, self._writer, self._outside = settings.clock, registry, writer, outside
         self._swept = float("-inf")
 
     async def once(self) -> None:
-        """Delete what is due now, and wait until it is in no file. Raises Refusal when the disk refuses."""
+        """Delete what is due now; attachments' files are wiped soon after. Raises Refusal if the disk refuses."""
         now = self._clock()
+        try:
+            await self._outside.purge(now)
+        finally:
+            await self._purge_database(now)
+
+    async def _purge_database(self, now: float) -> None:
         if abs(now - self._swept) >= SWEEP:
             await self._writer.submit(acts.sweep(self._registry), after_scrub=True)
             self._swept = now

@@ -1,7 +1,7 @@
 """The OpenAPI document: every route with its body, its answers and each refusal it can give."""
 
 import re
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
@@ -9,6 +9,7 @@ from pydantic.json_schema import models_json_schema
 from pourparler_policies import limits, wire
 from pourparler_policies.wire import Problem, Route
 
+from .bodies import BYTES
 from .problems import KINDS, MEDIA_TYPE
 from .settings import SOFTWARE
 
@@ -21,6 +22,13 @@ _ID: Final = {
 }
 _PATH_SCHEMAS: Final[dict[str, dict[str, Any]]] = {
     "slot": {"type": "integer", "minimum": 0, "maximum": limits.BOX_SLOTS - 1},
+    "chunk": {"type": "integer", "minimum": 0, "maximum": limits.MAX_CHUNKS - 1},
+    "handle": {
+        "type": "string",
+        "pattern": "^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$",
+        "description": "32 bytes, base64url, no padding",
+    },
+    "digest": {"type": "string", "pattern": "^[0-9a-f]{64}$", "description": "SHA-256 of a text, hexadecimal"},
 }
 _EVENT: Final = {
     "type": "object",
@@ -31,16 +39,23 @@ _EVENT: Final = {
         "data": {"type": "string", "description": "an Entry as JSON, or {head, incarnation}"},
     },
 }
+_CHUNK: Final = {
+    BYTES: {
+        "schema": {"type": "string", "format": "binary", "maxLength": limits.ATTACHMENT_CHUNK},
+    }
+}
 _MODELS: Final = (
     wire.Service, wire.CreateChannel, wire.Channel, wire.Append, wire.Receipt, wire.Page,
-    wire.Deletion, wire.CreateBox, wire.Deposit, wire.Deposited, wire.ProblemDocument,
+    wire.Deletion, wire.CreateBox, wire.Deposit, wire.Deposited, wire.AskHalves, wire.Halves,
+    wire.CreateAttachment, wire.Attachment, wire.ProblemDocument, wire.OpenCase, wire.CaseMessage, wire.Case,
+    wire.Board, wire.PostedNote,
 )  # fmt: skip
 
 
 def document(
-    body: type[wire.Request] | None = None,
+    body: type[wire.Request] | Literal["chunk"] | None = None,
     *,
-    reply: type[wire.Reply] | None = None,
+    reply: type[wire.Reply] | Literal["chunk"] | None = None,
     status: int = 200,
     stream: bool = False,
     auth: bool = True,
@@ -59,7 +74,9 @@ def document(
     problems.add(Problem.UNAVAILABLE)
 
     good: dict[str, Any] = {"description": "Done"}
-    if reply is not None:
+    if reply == "chunk":
+        good["content"] = _CHUNK
+    elif reply is not None:
         good["content"] = {"application/json": {"schema": {"$ref": _REF + reply.__name__}}}
     if stream:
         good["content"] = {"text/event-stream": {"schema": _EVENT}}
@@ -83,11 +100,19 @@ def document(
     if auth:
         extra["security"] = [{"bearer": []}]
     if body is not None:
-        extra["requestBody"] = {
-            "required": True,
-            "content": {"application/json": {"schema": {"$ref": _REF + body.__name__}}},
-        }
+        content = _CHUNK if body == "chunk" else {"application/json": {"schema": {"$ref": _REF + body.__name__}}}
+        extra["requestBody"] = {"required": True, "content": content}
     return {"status_code": status, "openapi_extra": extra}
+
+
+def shown(media_type: str, *, lost: bool = False, refusals: list[Problem] | None = None) -> dict[str, Any]:
+    """Of a route that serves a file of the board; `lost`: it says so to people when nothing is there."""
+    found = document(auth=False, refusals=refusals)
+    content = {media_type: {"schema": {"type": "string"}}}
+    found["openapi_extra"]["responses"]["200"]["content"] = content
+    if lost:
+        found["openapi_extra"]["responses"]["404"] = {"description": "Nothing is there", "content": content}
+    return found
 
 
 _BOX: Final = [Problem.OVER_CAP, Problem.ID_REUSED]
@@ -138,6 +163,75 @@ ROUTES: Final[tuple[tuple[str, Route, str, dict[str, Any]], ...]] = (
     ("DELETE", Route.BOX, "delete_box", document(status=204)),
     ("PUT", Route.BOX_SLOT, "deposit", document(wire.Deposit, status=204, refusals=[*_BOX, Problem.NOT_FOUND])),
     ("GET", Route.BOX_SLOT, "deposited", document(reply=wire.Deposited, refusals=[Problem.NOT_FOUND])),
+    (
+        "POST",
+        Route.HALVES,
+        "halves",
+        document(wire.AskHalves, reply=wire.Halves, budget=True, refusals=[Problem.OVER_CAP, Problem.NOT_FOUND]),
+    ),
+    (
+        "POST",
+        Route.ATTACHMENTS,
+        "create_attachment",
+        document(wire.CreateAttachment, status=204, budget=True, refusals=_BOX),
+    ),
+    ("GET", Route.ATTACHMENT, "attachment", document(reply=wire.Attachment)),
+    (
+        "PUT",
+        Route.ATTACHMENT_CHUNK,
+        "put_chunk",
+        document("chunk", status=204, refusals=[Problem.ID_REUSED, Problem.NOT_FOUND]),
+    ),
+    ("GET", Route.ATTACHMENT_CHUNK, "chunk", document(reply="chunk", refusals=[Problem.NOT_FOUND])),
+    (
+        "POST",
+        Route.ATTACHMENT_DELETION,
+        "delete_attachment",
+        document(wire.Deletion, status=204, refusals=[Problem.NOT_FOUND]),
+    ),
+    (
+        "POST",
+        Route.DESK,
+        "desk.open_case",
+        document(wire.OpenCase, status=204, auth=False, budget=True, refusals=[Problem.OVER_CAP]),
+    ),
+    (
+        "GET",
+        Route.CASE,
+        "desk.case",
+        document(reply=wire.Case, auth=False, refusals=[Problem.NOT_FOUND, Problem.MALFORMED]),
+    ),
+    *(
+        (
+            "POST",
+            route,
+            name,
+            document(wire.CaseMessage, status=204, auth=False, refusals=[Problem.NOT_FOUND]),
+        )
+        for route, name in (
+            (Route.CASE_DEPOSIT, "desk.deposit"),
+            (Route.CASE_WITHDRAWAL, "desk.withdraw"),
+            (Route.CASE_STOP, "desk.stop"),
+        )
+    ),
+    (
+        "GET",
+        Route.BOARD_LIST,
+        "board.listed",
+        document(reply=wire.Board, auth=False, refusals=[Problem.MALFORMED]),
+    ),
+    (
+        "GET",
+        Route.BOARD_ENTRY,
+        "board.entry",
+        document(reply=wire.PostedNote, auth=False, refusals=[Problem.NOT_FOUND]),
+    ),
+    ("GET", Route.BOARD, "board.index", shown("text/html", refusals=[Problem.MALFORMED])),
+    ("GET", Route.BOARD_FEED, "board.feed", shown("application/atom+xml")),
+    ("GET", Route.BOARD_STYLE, "board.style", shown("text/css")),
+    ("GET", Route.BOARD_SCRIPT, "board.script", shown("text/javascript")),
+    ("GET", Route.BOARD_PAGE, "board.page", shown("text/html", lost=True)),
+    ("GET", Route.BOARD_NOTE, "board.note", shown("text/plain", refusals=[Problem.NOT_FOUND])),
 )
 _PATTERNS: Final = [(method, re.compile(re.sub(r"\{\w+\}", "[^/]+", path.value))) for method, path, _, _ in ROUTES]
 

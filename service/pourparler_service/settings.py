@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pourparler_crypto.note import KeyBook
+
 from .caps import Caps
 
 SOFTWARE = "pourparler-service/1"
@@ -18,4 +20,5 @@ class Settings:
     caps: Caps = field(default_factory=Caps)
     restored: bool = False  # the operator says that the data come from a backup
     clock: Callable[[], float] = time.time
+    press_keys: KeyBook | None = None  # the board takes what these have signed; None: what anybody has
     heartbeat: float = 15.0  # seconds between comments on a silent stream: below what proxies and NATs allow

@@ -1,4 +1,4 @@
-"""What the service stores, and so what a thief of its disk gets: the whole of it stands here.
+"""What the database stores. With `halves` and `attachments` that is all a thief of the disk gets.
 
 No name, no address, no time of a person's act beyond an entry's own `received_at`; no column joins an entry to the
 device that sent it. Tokens, grants and delete secrets are here only as SHA-256 of 32 random bytes.
@@ -20,6 +20,7 @@ class Instance(SQLModel, table=True):
     key: int = Field(primary_key=True)
     incarnation: bytes  # 16 random bytes, new after a restore
     generation: int = Field(sa_type=BigInteger)  # counts commits, here and in a file that backups leave out
+    halves: bytes | None  # 16 bytes, the id of the store of key halves, to notice when another takes its place
 
 
 class Grant(SQLModel, table=True):
@@ -118,6 +119,46 @@ class Slot(SQLModel, table=True):
     body_key: int = Field(unique=True)
 
 
+class Attachment(SQLModel, table=True):
+    """Room for one attachment, whose sealed chunks lie in a file (`attachments`). No device column, on purpose."""
+
+    key: int | None = Field(default=None, primary_key=True)
+    attachment: bytes = Field(unique=True)  # 16 bytes
+    channel_key: int = Field(foreign_key="channel.key", index=True)
+    token_hash: bytes  # SHA-256 of the attachment's token
+    size: int = Field(sa_type=BigInteger)  # bytes, one of limits.ATTACHMENT_SIZES
+    life: int = Field(sa_type=BigInteger)  # seconds, as asked: to know a repetition
+    expires_at: int = Field(sa_type=BigInteger, index=True)  # Unix seconds
+    delete_hash: bytes  # SHA-256 of the author's delete secret
+
+
+class Docket(SQLModel, table=True):
+    """A case is or was at the desk, which keeps it outside backups: if it is not there, it was lost (`desk`)."""
+
+    name: bytes = Field(primary_key=True)  # SHA-256 of its handle
+    forget_at: int = Field(sa_type=BigInteger)  # Unix seconds: when its answer is no longer kept
+
+
+class Note(SQLModel, table=True):
+    """A communiqué on the board, which is public. The columns beside `note` are read from its text."""
+
+    __table_args__ = (Index("note_earlier", "earlier_release"),)
+    key: int | None = Field(default=None, primary_key=True)
+    digest: bytes = Field(unique=True)  # SHA-256 of the text
+    release: bytes = Field(index=True)  # 16 bytes
+    copy_number: int
+    copies: int
+    signers: bytes  # the signatories' public keys, 32 bytes each, sorted
+    title: str
+    languages: str  # tags with spaces between
+    signatories: str  # names, a line each
+    sequel: str | None  # what it does to an earlier one ...
+    earlier_release: bytes | None  # ... with this id
+    earlier_digest: bytes | None  # ... and this text
+    published_at: int = Field(sa_type=BigInteger)  # Unix seconds
+    note: bytes
+
+
 _tables: Final = SQLModel.metadata.tables
 INSTANCE: Final[Table] = _tables["instance"]
 GRANT: Final[Table] = _tables["grant"]
@@ -126,8 +167,11 @@ DEVICE: Final[Table] = _tables["device"]
 VOTE: Final[Table] = _tables["vote"]
 ENTRY: Final[Table] = _tables["entry"]
 BOX: Final[Table] = _tables["box"]
+ATTACHMENT: Final[Table] = _tables["attachment"]
 SLOT: Final[Table] = _tables["slot"]
 BODY: Final[Table] = _tables["body"]
+DOCKET: Final[Table] = _tables["docket"]
+NOTE: Final[Table] = _tables["note"]
 
 # A device that has appended nothing yet.
 UNUSED: Final = {"accepted": 0, "last_mark": None, "last_receipt": None}

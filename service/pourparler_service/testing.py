@@ -188,6 +188,34 @@ class TestDevice:
             self.path(Route.ENTRIES), params={"after": after, "limit": limit}, headers=bearer(self.token)
         )
 
+    def ask_halves(
+        self, client: httpx.Client, first: int, number: int = 1, step: int = limits.SHORT_STEP
+    ) -> httpx.Response:
+        """Ask for key halves, for ends that need not be of the right form."""
+        asked = {"first": first, "step": step, "number": number}
+        return client.post(self.path(Route.HALVES), json=asked, headers=self.headers)
+
+    def halves(
+        self, client: httpx.Client, first: int, number: int = 1, step: int = limits.SHORT_STEP
+    ) -> list[bytes]:
+        """The key halves for these ends. Raises AssertionError when it is refused."""
+        answer = self.ask_halves(client, first, number, step)
+        if answer.status_code != 200:
+            raise AssertionError(answer.text)
+        return wire.Halves.model_validate_json(answer.content).halves
+
+    def attach(self, client: httpx.Client, size: int, life: int = limits.HOUR, **changes: Any) -> "TestAttachment":
+        """Make room for an attachment. Raises AssertionError when it is refused."""
+        one = TestAttachment(size)
+        answer = self.make_room(client, one.request(life, **changes))
+        if answer.status_code != 204:
+            raise AssertionError(answer.text)
+        return one
+
+    def make_room(self, client: httpx.Client, request: wire.CreateAttachment) -> httpx.Response:
+        """Ask for room for an attachment."""
+        return client.post(self.path(Route.ATTACHMENTS), content=body(request), headers=self.headers)
+
     def admit(self, newcomer: "TestDevice", box: bytes, **changes: Any) -> wire.Append:
         """The append that lets `newcomer` in."""
         admit = wire.Admit(
@@ -197,6 +225,56 @@ class TestDevice:
             welcome=secrets.token_bytes(limits.BUCKETS[0]),
         )
         return self.append(handshake=True, admit=admit, **changes)
+
+
+@dataclass(slots=True)
+class TestAttachment:
+    """An attachment of the wire, without any sealing: its chunks are whatever the test gives."""
+
+    __test__ = False
+
+    size: int
+    attachment: bytes = field(default_factory=lambda: secrets.token_bytes(limits.ID_BYTES))
+    token: bytes = field(default_factory=lambda: secrets.token_bytes(limits.TOKEN_BYTES))
+    secret: bytes = field(default_factory=lambda: secrets.token_bytes(limits.TOKEN_BYTES))
+
+    def path(self, route: Route = Route.ATTACHMENT, chunk: int = 0) -> str:
+        """A route of this attachment."""
+        return route.format(attachment=b64(self.attachment), chunk=chunk)
+
+    def request(self, life: int = limits.HOUR, **changes: Any) -> wire.CreateAttachment:
+        """What asks for its room. `changes` replace fields."""
+        fields: dict[str, Any] = {
+            "attachment": self.attachment,
+            "token_hash": sha256(self.token).digest(),
+            "size": self.size,
+            "life": life,
+            "delete_hash": sha256(self.secret).digest(),
+        }
+        return wire.CreateAttachment(**{**fields, **changes})
+
+    def put(self, client: httpx.Client, number: int, chunk: bytes) -> httpx.Response:
+        """Send a chunk."""
+        headers = {**bearer(self.token), "Content-Type": "application/octet-stream"}
+        return client.put(self.path(Route.ATTACHMENT_CHUNK, number), content=chunk, headers=headers)
+
+    def get(self, client: httpx.Client, number: int) -> httpx.Response:
+        """Fetch a chunk."""
+        return client.get(self.path(Route.ATTACHMENT_CHUNK, number), headers=bearer(self.token))
+
+    def state(self, client: httpx.Client) -> httpx.Response:
+        """Ask what is there."""
+        return client.get(self.path(), headers=bearer(self.token))
+
+    def missing(self, client: httpx.Client) -> list[int]:
+        """The chunks that the service does not have."""
+        return wire.Attachment.model_validate_json(self.state(client).content).missing
+
+    def delete(self, client: httpx.Client, secret: bytes | None = None) -> httpx.Response:
+        """End it before its time."""
+        asked = wire.Deletion(secret=self.secret if secret is None else secret)
+        headers = {**bearer(self.token), "Content-Type": "application/json"}
+        return client.post(self.path(Route.ATTACHMENT_DELETION), content=body(asked), headers=headers)
 
 
 def body(request: wire.Request) -> bytes:

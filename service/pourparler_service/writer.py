@@ -24,6 +24,7 @@ from sqlalchemy import Connection
 from pourparler_policies.wire import Problem
 
 from .database import WAL_SOFT_LIMIT, Database, raw
+from .outside import Outside
 from .places import Places
 from .problems import Refusal, unauthorized
 from .state import ChannelState, DeviceState, Frame
@@ -78,9 +79,10 @@ EntryRow = tuple[int, int, int, bytes, bool, int, int, bytes, bytes]
 class Batch:
     """The transaction under way: drafts of what it changes, rows to insert, and what to publish afterwards."""
 
-    def __init__(self, connection: Connection, places: Places, now: float) -> None:
+    def __init__(self, connection: Connection, places: Places, outside: Outside, now: float) -> None:
         self.connection = connection
         self.places = places
+        self.outside = outside  # for effects only: nothing is destroyed there before the commit
         self.raw = raw(connection)
         self.now = now  # Unix seconds
         self.dirty = False
@@ -188,8 +190,9 @@ class Batch:
 class Writer:
     """Runs acts in batches. `submit` may be called from the event loop only."""
 
-    def __init__(self, database: Database, clock: Callable[[], float]) -> None:
+    def __init__(self, database: Database, outside: Outside, clock: Callable[[], float]) -> None:
         self._database = database
+        self._outside = outside
         self._clock = clock
         self._generation = database.generation
         self._places = Places(raw(database.write))
@@ -242,7 +245,7 @@ class Writer:
                 self._refuse_queue()
             return
         self._since = None
-        batch = Batch(self._database.write, self._places, self._clock())
+        batch = Batch(self._database.write, self._places, self._outside, self._clock())
         try:
             for _ in range(min(MAX_BATCH, len(self._queue))):
                 self._perform(batch, *self._queue.popleft())

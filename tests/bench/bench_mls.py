@@ -2,10 +2,11 @@
 
     python tests/bench/bench_mls.py [--quick] [--rounds 25] [--sizes 2,8,32,128] [--suite 1|pq] [--counts]
 
-Ours, mls-rs and both floors take turns within each round, so a machine that slows down slows all of them. The
-sender is leaf 0, the receiver leaf 1: it derives the whole path of each commit. *Warm*: all parent nodes are
-filled; *cold*: none is. Adds come without a path, the tree goes beside the Welcome. Our commit includes applying
-it; that of mls-rs does not (the wheel applies in a second call, which is not timed).
+Ours, mls-rs and both floors take turns within each round, so a machine that slows down slows all of them; each
+turn has the same operations in the same order, as often. The sender is leaf 0, the receiver leaf 1: it derives the
+whole path of each commit. *Warm*: all parent nodes are filled; *cold*: none is. Adds come without a path, the tree
+goes beside the Welcome. Our commit includes applying it; that of mls-rs does not (the wheel applies in a second
+call, which is not timed).
 
 Times are CPU time of the process, all threads together, which other work on the machine disturbs least. Ours and
 the floors run in one thread; mls-rs verifies and seals in several, so it is compared by the wall clock too.
@@ -33,6 +34,9 @@ SUITES = {mls.SUITE_X25519_AES128: "suite 1", mls.SUITE_PQ: "the hybrid suite"}
 DATA = os.urandom(1024)
 Times = dict[tuple[str, str], list[tuple[int, int]]]  # (operation, who) -> nanoseconds of CPU, of wall
 
+COMMITS = 10  # in a turn; the first of them comes after other work, with cold caches
+ONCE = ("add 1", "process add", "join", "create, add N-1", "commit, cold")  # in a turn, in this order
+
 SODIUM, OPENSSL, OURS, THEIRS = "floor, libsodium", "floor, OpenSSL", "ours", "mls-rs"
 
 # operation -> (factor, group size or None for any), of the libsodium floor
@@ -58,9 +62,9 @@ class Clock:
         self.times[operation, who].append((end - begin, wall_end - wall))
         return result
 
-    def median(self, operation: str, who: str, wall: bool = False) -> float | None:
-        """Microseconds."""
-        times = self.times.get((operation, who))
+    def median(self, operation: str, who: str, wall: bool = False, every: int = 1) -> float | None:
+        """Microseconds; of the first of each ``every`` times only."""
+        times = self.times.get((operation, who), [])[::every]
         return statistics.median(pair[wall] for pair in times) / 1000 if times else None
 
 
@@ -69,7 +73,7 @@ def run_pair(clock: Clock, who: str, pair: Ours | Theirs, host: Ours, repeats: i
     for _ in range(repeats):
         message = clock.time("send 1 KiB", who, pair.send, DATA)
         clock.time("receive 1 KiB", who, pair.receive, message)
-    for _ in range(2):
+    for _ in range(COMMITS):
         commit = clock.time("commit, warm", who, pair.commit)
         pair.settle()
         clock.time("process it", who, pair.receive_commit, commit)
@@ -88,15 +92,15 @@ def run_pair(clock: Clock, who: str, pair: Ours | Theirs, host: Ours, repeats: i
 
 
 def run_floor(clock: Clock, who: str, acts: dict[str, list[Callable[[], object]]], repeats: int) -> None:
-    """One round of every operation's raw primitives."""
-    for operation, calls in acts.items():
+    """One round of every operation's raw primitives, in the order of run_pair."""
 
-        def all_of(calls: list[Callable[[], object]] = calls) -> None:
-            for call in calls:
-                call()
+    def all_of(operation: str) -> None:
+        for call in acts[operation]:
+            call()
 
-        for _ in range(repeats if operation in ("send 1 KiB", "receive 1 KiB") else 2):
-            clock.time(operation, who, all_of)
+    repeated = ["send 1 KiB", "receive 1 KiB"] * repeats + ["commit, warm", "process it"] * COMMITS
+    for operation in (*repeated, *ONCE):
+        clock.time(operation, who, all_of, operation)
 
 
 def bench(suite: int, members: int, rounds: int, repeats: int) -> tuple[Clock, dict[str, Count]]:
@@ -176,6 +180,7 @@ def main() -> None:
     print(f" medians in µs of CPU time, {rounds} interleaved rounds, load before: {os.getloadavg()[0]:.2f}.\n")
     missed: list[str] = []
     listed: dict[str, Count] = {}
+    cold: list[str] = []
     for suite in chosen:
         print(f"### {SUITES[suite]}\n")
         print("| operation | N | ours | libsodium floor | OpenSSL floor | mls-rs | ", end="")
@@ -186,6 +191,10 @@ def main() -> None:
             clock, counts = bench(suite, members, rounds, repeats)
             if members == (32 if 32 in sizes else sizes[-1]):
                 listed = listed or counts
+                for operation in ("commit, warm", "process it"):
+                    firsts = [clock.median(operation, who, every=COMMITS) for who in (OURS, SODIUM)]
+                    words = f"{number(firsts[0])} µs, floor {number(firsts[1])}, {ratio(*firsts)}"
+                    cold.append(f"{SUITES[suite]}, {operation}: {words}")
             for operation, count in counts.items():
                 ours, theirs = clock.median(operation, OURS), clock.median(operation, THEIRS)
                 sodium, openssl = clock.median(operation, SODIUM), clock.median(operation, OPENSSL)
@@ -208,6 +217,9 @@ def main() -> None:
     print(f"What the floor counts, at N = {size} ({SUITES[chosen[0]]}):\n")
     for operation, count in listed.items():
         print(f"- {operation}: {count.words()}")
+    print(f"\nThe first of each turn's {COMMITS} alone, after other work and with cold caches, at N = {size}:\n")
+    for line in cold:
+        print(f"- {line}")
     print("\nTargets missed: " + ("none." if not missed else ""))
     for miss in missed:
         print(f"- {miss}")

@@ -32,7 +32,7 @@ from pourparler_crypto.mls.forging import (
 from pourparler_crypto.mls.keyschedule import EXTERNAL, RESUMPTION, PskId, ResumptionId
 from pourparler_crypto.mls.nodes import KEY_PACKAGE, PARENT_NODE, UPDATE, ParentNode
 from pourparler_crypto.mls.suites import CipherSuite, suite_of
-from pourparler_crypto.mls.tree import RatchetTree, new_parent
+from pourparler_crypto.mls.tree import RatchetTree, path_parent
 from pourparler_crypto.testing import LIFETIME, Device, Room
 
 SUITE = 1
@@ -138,7 +138,7 @@ def swap_parents(made: Scene) -> None:
 def extra_parent(made: Scene) -> None:
     """A parent that nobody set, above two members, in the place of a right one."""
     public = made.suite.kem.derive(bytes(32))[1]
-    made.tree.nodes[5] = new_parent(public, parent(made, 5).parent_hash)
+    made.tree.nodes[5] = path_parent(made.suite, public, parent(made, 5).parent_hash, b"")[0]
 
 
 TREES: dict[str, tuple[Callable[[Scene], None], str]] = {

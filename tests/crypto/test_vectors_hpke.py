@@ -110,8 +110,49 @@ def test_a_compressed_or_impossible_p256_point_is_refused() -> None:
 
 def test_an_encapsulation_key_that_is_not_canonical_is_refused() -> None:
     _, public = hpke.MLKEM768_X25519.generate(os.urandom)
-    with pytest.raises(Malformed):
-        hpke.MLKEM768_X25519.load_public(b"\xff" * 1184 + public[1184:])
+    for check in (hpke.MLKEM768_X25519.check_public, hpke.MLKEM768_X25519.load_public):
+        with pytest.raises(Malformed):
+            check(b"\xff" * 1184 + public[1184:])
+
+
+def _with_coefficients(public: bytes, values: dict[int, int]) -> bytes:
+    """A hybrid public key with other coefficients (of 12 bits, little-endian) in these places (0 to 767)."""
+    packed = int.from_bytes(public[:1152], "little")
+    for place, value in values.items():
+        packed = packed & ~(0xFFF << (12 * place)) | value << (12 * place)
+    return packed.to_bytes(1152, "little") + public[1152:]
+
+
+def _refused(check: Callable[[bytes], object], public: bytes) -> bool:
+    try:
+        check(public)
+    except Malformed:
+        return True
+    return False
+
+
+def test_checking_a_hybrid_key_refuses_exactly_what_the_library_refuses() -> None:
+    kem = hpke.MLKEM768_X25519
+    _, public = kem.generate(os.urandom)
+    cases = [(_with_coefficients(public, {place: 3328}), False) for place in range(768)]
+    cases += [(_with_coefficients(public, {place: 3329}), True) for place in range(768)]
+    for value, refused in ((0, False), (1, False), (3328, False), (3329, True), (0xFFF, True)):
+        cases.append((_with_coefficients(public, dict.fromkeys(range(768), value)), refused))
+    # A carry must not leak into a neighbour, nor hide behind one.
+    for place in (0, 1, 2, 383, 384, 766, 767):
+        around = {(place - 1) % 768: 3328, (place + 1) % 768: 3328}
+        cases.append((_with_coefficients(public, {**around, place: 3328}), False))
+        cases.append((_with_coefficients(public, {**around, place: 0xFFF}), True))
+    # The seed of the matrix may be anything.
+    cases += [(public[:1152] + seed + public[1184:], False) for seed in (bytes(32), b"\xff" * 32, os.urandom(32))]
+    cases += [(kem.generate(os.urandom)[1], False) for _ in range(50)]
+    for key, refused in cases:
+        assert _refused(kem.check_public, key) is _refused(kem.load_public, key) is refused
+    # Few and many random coefficients: most of the first are fine, most of the second are not.
+    for _ in range(300):
+        places = {os.urandom(1)[0] * 3: int.from_bytes(os.urandom(2)) & 0xFFF for _ in range(2)}
+        for key in (_with_coefficients(public, places), os.urandom(1184) + public[1184:]):
+            assert _refused(kem.check_public, key) is _refused(kem.load_public, key)
 
 
 @pytest.mark.parametrize("version", ["1.5.0", "1.6.0", "1.6.1", "0.9"])

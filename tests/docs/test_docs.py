@@ -3,14 +3,17 @@
 import argparse
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from pourparler_clients.api import SENTENCES
 from pourparler_clients.cli import build_parser
-from pourparler_policies import limits, payload
-from pourparler_policies.admission import TABLE
+from pourparler_policies import hours, limits, payload, wire
+from pourparler_policies.admission import KEPT_KEYS
+from pourparler_policies.invitation import KEPT_EPOCHS
 from pourparler_policies.wire import Problem, Route
+from pourparler_service.caps import Caps
 
 ROOT = Path(__file__).parents[2]
 PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
@@ -64,17 +67,42 @@ def test_the_protocol_lists_the_buckets() -> None:
     assert tuple(int(size) for size in sizes[1].split(", ")) == limits.BUCKETS
 
 
+def test_the_protocol_lists_the_sizes_of_attachments_and_chunks() -> None:
+    sizes = re.search(r"an attachment may have: ([\d,\s]+)\.", PROTOCOL)
+    assert sizes
+    assert tuple(int(size) for size in sizes[1].split(",")) == limits.ATTACHMENT_SIZES
+    assert f"Chunks have {limits.ATTACHMENT_CHUNK} bytes" in PROTOCOL
+
+
+def test_the_protocol_says_how_far_ends_lie_apart() -> None:
+    rows = re.findall(r"^\| (?:less than|a day)[^|]+\| (\d+) s apart \| (\d+) s \|", PROTOCOL, re.MULTILINE)
+    lives = (1, limits.HOUR - 1, limits.HOUR, limits.DAY - 1, limits.DAY, limits.MAX_LIFE)
+    steps = sorted({hours.step(life) for life in lives})
+    assert [(int(step), int(late)) for step, late in rows] == [(step, step) for step in steps]
+    assert get_args(wire.AskHalves.model_fields["step"].annotation) == tuple(steps)
+    assert f"up to {limits.MAX_HALVES} in one request" in " ".join(PROTOCOL.split())
+
+
+def test_the_protocol_says_the_operators_caps_on_halves_and_attachments() -> None:
+    words = " ".join(PROTOCOL.split())
+    assert f"and {Caps().halves_a_device:,} living ones in all" in words
+    assert f"A channel's attachments have at most {Caps().attachments_a_channel // 1024**3} GiB" in words
+
+
 def test_the_protocol_lists_every_event_and_its_class() -> None:
     rows = re.findall(
         r"^\| `([a-z]+)` \| (message|procedure)", section(PROTOCOL, "3. Inside an entry"), re.MULTILINE
     )
-    procedure = {event.model_fields["type"].default for event in payload.PROCEDURE}
+    procedure = {event.model_fields["type"].default for event in (payload.Act, payload.Seated)}
     assert dict(rows) == {name: "procedure" if name in procedure else "message" for name in payload.TYPES}
 
 
-def test_the_protocol_lists_the_proposals_of_the_table_and_no_others() -> None:
-    rows = re.findall(r"^\| `([a-z]+)` \| ", section(PROTOCOL, "4. The fold"), re.MULTILINE)
-    assert set(rows) == set(TABLE)
+def test_the_protocol_says_how_many_handshakes_a_device_may_post() -> None:
+    assert f"{limits.HANDSHAKE_BURST} at once, then one in {limits.HANDSHAKE_REFILL} seconds" in PROTOCOL
+
+
+def test_the_protocol_says_how_long_keys_for_complaints_are_kept() -> None:
+    assert f"keys of the last {KEPT_EPOCHS} epochs and the last {KEPT_KEYS} signature keys" in PROTOCOL
 
 
 def test_the_list_of_decisions_is_complete() -> None:

@@ -181,8 +181,11 @@ def test_the_digest_of_the_procedure_tells_any_other_state_and_any_other_roster_
             )
         ),
     ]
-    digests = [procedure_digest(state, roster) for roster in rosters]
-    digests.append(procedure_digest(replace(state, erased=1), rosters[0]))
+    digests = [procedure_digest(state, roster, {7: bytes(32)}) for roster in rosters]
+    digests.append(procedure_digest(replace(state, erased=1), rosters[0], {7: bytes(32)}))
+    digests += [procedure_digest(state, rosters[0], keys) for keys in ({}, {8: bytes(32)}, {7: b"k" * 32})]
     assert len(set(digests)) == len(digests)
     assert {len(digest) for digest in digests} == {32}
-    assert procedure_digest(state, [BEN, ADA]) == digests[0]  # in whatever order somebody learnt it
+    assert (
+        procedure_digest(state, [BEN, ADA], {7: bytes(32)}) == digests[0]
+    )  # in whatever order somebody learnt it

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from pourparler_policies import limits, wire
+from pourparler_policies.charter.document import PROCEDURE_MARGIN
 from pourparler_policies.wire import Route
 from pourparler_service.caps import Caps
 from pourparler_service.settings import Settings
@@ -429,7 +430,7 @@ def test_a_channel_that_is_full_takes_no_more_until_something_goes(tmp_path: Pat
         now[0] += limits.HOUR + 1
         free.page(client)
     with threaded(settings) as url, httpx.Client(base_url=url, timeout=20) as client:  # which purges as it starts
-        for _ in range(3):
+        for _ in range(2):  # the handshake is still there
             assert author.send(client, **large).status_code == 201
         assert problem(author.send(client, **large)) == "over-cap"
 
@@ -441,3 +442,25 @@ def test_a_batch_of_appends_is_counted_one_by_one(tmp_path: Path) -> None:
         with ThreadPoolExecutor(6) as pool:
             answers = list(pool.map(lambda one: one.send(client, sealed=bytes(limits.MAX_SEALED)), devices))
     assert sorted(answer.status_code for answer in answers) == [201] * 3 + [403] * 3
+
+
+def test_a_handshake_ends_for_nobody_before_who_was_away_can_have_read_it(tmp_path: Path) -> None:
+    """Else who was offline for two seconds would hold another state than the rest, and alarm for ever."""
+    now = [1_800_000_000.0]
+    settings = Settings(tmp_path, clock=lambda: now[0])
+    with threaded(settings) as url, httpx.Client(base_url=url, timeout=20) as client:
+        (author,) = found_channel(client, tmp_path, absence_limit=limits.DAY)
+        secret = secrets.token_bytes(32)
+        asked = [author.append(life=1, delete_hash=sha256(secret).digest())]
+        assert author.send(client, asked[0]).status_code == 201
+        asked.append(author.append(life=1, handshake=True, delete_hash=sha256(secret).digest()))
+        receipt = author.send(client, asked[1]).json()
+        assert receipt["expires_at"] - receipt["received_at"] == limits.DAY + PROCEDURE_MARGIN
+        deletion = body(wire.Deletion(secret=secret))
+        answers = [
+            client.post(author.path(Route.DELETION, entry=one.entry), content=deletion, headers=author.headers)
+            for one in asked
+        ]
+        assert [answer.status_code for answer in answers] == [204, 404]
+        now[0] += limits.DAY
+        assert [entry["handshake"] for entry in author.page(client).json()["entries"]] == [True]

@@ -1,20 +1,24 @@
 """The OpenAPI document is complete, and the real server keeps to it whatever it is sent."""
 
 import secrets
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
 
 import httpx
 import pytest
+import requests
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
-from pourparler_policies import wire
+from pourparler_policies import limits, wire
 from pourparler_policies.wire import Problem, Route
+from pourparler_service.desktesting import START, Clock, prepared, publish
 from pourparler_service.problems import KINDS
-from pourparler_service.testing import ServerProcess, b64, bearer, body, found_channel
+from pourparler_service.settings import Settings
+from pourparler_service.testing import ServerProcess, b64, bearer, body, found_channel, threaded
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +28,11 @@ def document(server: ServerProcess) -> dict[str, object]:
 
 def test_every_route_of_the_wire_is_documented(document: dict[str, dict[str, object]]) -> None:
     assert set(document["paths"]) == {route.value for route in Route}
+
+
+def test_every_operation_of_the_document_is_tried_below(document: dict[str, dict[str, dict[str, object]]]) -> None:
+    told = {(method.upper(), path) for path, item in document["paths"].items() for method in item}
+    assert told == {(method, route.value) for method, route in (*OPERATIONS, *RELEASE)}
 
 
 def test_every_problem_of_the_wire_is_documented_somewhere(
@@ -44,7 +53,16 @@ OPERATIONS = [
     ("GET", Route.SERVICE), ("POST", Route.CHANNELS), ("GET", Route.CHANNEL), ("POST", Route.ENTRIES),
     ("GET", Route.ENTRIES), ("POST", Route.DELETION), ("GET", Route.STREAM), ("DELETE", Route.OWN_DEVICE),
     ("POST", Route.REVOCATION), ("POST", Route.BOXES), ("DELETE", Route.BOX), ("PUT", Route.BOX_SLOT),
-    ("GET", Route.BOX_SLOT),
+    ("GET", Route.BOX_SLOT), ("POST", Route.HALVES), ("POST", Route.ATTACHMENTS), ("GET", Route.ATTACHMENT),
+    ("PUT", Route.ATTACHMENT_CHUNK), ("GET", Route.ATTACHMENT_CHUNK), ("POST", Route.ATTACHMENT_DELETION),
+]  # fmt: skip
+
+
+RELEASE = [
+    ("POST", Route.DESK), ("GET", Route.CASE), ("POST", Route.CASE_DEPOSIT), ("POST", Route.CASE_WITHDRAWAL),
+    ("POST", Route.CASE_STOP), ("GET", Route.BOARD_LIST), ("GET", Route.BOARD_ENTRY), ("GET", Route.BOARD),
+    ("GET", Route.BOARD_FEED), ("GET", Route.BOARD_STYLE), ("GET", Route.BOARD_SCRIPT), ("GET", Route.BOARD_PAGE),
+    ("GET", Route.BOARD_NOTE),
 ]  # fmt: skip
 
 
@@ -58,8 +76,52 @@ def test_the_server_keeps_to_its_document(server: ServerProcess, data: Path, met
         box, secret = secrets.token_bytes(16), secrets.token_bytes(32)
         asked = wire.CreateBox(box=box, token_hash=sha256(secret).digest(), life=3600)
         client.post(device.path(Route.BOXES), content=body(asked), headers=device.headers).raise_for_status()
-    of_box = route in (Route.BOX, Route.BOX_SLOT)
+        attached = device.attach(client, limits.ATTACHMENT_SIZES[0])
+        attached.put(client, 0, bytes(attached.size)).raise_for_status()
+    with_own_token = route in (Route.BOX, Route.BOX_SLOT) or "{attachment}" in route
     known = {"channel": b64(device.channel), "device": b64(target.device), "box": b64(box), "entry": b64(box)}
+    known |= {"attachment": b64(attached.attachment)}
+    secret = attached.token if "{attachment}" in route else secret
+
+    def call(case: schemathesis.Case, opened: bool) -> requests.Response:
+        token = (secret if with_own_token else device.token) if opened else secrets.token_bytes(32)
+        return case.call(headers=bearer(token), timeout=20)
+
+    # An open stream has no end to wait for; `test_streams` reads those.
+    keeps(operation, {} if route is Route.STREAM else known, call)
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dict[str, str]]]:
+    """A desk with an open case, and a board with one communiqué."""
+    clock = Clock()
+    with (
+        threaded(Settings(tmp_path_factory.mktemp("desk"), clock=clock)) as url,
+        httpx.Client(base_url=url, timeout=20) as client,
+    ):
+        published = prepared(2)
+        publish(client, clock, published)
+        clock.now = START
+        signing = prepared(2)
+        signing.open(client).raise_for_status()
+        yield url, {"handle": b64(signing.handle), "digest": published.texts[0].digest.hex()}
+
+
+@pytest.mark.parametrize(("method", "route"), RELEASE)
+def test_desk_and_board_keep_to_their_document(
+    desk: tuple[str, dict[str, str]], method: str, route: Route
+) -> None:
+    url, known = desk
+    operation = schemathesis.openapi.from_url(url + "/v1/openapi.json")[route.value][method]
+    keeps(operation, known, lambda case, _opened: case.call(timeout=20))
+
+
+def keeps(
+    operation: schemathesis.schemas.APIOperation,
+    known: dict[str, str],
+    call: Callable[[schemathesis.Case, bool], requests.Response],
+) -> None:
+    """Send generated requests, some to a place that exists; every answer must be one of the document's."""
 
     @settings(
         max_examples=15,
@@ -75,19 +137,17 @@ def test_the_server_keeps_to_its_document(server: ServerProcess, data: Path, met
         ),
         opened=st.booleans(),
     )
-    def keeps(case: schemathesis.Case, opened: bool) -> None:
-        # An open stream has no end to wait for; `test_streams` reads those.
-        opened = opened and route is not Route.STREAM
+    def tried(case: schemathesis.Case, opened: bool) -> None:
+        opened = opened and bool(known)
         if opened:
             case.path_parameters = {
                 **(case.path_parameters or {}),
-                **{k: v for k, v in known.items() if "{" + k in route},
+                **{k: v for k, v in known.items() if "{" + k in operation.path},
             }
-        token = (secret if of_box else device.token) if opened else secrets.token_bytes(32)
-        answer = case.call(headers=bearer(token), timeout=20)
+        answer = call(case, opened)
         # What the schema allows is refused for good reasons: no such box, a size that is no bucket, 405.0 seconds.
         # And a path that was put right may make a bad case good.
         excluded = [positive_data_acceptance, *([negative_data_rejection] if opened else [])]
         case.validate_response(answer, excluded_checks=excluded)
 
-    keeps()
+    tried()

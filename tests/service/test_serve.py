@@ -1,10 +1,13 @@
 """The commands, the data directory, restored backups, and what a stolen disk or log shows."""
 
+import secrets
 import shutil
 import signal
 import sqlite3
 import stat
 import subprocess
+import time
+from hashlib import sha256
 from pathlib import Path
 
 import httpx
@@ -15,9 +18,19 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlmodel import SQLModel
 
+from pourparler_policies import limits
 from pourparler_policies.wire import Route
 from pourparler_service import database, tables
-from pourparler_service.testing import ServerProcess, command, environment, found_channel, make_grant, running
+from pourparler_service.access import unpad
+from pourparler_service.testing import (
+    ServerProcess,
+    TestDevice,
+    command,
+    environment,
+    found_channel,
+    make_grant,
+    running,
+)
 
 assert tables  # it registers the tables
 
@@ -52,6 +65,8 @@ def test_a_second_process_on_the_same_data_is_refused_with_one_sentence(server: 
         ("--longest-life", "0"),
         ("--devices-a-channel", "1000000"),
         ("--host", "203.0.113.7"),
+        ("--press-keys", "no-such-file"),
+        ("--press-keys", "README.md"),
     ],
 )
 def test_what_it_cannot_do_is_said_in_one_sentence(tmp_path: Path, arguments: tuple[str, ...]) -> None:
@@ -247,3 +262,34 @@ def test_a_database_of_the_first_form_learns_how_much_lives_in_each_channel(tmp_
     database.migrate(connection)
     assert raw.execute("SELECT key, stored FROM channel ORDER BY key").fetchall() == [(1, 5120), (2, 0)]
     connection.close()
+
+
+def test_a_data_directory_of_the_version_before_goes_on_as_it_was_and_its_devices_get_halves(
+    tmp_path: Path,
+) -> None:
+    """Made by the service of the second form: a channel, a device, an entry. It is no restored backup."""
+    connection = database.connect(database.open_directory(tmp_path))
+    config = Config()
+    config.set_main_option("script_location", str(database.MIGRATIONS))
+    config.attributes["connection"] = connection
+    alembic.upgrade(config, "0002")
+    raw, device, now = database.raw(connection), TestDevice(secrets.token_bytes(16)), int(time.time())
+    raw.execute("INSERT INTO instance VALUES (1, ?, 7)", (bytes(range(16)),))
+    raw.execute("INSERT INTO channel VALUES (1, ?, 86400, 1, 0, ?, 1024)", (device.channel, now))
+    raw.execute(
+        "INSERT INTO device VALUES (1, 1, ?, ?, 1, 1, ?, NULL, NULL)",
+        (device.device, sha256(device.token).digest(), now // 86400),
+    )
+    raw.execute("INSERT INTO body VALUES (1, zeroblob(1024))")
+    raw.execute("INSERT INTO entry VALUES (1, 1, 1, ?, 0, ?, ?, x'00', x'00')", (bytes(16), now, now + 3600))
+    connection.close()
+    (tmp_path / "outside-backups" / "generation").write_bytes((7).to_bytes(8, "big"))
+    end = (now // 3600 + 2) * 3600
+    told = []
+    for _ in range(2):
+        with running(tmp_path) as server, httpx.Client(base_url=server.url, timeout=20) as client:
+            assert unpad(incarnation(server.url), 16) == bytes(range(16))
+            assert [entry["seq"] for entry in device.page(client).json()["entries"]] == [1]
+            told.append(device.halves(client, end, 2, 3600))
+            device.attach(client, limits.ATTACHMENT_SIZES[0])
+    assert told[0] == told[1]

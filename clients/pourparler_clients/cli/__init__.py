@@ -15,7 +15,7 @@ from pourparler_crypto.errors import CryptoError
 from pourparler_policies.errors import PolicyError
 
 from ..errors import PourparlerError
-from . import cards, channels, charter, demo, table, talk
+from . import acts, cards, channels, charter, demo, table, talk
 from .common import GlobalOptions
 
 _EPILOG = """\
@@ -55,6 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     channels.add_commands(commands, options)
     talk.add_commands(commands, options)
     table.add_commands(commands, options)
+    acts.add_commands(commands, options)
     demo.add_commands(commands)
     for entry in sorted(importlib.metadata.entry_points(group="pourparler.commands"), key=lambda e: e.name):
         try:

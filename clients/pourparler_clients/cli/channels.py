@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from pourparler_crypto.card import Card, check_digits
 from pourparler_policies.charter import Charter, explain
-from pourparler_policies.fold.facts import Phase
 from pourparler_policies.limits import MAX_BOX_LIFE
 
 from ..channel import Channel
@@ -26,7 +25,6 @@ from .common import (
     duration,
     emit,
     erasing,
-    local_time,
     open_device,
     plain,
     progress,
@@ -77,15 +75,13 @@ def add_commands(commands: Any, options: GlobalOptions) -> None:
     join.set_defaults(func=_join)
 
     for name, function, text in (
-        ("who", _who, "who has a seat, who is attested, and digits to compare by voice"),
         ("resume", _resume, "go on after an alarm, once the digits have been compared"),
         ("leave", _leave, "leave a channel: everything of it on this device is erased"),
         ("close", _close, "ask to end a channel for everyone: with every party's consent every device erases it"),
     ):
         command = commands.add_parser(name, help=text)
         options.add(command, channel=True)
-        if name != "who":
-            command.add_argument("--yes", action="store_true", help="do not ask again")
+        command.add_argument("--yes", action="store_true", help="do not ask again")
         if name == "leave":
             command.add_argument(
                 "--here",
@@ -279,72 +275,6 @@ async def _poll(arguments: argparse.Namespace, look: Any) -> Any:
             return found
         await asyncio.sleep(pause)
         pause = min(pause * 1.5, _POLL[1])
-
-
-_STANDING: Final = {
-    Phase.EXPECTED: "approved, has not come yet",
-    Phase.LOBBY: "not attested yet: nothing is said meanwhile",
-    Phase.PRESENT: "attested",
-    Phase.AWAY: "away; can come back",
-    Phase.RETURNING: "has come back, not attested yet",
-    Phase.STRANDED: "cannot follow; has to be invited anew",
-    Phase.HOLDING: "on hold",
-    Phase.HELD: "on hold",
-    Phase.LEAVING: "leaving",
-}
-
-
-async def _who(arguments: argparse.Namespace) -> int:
-    async with open_device(arguments) as device:
-        channel = choose_channel(device, arguments)
-        if not news(arguments, channel, await channel.sync()):
-            return 1
-        log = channel.log
-        names = {member.fingerprint: member for member in log.members.values()}
-        own = log.own_card.fingerprint
-        met = log.consent.devices[own].met if own in log.consent.devices else frozenset()
-        lines = [f"“{plain(log.charter.title, lines=False)}”, {log.row.state}"]
-        members = []
-        for device_of in sorted(log.consent.devices.values(), key=lambda one: one.card):
-            seat, member = log.consent.seats[device_of.seat], names.get(device_of.card)
-            body = (log.charter.parties.get(seat.body) or log.charter.intermediaries[seat.body]).name
-            name = name_of(member, log.members) if member else "(not here)"
-            you, digits = device_of.card == own, check_digits(device_of.card)
-            members.append(
-                {
-                    "name": member.name if member else "",
-                    "check_digits": digits,
-                    "you": you,
-                    "body": seat.body,
-                    "role": seat.role,
-                    "phase": device_of.phase,
-                    "attested_by_you": device_of.card in met,
-                }
-            )
-            mark = " (this device)" if you else " (attested by you)" if device_of.card in met else ""
-            lines.append(
-                f"  {plain(body, lines=False)}, {seat.role}: {name}{mark}: {_STANDING[device_of.phase]}; card {digits}"
-            )
-        epoch_digits = log.epoch_digits()
-        lines += [
-            f"Digits of the channel as of {local_time(log.row.received_at)}: {epoch_digits}",
-            f"Digits of the charter: {check_digits(log.charter.hash)}",
-            "Attested: that device has the key of that card. Whose card it is, only people can tell: compare each",
-            "card's digits with its owner, by a way you trust; then the channel's digits, which are the same on every",
-            "device, or somebody is shown another channel.",
-        ]
-        if log.row.trouble:
-            lines.append(f"ATTENTION: {log.row.trouble}")
-        record = {
-            "title": log.charter.title,
-            "state": log.row.state,
-            "trouble": log.row.trouble,
-            "members": members,
-            "channel_digits": epoch_digits,
-            "charter_digits": check_digits(log.charter.hash),
-        }
-        emit(arguments, record, lines)
-    return 0
 
 
 def _sure(arguments: argparse.Namespace, question: str) -> None:

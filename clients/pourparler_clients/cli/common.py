@@ -75,7 +75,7 @@ def default_vault() -> Path:
 def passphrase(arguments: argparse.Namespace, *, new: bool = False) -> str:
     """Asks for the passphrase, or reads one line from the descriptor that was named."""
     if arguments.passphrase_fd is not None:
-        return _line_from(arguments.passphrase_fd)
+        return line_from(arguments.passphrase_fd)
     if not sys.stdin.isatty():
         raise UserError("the passphrase is asked for at a terminal; programs use --passphrase-fd")
     first = getpass.getpass("Passphrase: ")
@@ -84,7 +84,8 @@ def passphrase(arguments: argparse.Namespace, *, new: bool = False) -> str:
     return first
 
 
-def _line_from(descriptor: int) -> str:
+def line_from(descriptor: int) -> str:
+    """One line of a file descriptor that is not standard input: a passphrase. Raises UserError."""
     try:
         with os.fdopen(descriptor, "rb", closefd=descriptor > 2) as file:
             line = file.readline(MAX_SECRET_LINE)

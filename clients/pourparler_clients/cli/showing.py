@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from pourparler_crypto.card import check_digits
 from pourparler_policies.admission import Member
+from pourparler_policies.release.device import Stage
 
 from ..channel import Channel
 from ..happenings import Happening
@@ -45,6 +46,39 @@ _STEPS: Final = {
     "accepted": "{name} accepts the charter",
     "waiting": "{name} accepts the charter, and cannot be seated yet: {reason} (`pourparler table`)",
     "seated": "{name} has a seat in the channel; all devices now attest it",
+}
+STAGES: Final[dict[Stage, str]] = {
+    Stage.COMMITTED: "this device takes part in the round",
+    Stage.REVEALED: "this device takes part in the round",
+    Stage.PREPARED: "this device takes part in the round",
+    Stage.ASKED: "you may sign now: `release sign`",
+    Stage.SIGNED: "you have signed; it takes effect when the last party has",
+    Stage.WITHDRAWN: "you have withdrawn: nothing can come of this appointment",
+    Stage.COMPLETE: "every party has signed; it is published at its hour",
+    Stage.AGAIN: "it was complete after all, or something has changed: say `release agree` or `release refuse`",
+    Stage.WAITING: "it has lapsed; this device waits a day in case it was complete after all",
+    Stage.STOPPING: "you have stopped it",
+    Stage.UNLOCKED: "the desk is silent: the parties' devices complete it without it",
+    Stage.TOO_LATE: "you withdrew when all had signed: nothing comes of it without you",
+    Stage.BARRED: "this device takes no further part in this appointment",
+    Stage.LAPSED: "it has lapsed: nothing is left of it",
+    Stage.STOPPED: "it was stopped: nothing is left of it",
+    Stage.PUBLISHED: "it is published",
+    Stage.CLEARED: "it is over",
+}
+_TEXTS: Final = {
+    "drafted": "{name} puts a text on the table",
+    "revised": "{name} puts another revision of a text on the table: initials under the old one are void",
+    "shelved": "{name} takes a text off the table",
+    "initialled": "{name} initials a text",
+    "retracted": "{name} takes the initial back",
+    "opposed": "{name} blocks a text",
+    "relented": "{name} blocks a text no longer",
+    "appointed": "{name} makes a signing appointment",
+    "remarked": "{name} remarks: {text}",
+    "frozen": "the text is ready to be signed (`release sign`)",
+    "lapsed": "the signing appointment is over, and nothing came of it",
+    "released": "the joint text is published",
 }
 _ACTS: Final = {
     "proposed": "{name} puts on the table: {subject}",
@@ -118,6 +152,13 @@ def show(arguments: argparse.Namespace, channel: Channel, happening: Happening) 
     if happening.text:
         record["text"] = happening.text
     name = name_of(member, channel.log.members) if member else _GONE
+    if happening.kind == "release":
+        record["stage"] = happening.text
+        emit(arguments, record, [] if happening.text not in STAGES else [f"— {STAGES[Stage(happening.text)]} —"])
+        return
+    if happening.kind in _TEXTS:
+        emit(arguments, record, [f"— {_TEXTS[happening.kind].format(name=name, text=plain(happening.text))} —"])
+        return
     if happening.kind in _ACTS:
         said = describe(channel.log, happening.subject) if happening.subject else "something that is gone"
         record |= {"subject": said, "code": code_of(happening.digest)}

@@ -1,13 +1,15 @@
-"""Commands of consent: what is on the table, and everybody's word on it; seats on hold; who has to go.
+"""Commands of consent: who is there, what is on the table, and everybody's word on it; holds; who has to go.
 
-Each act is one entry of the log and follows the rules of docs/consent.md; what would not count is refused here.
+Each act is one entry of the log and follows the rules of docs/consent.md; what would not count is refused here. The
+same words work inside `talk`, behind a slash.
 """
 
 import argparse
+import shlex
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from pourparler_crypto.card import Card, check_digits
 from pourparler_policies import charter as charters
@@ -41,9 +43,14 @@ from ..channel import Channel
 from ..errors import UserError
 from ..grounds import may_approve
 from ..log import Log
-from ..subjects import code_of, describe, difference, find_subject
+from ..subjects import charter_names, code_of, describe, difference, find_subject
+from . import release
 from .common import GlobalOptions, choose_channel, duration, emit, open_device, plain, read_charter, read_text
 from .showing import name_of, news
+from .who import who
+
+Act = Callable[[argparse.Namespace, Channel], Awaitable[None]]
+MAX_WORDS: Final = 64  # words of a line behind a slash
 
 _WORDS: Final[dict[str, tuple[Callable[[bytes], Event], str, str]]] = {
     "approve": (Approved, "approve what is on the table, by its code", "Approved."),
@@ -56,63 +63,84 @@ _WORDS: Final[dict[str, tuple[Callable[[bytes], Event], str, str]]] = {
 
 def add_commands(commands: Any, options: GlobalOptions) -> None:
     """Registers the commands of this module."""
-    table = commands.add_parser("table", help="what is on the table, and who has approved or objects")
-    options.add(table, channel=True)
-    table.set_defaults(func=_table)
+    for parser in _add_acts(commands):
+        options.add(parser, channel=True)
+        parser.set_defaults(func=_run)
 
-    propose = commands.add_parser(
-        "propose", help="put something on the table; it takes effect when all have approved"
-    )
+
+def _add_acts(commands: Any) -> list[argparse.ArgumentParser]:
+    """The words of consent; each parser leaves its act in `act`."""
+    made = []
+
+    def add(to: Any, name: str, text: str, act: Act, *arguments: tuple[str, dict[str, Any]]) -> None:
+        parser = to.add_parser(name, help=text)
+        for flag, how in arguments:
+            parser.add_argument(flag, **how)
+        parser.set_defaults(act=act)
+        made.append(parser)
+
+    add(commands, "who", "who has a seat, who is attested, and digits to compare by voice", who)
+    add(commands, "table", "what is on the table, and who has approved or objects", _table)
+    propose = commands.add_parser("propose", help="put something on the table; it takes effect with all consents")
     kinds = propose.add_subparsers(title="what", metavar="WHAT", required=True)
     for name, make, text, arguments in _SUBJECTS:
-        kind = kinds.add_parser(name, help=text)
-        options.add(kind, channel=True)
-        for option in arguments:
-            kind.add_argument(option[0], **option[1])
-        kind.add_argument("--confirm-at-home", action="store_true", help="your approval waits for confirmation")
-        kind.add_argument("--without-approval", action="store_true", help="put it there without approving it")
-        kind.set_defaults(func=_propose, make=make)
-
+        add(kinds, name, text, _propose, *arguments, _AT_HOME, _WITHOUT)
+        made[-1].set_defaults(make=make)
+    release.add_acts(commands, add)
     for name, (_, text, _) in _WORDS.items():
-        word = commands.add_parser(name, help=text)
-        options.add(word, channel=True)
-        word.add_argument("code", metavar="CODE", help="its code in `pourparler table`")
-        if name == "approve":
-            word.add_argument("--confirm-at-home", action="store_true", help="subject to confirmation from home")
-        word.set_defaults(func=_word, word=name)
-
-    for name, function, text in (
-        ("hold", _hold, "put a person of your own side, or yourself, on hold: removed, and can come back"),
-        ("discard", _discard, "end one of your own devices, for instance a lost one"),
-        ("cancel", _cancel, "take back your side's consent to somebody who has not come"),
-        ("remove", _remove, "take a device out that nobody has attested, or that has to go"),
-    ):
-        command = commands.add_parser(name, help=text)
-        options.add(command, channel=True)
-        command.add_argument("who", metavar="WHO", help="a name, or the first digits of the card")
-        command.set_defaults(func=function)
+        add(commands, name, text, _word, _CODE, *((_AT_HOME,) if name == "approve" else ()))
+        made[-1].set_defaults(word=name)
+    hold = "put a person of your own side, or yourself, on hold: removed, and can come back"
+    add(commands, "hold", hold, _hold, _WHO)
+    add(commands, "discard", "end one of your own devices, for instance a lost one", _discard, _WHO)
+    add(commands, "cancel", "take back your side's consent to somebody who has not come", _cancel, _WHO)
+    add(commands, "remove", "take a device out that nobody has attested, or that has to go", _remove, _WHO)
+    return made
 
 
-async def _with_channel(arguments: argparse.Namespace, act: Callable[[Channel], Awaitable[int]]) -> int:
+class _Words(argparse.ArgumentParser):
+    """A parser inside `talk`: what is wrong is said there, and the talk goes on."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message} (see /help)")
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        raise UserError((message or "").strip() or "these are the words: /help lists them")
+
+
+async def do_words(line: str, channel: Channel, *, as_json: bool) -> None:
+    """Does what a line behind a slash says: `approve 12345`. Raises UserError."""
+    try:
+        words = shlex.split(line)
+    except ValueError:
+        raise UserError("the quotes in this line do not close") from None
+    parser = _Words(prog="", add_help=False)
+    commands = parser.add_subparsers(metavar="WORD", required=True, parser_class=_Words)
+    names = [*(one.prog.strip() for one in _add_acts(commands)), "lock"]
+    if not words or words == ["help"]:
+        emit(argparse.Namespace(json=as_json), {"event": "words", "words": names}, ["/" + name for name in names])
+        return
+    arguments = parser.parse_args(words[:MAX_WORDS])
+    arguments.json = as_json
+    await arguments.act(arguments, channel)
+
+
+async def _run(arguments: argparse.Namespace) -> int:
     async with open_device(arguments) as device:
         channel = choose_channel(device, arguments)
         if not news(arguments, channel, await channel.sync()):
             return 1
-        status = await act(channel)
-        return status if news(arguments, channel, await channel.sync()) else 1
+        await arguments.act(arguments, channel)
+        return 0 if news(arguments, channel, await channel.sync()) else 1
 
 
-async def _table(arguments: argparse.Namespace) -> int:
-    async def act(channel: Channel) -> int:
-        log = channel.log
-        for digest, held in log.consent.open.items():
-            record, lines = _entry(log, digest, held)
-            emit(arguments, record, lines)
-        if not log.consent.open:
-            emit(arguments, {"event": "empty"}, ["There is nothing on the table."])
-        return 0
-
-    return await _with_channel(arguments, act)
+async def _table(arguments: argparse.Namespace, channel: Channel) -> None:
+    log = channel.log
+    for digest, held in log.consent.open.items():
+        record, lines = _entry(log, digest, held)
+        emit(arguments, record, lines)
+    if not log.consent.open:
+        emit(arguments, {"event": "empty"}, ["There is nothing on the table."])
 
 
 def _entry(log: Log, digest: bytes, held: Open) -> tuple[dict[str, Any], list[str]]:
@@ -145,44 +173,37 @@ def _seat_name(log: Log, seat: bytes) -> str:
     return name_of(member, log.members) if member is not None else "somebody who is not here"
 
 
-async def _propose(arguments: argparse.Namespace) -> int:
-    async def act(channel: Channel) -> int:
-        subject: Subject = arguments.make(arguments, channel)
-        approves: bool | None = arguments.confirm_at_home
-        if arguments.without_approval or (isinstance(subject, Admit) and not may_approve(channel.log)):
-            approves = None
-        digest = await channel.propose(subject, confirm=approves)
-        said = plain(describe(channel.log, subject)) if channel.log.members else "it has taken effect"
-        emit(
-            arguments,
-            {"event": "proposed", "code": code_of(digest), "subject": said},
-            [f"On the table as {code_of(digest)}: {said}."],
-        )
-        return 0
-
-    return await _with_channel(arguments, act)
+async def _propose(arguments: argparse.Namespace, channel: Channel) -> None:
+    subject: Subject = arguments.make(arguments, channel)
+    said = plain(describe(channel.log, subject))
+    approves: bool | None = arguments.confirm_at_home
+    if arguments.without_approval or (isinstance(subject, Admit) and not may_approve(channel.log)):
+        approves = None
+    digest = await channel.propose(subject, confirm=approves)
+    emit(
+        arguments,
+        {"event": "proposed", "code": code_of(digest), "subject": said},
+        [f"On the table as {code_of(digest)}: {said}."],
+    )
 
 
-async def _word(arguments: argparse.Namespace) -> int:
+async def _word(arguments: argparse.Namespace, channel: Channel) -> None:
     make, _, done = _WORDS[arguments.word]
-
-    async def act(channel: Channel) -> int:
-        digest = find_subject(channel.log, arguments.code)
-        confirm = arguments.word == "approve" and arguments.confirm_at_home
-        await channel.do(Approved(digest, confirm=True) if confirm else make(digest))
-        emit(arguments, {"event": arguments.word, "code": arguments.code}, [done])
-        return 0
-
-    return await _with_channel(arguments, act)
+    digest = find_subject(channel.log, arguments.code)
+    confirm = arguments.word == "approve" and arguments.confirm_at_home
+    await channel.do(Approved(digest, confirm=True) if confirm else make(digest))
+    emit(arguments, {"event": arguments.word, "code": arguments.code}, [done])
 
 
 def find_device(log: Log, who: str) -> Device:
     """The device that a name, or the first digits of a card, means. Raises UserError."""
     digits = who.replace(" ", "")
+    named = {member.fingerprint for member in log.members.values() if member.name == who}
+    named |= {fingerprint for fingerprint, name in charter_names(log.charter).items() if name == who}
     found = [
         device
         for device in log.consent.devices.values()
-        if any(m.fingerprint == device.card and m.name == who for m in log.members.values())
+        if device.card in named
         or (
             len(digits) >= 5
             and digits.isdecimal()
@@ -190,53 +211,35 @@ def find_device(log: Log, who: str) -> Device:
         )
     ]
     if len(found) != 1:
-        raise UserError(
-            f"{len(found) or 'no'} devices here answer to this: use the card's digits (`pourparler who`)"
-        )
+        raise UserError(f"{len(found) or 'no'} devices answer to this: use the card's digits (`pourparler who`)")
     return found[0]
 
 
-async def _hold(arguments: argparse.Namespace) -> int:
-    async def act(channel: Channel) -> int:
-        device = find_device(channel.log, arguments.who)
-        await channel.do(Held(device.seat))
-        emit(
-            arguments,
-            {"event": "held"},
-            [
-                "On hold. Its devices are taken out, and come back after `pourparler propose lift` and an invitation."
-            ],
-        )
-        return 0
-
-    return await _with_channel(arguments, act)
+async def _hold(arguments: argparse.Namespace, channel: Channel) -> None:
+    await channel.do(Held(find_device(channel.log, arguments.who).seat))
+    emit(
+        arguments,
+        {"event": "on hold"},
+        [
+            "On hold: its devices are taken out, and erase the channel when they next connect. To come back:",
+            "`pourparler propose lift`, and then an invitation.",
+        ],
+    )
 
 
-async def _discard(arguments: argparse.Namespace) -> int:
-    async def act(channel: Channel) -> int:
-        await channel.do(Discarded(find_device(channel.log, arguments.who).card))
-        emit(arguments, {"event": "discarded"}, ["That device has ended; it is taken out of the channel."])
-        return 0
-
-    return await _with_channel(arguments, act)
+async def _discard(arguments: argparse.Namespace, channel: Channel) -> None:
+    await channel.do(Discarded(find_device(channel.log, arguments.who).card))
+    emit(arguments, {"event": "discarded"}, ["That device has ended; it is taken out of the channel."])
 
 
-async def _cancel(arguments: argparse.Namespace) -> int:
-    async def act(channel: Channel) -> int:
-        await channel.do(Cancelled(find_device(channel.log, arguments.who).card))
-        emit(arguments, {"event": "cancelled"}, ["Nobody can be seated with that card any more."])
-        return 0
-
-    return await _with_channel(arguments, act)
+async def _cancel(arguments: argparse.Namespace, channel: Channel) -> None:
+    await channel.do(Cancelled(find_device(channel.log, arguments.who).card))
+    emit(arguments, {"event": "cancelled"}, ["Nobody can be seated with that card any more."])
 
 
-async def _remove(arguments: argparse.Namespace) -> int:
-    async def act(channel: Channel) -> int:
-        await channel.remove(find_device(channel.log, arguments.who).credential)
-        emit(arguments, {"event": "removed"}, ["It is no longer in the channel."])
-        return 0
-
-    return await _with_channel(arguments, act)
+async def _remove(arguments: argparse.Namespace, channel: Channel) -> None:
+    await channel.remove(find_device(channel.log, arguments.who).credential)
+    emit(arguments, {"event": "taken out"}, ["It is no longer in the channel."])
 
 
 # What can be proposed, made from the arguments
@@ -279,6 +282,12 @@ def _amend(arguments: argparse.Namespace, channel: Channel) -> Subject:
     return Amend(read_charter(arguments.charter).encode())
 
 
+_CODE: Final = ("code", {"metavar": "CODE", "help": "its code in `pourparler table`"})
+_AT_HOME: Final = (
+    "--confirm-at-home",
+    {"action": "store_true", "help": "your approval is subject to confirmation from home: it does not count yet"},
+)
+_WITHOUT: Final = ("--without-approval", {"action": "store_true", "help": "put it there without approving it"})
 _CARD: Final = ("card", {"metavar": "CARD", "type": Path, "help": "the card's file, or - for standard input"})
 _WHO: Final = ("who", {"metavar": "WHO", "help": "a name, or the first digits of the card"})
 _SIDE: Final = (

@@ -19,9 +19,11 @@ from ..invitations import Inviter
 from ..store import State
 from .common import PASSING, GlobalOptions, choose_channel, duration, emit, erasing, open_device, progress
 from .showing import history, news, show, show_missed, show_step, title_of, trouble
+from .table import do_words
 
 _LOOK: Final = (0.3, 5.0)  # seconds between looks for answered invitations: while some are under way, otherwise
 _AGAIN: Final = 3.0  # seconds until what could not be sent, or a service that was not there, is tried again
+LOCK_AFTER: Final = 15 * 60  # seconds: a device left on a table must not stay open for the evening
 _MAX_LINE: Final = 512 * 1024  # bytes of one line of input: MAX_TEXT as JSON with every character escaped fits
 
 
@@ -40,9 +42,14 @@ def add_commands(commands: Any, options: GlobalOptions) -> None:
     options.add(watch, channel=True)
     watch.set_defaults(func=_watch)
 
-    talk = commands.add_parser("talk", help="talk: each line you write is a message; see the others' as they come")
+    talk = commands.add_parser(
+        "talk", help="talk: each line is a message, /help lists other words; see the others as they come"
+    )
     options.add(talk, channel=True)
     talk.add_argument("--life", type=duration, help="a shorter life than the channel's for what you say")
+    talk.add_argument(
+        "--lock-after", type=duration, default=LOCK_AFTER, help="lock after so long without a line from you (15m)"
+    )
     talk.set_defaults(func=_talk)
 
 
@@ -90,18 +97,21 @@ def _decode(data: bytes) -> str:
         raise UserError("what you wrote is not UTF-8 text") from None
 
 
-def _said(data: bytes, *, as_json: bool) -> str:
-    """The text of one line of input. Raises UserError."""
+def _meant(data: bytes, *, as_json: bool) -> tuple[str, str]:
+    """What one line of input wants said (first), or done (second: `approve 12345`). Raises UserError."""
     text = _decode(data)
     if not as_json:
-        return text
+        if text.startswith("/") and not text.startswith("//"):
+            return "", text[1:]
+        return text.removeprefix("/") if text.startswith("//") else text, ""
     try:
-        said = json.loads(text)["say"]
-    except (ValueError, TypeError, KeyError, RecursionError):
-        said = None
-    if not isinstance(said, str):
-        raise UserError('each line is an object like {"say": "…"}')
-    return said
+        record = json.loads(text)
+        meant = record.get("say", ""), record.get("do", "")
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        meant = None, None
+    if not all(isinstance(part, str) for part in meant) or bool(meant[0]) == bool(meant[1]):
+        raise UserError('each line is an object like {"say": "…"} or {"do": "approve 12345"}')
+    return meant
 
 
 async def _read(arguments: argparse.Namespace) -> int:
@@ -130,7 +140,7 @@ async def _talk(arguments: argparse.Namespace) -> int:
     async with open_device(arguments) as device:
         channel = choose_channel(device, arguments)
         following = asyncio.create_task(_follow(arguments, device, channel))
-        speaking = asyncio.create_task(_speak(arguments, channel))
+        speaking = asyncio.create_task(_speak(arguments, channel))  # ends with the input, `/lock`, or by itself
         done, pending = await asyncio.wait({following, speaking}, return_when=asyncio.FIRST_COMPLETED)
         for task in pending:
             task.cancel()
@@ -212,19 +222,35 @@ class _Line:
 
 
 async def _speak(arguments: argparse.Namespace, channel: Channel) -> None:
-    async for line in _input_lines():
-        if not line.strip():
-            continue
-        try:
-            await channel.say(_said(line, as_json=arguments.json), arguments.life)
-        except Unreachable as error:
-            emit(arguments, {"event": "waiting"}, [f"— {_WAITS.format(why=error)} —"])
-        except (PourparlerError, ValueError) as error:
-            emit(arguments, {"event": "error", "text": str(error)}, [f"— {error} —"])
+    """Ends with the input; or locks, when told to, and when nothing was written for long."""
+    with suppress(TimeoutError):
+        async for line in _input_lines(arguments.lock_after):
+            if line.strip() and await _hear(arguments, channel, line):
+                break
+        else:
+            return
+    emit(arguments, {"event": "locked"}, ["— locked: the passphrase opens it again —"])
 
 
-async def _input_lines() -> AsyncIterator[bytes]:
-    """Lines of standard input, read aside so that the rest goes on."""
+async def _hear(arguments: argparse.Namespace, channel: Channel, line: bytes) -> bool:
+    """Says or does what one line wants. Returns whether to lock."""
+    try:
+        said, done = _meant(line, as_json=arguments.json)
+        if done.strip() == "lock":
+            return True
+        if done:
+            await do_words(done, channel, as_json=arguments.json)
+        else:
+            await channel.say(said, arguments.life)
+    except Unreachable as error:
+        emit(arguments, {"event": "waiting"}, [f"— {_WAITS.format(why=error)} —"])
+    except (PourparlerError, ValueError) as error:
+        emit(arguments, {"event": "error", "text": str(error)}, [f"— {error} —"])
+    return False
+
+
+async def _input_lines(patience: float) -> AsyncIterator[bytes]:
+    """Lines of standard input, read aside so that the rest goes on. Raises TimeoutError after `patience` seconds."""
     loop = asyncio.get_running_loop()
     lines: asyncio.Queue[bytes | None] = asyncio.Queue()
 
@@ -238,7 +264,7 @@ async def _input_lines() -> AsyncIterator[bytes]:
             loop.call_soon_threadsafe(lines.put_nowait, None)
 
     threading.Thread(target=read, daemon=True).start()
-    while (line := await lines.get()) is not None:
+    while (line := await asyncio.wait_for(lines.get(), patience)) is not None:
         yield line
 
 

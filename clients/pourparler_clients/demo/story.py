@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
@@ -24,9 +25,12 @@ from ..vault import Vault
 from .processes import Process, run, serve
 
 NAMES: Final = ("Cedar", "Heron", "Lantern")
+PLACES: Final = ("north:delegate", "south:delegate", "bridge:intermediary")  # in the charter, in this order
+TITLE: Final = "Two wells"  # the charter's
 MAX_FILE: Final = 8 * 1024 * 1024  # bytes
 _PACE: Final = 0.25  # seconds a paragraph may take on a slow machine: sets how long messages live
 _SHORTEST: Final = 10  # seconds
+_LONGEST: Final = 24 * 3600  # seconds: longer than any message of the demonstration lives
 _FRAGMENT: Final = 32  # bytes of a sealed entry by which it is recognised
 
 Say = Callable[[str], None]
@@ -62,6 +66,7 @@ class _Demo:
     root: Path
     say: Say
     stack: ExitStack
+    life: int = 0  # seconds that each message lives
     passphrases: dict[str, str] = field(default_factory=dict)
     talks: dict[str, Process] = field(default_factory=dict)
 
@@ -77,11 +82,11 @@ def tell(messages: list[str], keep: Path | None, say: Say) -> int:
         if any(root.iterdir()):
             raise UserError(f"{root} is not empty: choose another directory to keep things in")
         demo = _Demo(root, say, stack)
-        life = max(_SHORTEST, round(_PACE * len(messages)) + _SHORTEST)
-        _set_up(demo, life)
+        demo.life = max(_SHORTEST, round(_PACE * len(messages)) + _SHORTEST)
+        _set_up(demo)
         last = _exchange(demo, messages)
         sealed = _look_before(demo, messages)
-        _let_expire(demo, last, life)
+        _let_expire(demo, last)
         clean = _look_after(demo, messages, sealed)
         if keep is not None:
             _keep(demo)
@@ -89,10 +94,11 @@ def tell(messages: list[str], keep: Path | None, say: Say) -> int:
     return 0 if clean else 1
 
 
-def _set_up(demo: _Demo, life: int) -> None:
+def _set_up(demo: _Demo) -> None:
     say = demo.say
     data = demo.root / "server"
-    server, url = serve(data)
+    # A newcomer may act at once here; by default it has to wait for some seconds (docs/protocol.md, 2).
+    server, url = serve(data, ["--newcomer-handshakes", "6"])
     demo.stack.callback(server.stop)
     say(f"1. A service runs as a process of its own (number {server.pid}) at {url}. It will read nothing.")
     grant = run(["grant", "--data", str(data)]).strip().splitlines()[-1]
@@ -103,36 +109,112 @@ def _set_up(demo: _Demo, life: int) -> None:
         card = json.loads(run(arguments, demo.passphrases[name]))
         (demo.root / f"{name}.card").write_text(card["card"] + "\n")
         say(f"     {name:<8} check digits {card['check_digits']}")
-    first, *others = NAMES
-    opening = ["open", "--vault", str(demo.vault(first)), "--service", url, "--title", "Two wells"]
-    run([*opening, "--life", f"{life}s"], demo.passphrases[first], grant + "\n")
-    say(f"3. {first} opens a channel in which a message lives {life} seconds, and invites the others:")
-    for name in others:
-        _seat(demo, first, name)
-        say(f"     {name} opened the invitation, accepted the terms and has a seat.")
+    charter = demo.root / "charter.toml"
+    charter.write_bytes((files("pourparler_clients") / "demo" / "charter.toml").read_bytes())
+    cards = [f"--card={place}={demo.root / f'{name}.card'}" for name, place in zip(NAMES, PLACES, strict=True)]
+    run(["charter", "add", str(charter), *cards])
+    run(["charter", "check", str(charter)])
+    say("3. A charter: Cedar's side and Heron's side are the parties, Lantern the facilitator. It begins:")
+    explained = json.loads(run(["charter", "explain", str(charter), "--json"]))
+    say(f"     “{explained['paragraphs'][0]}”")
+    first = NAMES[0]
+    opening = ["open", "--vault", str(demo.vault(first)), "--service", url, "--charter", str(charter)]
+    run(opening, demo.passphrases[first], grant + "\n")
+    say(f"4. {first} opens the channel under it. Nobody enters without every party:")
+    _found(demo)
+    _admit(demo)
+    _hold_and_return(demo)
 
 
-def _seat(demo: _Demo, inviter: str, name: str) -> None:
-    invitation = demo.root / f"{name}.invitation"
+def _found(demo: _Demo) -> None:
+    first, second, _ = NAMES
+    invitation = _invite(demo, first, second)
+    _talk(demo, first)
+    _join(demo, second, invitation)
+    _talk(demo, second)
+    _attested(demo, second)
+    demo.say(f"     {second} read the charter, accepted it and has a seat. Their devices attested each other by")
+    demo.say("     themselves, and nothing that anybody keeps proves it to somebody else.")
+
+
+def _admit(demo: _Demo) -> None:
+    """A seat that one party wants alone, and then both."""
+    first, second, third = NAMES
+    demo.talks.pop(first).end_of_input()
+    invitation = _invite(demo, first, third)
+    _talk(demo, first)
+    joining = Process(_joining(demo, third, invitation), demo.passphrases[third])
+    demo.stack.callback(joining.stop)
+    _, waiting = demo.talks[first].event(event="invitation", name=third, step="waiting")
+    demo.say(f"     {third} accepted too, and is not let in: {waiting['reason']}.")
+    _, proposed = demo.talks[second].event(event="proposed")
+    demo.talks[second].write(json.dumps({"do": f"approve {proposed['code']}"}))
+    demo.talks[first].event(event="invitation", name=third, step="seated")
+    joining.event(title=TITLE)
+    joining.end_of_input()
+    _talk(demo, third)
+    _attested(demo, third)
+    demo.say(f"     {second} approves it: now {third} has a seat, and every device has")
+    demo.say("     attested it.")
+
+
+def _hold_and_return(demo: _Demo) -> None:
+    first, second, third = NAMES
+    demo.say(f"5. {second} has to cross a border, and asks to be put on hold:")
+    demo.talks[second].write(json.dumps({"do": f"hold {second}"}))
+    demo.talks[second].event(event="removed")
+    demo.talks.pop(second).end_of_input()
+    left = run(["channels", "--vault", str(demo.vault(second)), "--json"], demo.passphrases[second])
+    if left:
+        raise UserError(f"{second}'s device should have erased the channel, and has not: this is a defect")
+    demo.say(f"     the others' devices took {second}'s device out, and it has erased all of the channel.")
+    demo.say("     The place stays; meanwhile nobody new can enter and nothing can loosen.")
+    demo.talks[first].write(json.dumps({"do": f"propose lift {second}"}))
+    demo.talks[third].event(event="enacted")
+    demo.talks.pop(first).end_of_input()
+    invitation = _invite(demo, first, second, again=True)
+    _talk(demo, first)
+    _join(demo, second, invitation)
+    _talk(demo, second)
+    _attested(demo, second)
+    demo.say(f"     Home again: {first} lifts the hold and invites {second}'s card, and all saw it.")
+
+
+def _talk(demo: _Demo, name: str) -> None:
+    """That person's device is online from now on."""
+    arguments = ["talk", "--vault", str(demo.vault(name)), "--json", "--life", f"{demo.life}s"]
+    process = Process(arguments, demo.passphrases[name])
+    demo.stack.callback(process.stop)
+    process.event(event="ready")
+    demo.talks[name] = process
+
+
+def _invite(demo: _Demo, inviter: str, name: str, *, again: bool = False) -> Path:
+    """An invitation, made while the inviter's device does not talk."""
+    invitation = demo.root / f"{name}{'-again' if again else ''}.invitation"
     invite = ["invite", str(demo.root / f"{name}.card"), "--vault", str(demo.vault(inviter)), "--json"]
-    waiting = Process([*invite, "--out", str(invitation), "--wait", "2m"], demo.passphrases[inviter])
-    demo.stack.callback(waiting.stop)
-    waiting.event(name=name)
-    run(["join", str(invitation), "--vault", str(demo.vault(name)), "--accept"], demo.passphrases[name])
-    waiting.event(step="seated")
-    waiting.end_of_input()
+    run([*invite, "--out", str(invitation)], demo.passphrases[inviter])
+    return invitation
+
+
+def _joining(demo: _Demo, name: str, invitation: Path) -> list[str]:
+    return ["join", str(invitation), "--vault", str(demo.vault(name)), "--accept", "--wait", "2m", "--json"]
+
+
+def _join(demo: _Demo, name: str, invitation: Path) -> None:
+    run(_joining(demo, name, invitation), demo.passphrases[name])
+
+
+def _attested(demo: _Demo, name: str) -> None:
+    """Waits until everybody who is online knows that this device is attested."""
+    for process in demo.talks.values():
+        process.event(event="attested", name=name)
 
 
 def _exchange(demo: _Demo, messages: list[str]) -> float:
     """Says every paragraph, in turn; returns the time (Unix seconds) of the last."""
     say = demo.say
-    for name in NAMES:
-        process = Process(["talk", "--vault", str(demo.vault(name)), "--json"], demo.passphrases[name])
-        demo.stack.callback(process.stop)
-        demo.talks[name] = process
-    for process in demo.talks.values():
-        process.event(event="ready")
-    say(f"4. They talk: {len(messages)} messages, each by one and to the two others, through the service.")
+    say(f"6. They talk: {len(messages)} messages, each by one and to the two others, through the service.")
     received: dict[str, int] = dict.fromkeys(NAMES, 0)
     delays: list[float] = []
     begun = time.perf_counter()
@@ -170,7 +252,7 @@ def _image(demo: _Demo, name: str, target: Path) -> Path:
 def _look_before(demo: _Demo, messages: list[str]) -> list[bytes]:
     """Shows that the search works: while they live, texts are in the vaults, and only sealed at the service."""
     say = demo.say
-    say("5. While the messages live, this is where they are:")
+    say("7. While the messages live, this is where they are:")
     needles = {trace for text in messages for trace in traces(text)}
     with tempfile.TemporaryDirectory() as directory:
         for name in NAMES:
@@ -196,7 +278,8 @@ async def _sealed_entries(image: Path, passphrase: str) -> list[bytes]:
         after = 0
         while (page := await api.entries(row.id, after)).entries:
             after = page.entries[-1].seq
-            messages = [entry.sealed for entry in page.entries if not entry.handshake]
+            # What lives longer than a message is the procedure's: it stays for as long as a place does.
+            messages = [entry.sealed for entry in page.entries if entry.expires_at - entry.received_at <= _LONGEST]
             pieces += [sealed[len(sealed) // 2 :][:_FRAGMENT] for sealed in messages]
     return pieces
 
@@ -205,15 +288,15 @@ def _count(messages: list[str], seen: set[bytes]) -> int:
     return sum(1 for text in messages if any(trace in seen for trace in traces(text)))
 
 
-def _let_expire(demo: _Demo, last: float, life: int) -> None:
-    left = max(0.0, last + life + 2.5 - time.time())
-    demo.say(f"6. Nobody deletes anything. We wait {left:.0f} seconds, until the last message's life is over.")
+def _let_expire(demo: _Demo, last: float) -> None:
+    left = max(0.0, last + demo.life + 2.5 - time.time())
+    demo.say(f"8. Nobody deletes anything. We wait {left:.0f} seconds, until the last message's life is over.")
     time.sleep(left)
 
 
 def _look_after(demo: _Demo, messages: list[str], sealed: list[bytes]) -> bool:
     say = demo.say
-    say("7. Afterwards, everything is searched again: every byte of the service's files, and every page of the")
+    say("9. Afterwards, everything is searched again: every byte of the service's files, and every page of the")
     say("   vaults (free pages and journals too), with their keys:")
     needles = {trace for text in messages for trace in traces(text)}
     clean = True

@@ -80,6 +80,10 @@ def read_length(data: bytes, at: int) -> tuple[int, int]:
     first = data[at]
     if first < 0x40:
         return first, at + 1
+    if first < 0x80 and at + 1 < len(data):  # most of the others, in fewer steps
+        length = (first & 0x3F) << 8 | data[at + 1]
+        if length >= 0x40:
+            return length, at + 2
     if first >= 0xC0:
         raise Malformed("a length header with the prefix 11")
     size = 2 if first < 0x80 else 4

@@ -8,7 +8,7 @@ a path that is wrong for one subtree is told from a commit that is wrong for all
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from pourparler_crypto.errors import NotAcceptable, Unsupported
+from pourparler_crypto.errors import NotAcceptable, UnprocessablePath, Unsupported
 from pourparler_crypto.mls.commitforms import Commit, UpdatePath
 from pourparler_crypto.mls.extensions import Extension, GroupRequirements, requirements_of
 from pourparler_crypto.mls.framing import PRIVATE_MESSAGE, AuthenticatedContent, sign_content
@@ -72,7 +72,9 @@ class Change:
 
 @dataclass(slots=True, repr=False)
 class NextEpoch:
-    """A commit that passed every check, and the state it leads to: None when it removes this device."""
+    """A commit that passed every check, and the state it leads to: None when it removes this device, and when its
+    path cannot be opened here.
+    """
 
     change: Change
     state: EpochState | None
@@ -201,7 +203,8 @@ def process_commit(
 ) -> NextEpoch:
     """Everything of RFC 9420, 12.4.2 after the message's own authentication.
 
-    Raises NotAcceptable, Unsupported, UnprocessablePath, Malformed or NotAuthentic; ``state`` stays as it is.
+    Raises NotAcceptable, Unsupported, UnprocessablePath (with ``seen``), Malformed or NotAuthentic; ``state`` stays as
+    it is.
     """
     suite = state.suite
     kind, committer = content.sender
@@ -233,7 +236,11 @@ def process_commit(
     path_keys: dict[int, NodeKey] = {}
     if merged is not None:
         provisional = _next_context(state, change, state.context.confirmed_transcript_hash, tree_hash)
-        path_keys, commit_secret = decrypt_path(tree, merged, state.own_leaf, keys, provisional.raw)
+        try:
+            path_keys, commit_secret = decrypt_path(tree, merged, state.own_leaf, keys, provisional.raw)
+        except UnprocessablePath as error:
+            error.seen = NextEpoch(change, None)
+            raise
     keys = {**current_keys(tree, keys), **path_keys}
     confirmed = confirmed_hash(suite, state.interim_hash, content.confirmed_input)
     context = _next_context(state, change, confirmed, tree_hash)

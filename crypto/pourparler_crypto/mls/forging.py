@@ -53,7 +53,7 @@ from pourparler_crypto.mls.proposals import (
 )
 from pourparler_crypto.mls.state import EpochState
 from pourparler_crypto.mls.suites import CipherSuite, Signer, labeled
-from pourparler_crypto.mls.tree import RatchetTree, new_parent, parent_hash
+from pourparler_crypto.mls.tree import RatchetTree, path_parent
 from pourparler_crypto.mls.treekem import NodeKey
 from pourparler_crypto.mls.welcome import Joiner, seal_welcome, sign_group_info
 
@@ -311,12 +311,11 @@ class Forger:
             publics.append(twist.path_key(level, node_public))
             secrets.append(secret)
             secret = suite.derive_secret(secret, b"path")
-        tree.blank_path(own)
         above = b""
         parents: list[tuple[int, ParentNode]] = []
         for (node, copath), key in zip(reversed(filtered), reversed(publics), strict=True):
-            parents.append((node, new_parent(key, above)))
-            above = parent_hash(suite, key, above, tree.tree_hash(copath))
+            parent, above = path_parent(suite, key, above, tree.tree_hash(copath))
+            parents.append((node, parent))
         old = state.tree.leaf(own)
         if old is None:
             raise AssertionError("a member's own leaf is never blank")

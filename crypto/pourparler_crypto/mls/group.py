@@ -14,13 +14,19 @@ from pourparler_crypto.errors import (
     NotAuthentic,
     OwnMessage,
     ProtocolError,
+    UnprocessablePath,
     Unsupported,
     UsageError,
     WrongEpoch,
     WrongGroup,
 )
 from pourparler_crypto.mls.codec import vl, write_length
-from pourparler_crypto.mls.commits import CommitPlan, check_proposal, create_commit, process_commit
+from pourparler_crypto.mls.commits import (
+    CommitPlan,
+    check_proposal,
+    create_commit,
+    process_commit,
+)
 from pourparler_crypto.mls.extensions import RATCHET_TREE, Extension, check_extension_list
 from pourparler_crypto.mls.framing import (
     APPLICATION,
@@ -72,7 +78,8 @@ from pourparler_crypto.mls.results import (
     ReceivedProposal,
     StagedCommit,
 )
-from pourparler_crypto.mls.secrettree import Changes
+from pourparler_crypto.mls.secrettree import APPLICATION as APPLICATION_RATCHET
+from pourparler_crypto.mls.secrettree import HANDSHAKE, Changes
 from pourparler_crypto.mls.state import EpochState, OwnUpdate, Records, update_record, write_own_update
 from pourparler_crypto.mls.suites import labeled, suite_of
 from pourparler_crypto.mls.tree import RatchetTree, require_member
@@ -202,6 +209,11 @@ class Group:
 
     # sending
 
+    def next_generation(self, *, handshake: bool = False) -> int:
+        """The number of the key that seals what this member sends next: of `encrypt`, or of `stage`."""
+        kind = HANDSHAKE if handshake else APPLICATION_RATCHET
+        return self._state.secret_tree.find(self._state.own_leaf, kind).generation
+
     def encrypt(
         self,
         data: bytes,
@@ -270,14 +282,14 @@ class Group:
         """
         wire_format = read_header(message)
         if wire_format == PRIVATE_MESSAGE:
-            content, changes = self._open_private(message)
+            content, changes, generation = self._open_private(message)
         elif wire_format == PUBLIC_MESSAGE:
-            content, changes = self._open_public(message), {}
+            content, changes, generation = self._open_public(message), {}, None
         else:
             raise Malformed("not a message to a group")
         sender = content.sender[1]
         if content.content_type == APPLICATION and isinstance(content.content, bytes) and sender is not None:
-            return ApplicationMessage(sender, content.content, content.authenticated_data, changes)
+            return ApplicationMessage(sender, content.content, content.authenticated_data, changes, generation)
         try:
             if content.content_type == PROPOSAL_CONTENT:
                 return self._receive_proposal(content, changes, now)
@@ -286,10 +298,13 @@ class Group:
             following = process_commit(self._state, content, psks, now)
         except NotAcceptable as error:
             error.changes = changes
+            if isinstance(error, UnprocessablePath) and error.seen is not None and sender is not None:
+                data = content.authenticated_data
+                error.commit = StagedCommit(self._state, error.seen, sender, False, data, changes, generation)
             raise
         except ProtocolError as error:
             raise NotAcceptable(f"an authentic message that is not acceptable: {error}", changes) from error
-        return StagedCommit(self._state, following, sender, False, content.authenticated_data, changes)
+        return StagedCommit(self._state, following, sender, False, content.authenticated_data, changes, generation)
 
     def _check_place(self, group_id: bytes, epoch: int) -> None:
         context = self._state.context
@@ -298,7 +313,7 @@ class Group:
         if epoch != context.epoch:
             raise WrongEpoch("a message of an earlier or later epoch", epoch)
 
-    def _open_private(self, message: bytes) -> tuple[AuthenticatedContent, Changes]:
+    def _open_private(self, message: bytes) -> tuple[AuthenticatedContent, Changes, int]:
         state = self._state
         private = read_private(message, 4)
         self._check_place(private.group_id, private.epoch)
@@ -312,8 +327,8 @@ class Group:
         content = open_private(state.suite, private, step, reuse_guard)
         leaf.verify(state.suite)(signature_input(content, state.context.raw), content.signature)
         if leaf_index == state.own_leaf:
-            raise OwnMessage("a message of this leaf that this state has not sent")
-        return content, state.secret_tree.take(step)
+            raise _own_message(content, generation)
+        return content, state.secret_tree.take(step), generation
 
     def _open_public(self, message: bytes) -> AuthenticatedContent:
         state = self._state
@@ -343,7 +358,7 @@ class Group:
         verify(signature_input(content, state.context.raw), content.signature)
         # Only now: anyone can write this leaf's number on a message.
         if kind == MEMBER and index == state.own_leaf:
-            raise OwnMessage("a message of this leaf that this state has not sent")
+            raise _own_message(content, None)
         return content
 
     def _receive_proposal(
@@ -496,6 +511,12 @@ class Group:
 def verify_signature(suite: int, public: bytes, label: str, content: bytes, signature: bytes) -> None:
     """Checks what `Group.sign` made with the leaf key ``public``. Raises NotAuthentic, Malformed, UsageError."""
     suite_of(suite).load_verifier(public)(labeled(label.encode(), content), signature)
+
+
+def _own_message(content: AuthenticatedContent, generation: int | None) -> OwnMessage:
+    handshake = content.content_type != APPLICATION
+    data = content.content if isinstance(content.content, bytes) else content.authenticated_data
+    return OwnMessage("a message of this leaf that this state has not sent", data, generation, handshake=handshake)
 
 
 def _proposal(kind: int, body: Body) -> Proposal:

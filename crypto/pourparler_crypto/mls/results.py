@@ -42,6 +42,7 @@ class ApplicationMessage:
     data: bytes
     authenticated_data: bytes
     changes: Changes
+    generation: int | None = None  # of the key under which it came
 
 
 @dataclass(slots=True)
@@ -58,7 +59,8 @@ class ReceivedProposal:
 class StagedCommit:
     """A commit that passed every check of RFC 9420 and waits for the caller's decision.
 
-    ``sender`` is a leaf index, ``epoch`` the new one. To refuse it is to drop it, after saving ``changes``.
+    ``sender`` is a leaf index, ``epoch`` the new one, ``generation`` of the key under which it came, None for one's
+    own and for a PublicMessage. To refuse it is to drop it, after saving ``changes``.
     """
 
     __slots__ = (
@@ -71,6 +73,7 @@ class StagedCommit:
         "changes",
         "epoch",
         "extensions",
+        "generation",
         "has_path",
         "own",
         "proposals",
@@ -87,6 +90,7 @@ class StagedCommit:
         own: bool,
         authenticated_data: bytes,
         changes: Changes,
+        generation: int | None = None,
     ) -> None:
         """Made by Group.decrypt and Group.stage."""
         change = following.change
@@ -95,6 +99,7 @@ class StagedCommit:
         self._group: Group | None = None
         self.sender = sender
         self.own = own
+        self.generation = generation
         self.epoch = old.context.epoch + 1
         self.authenticated_data = authenticated_data
         self.changes = changes

@@ -16,7 +16,6 @@ from pourparler_crypto.mls.suites import NONCE_LENGTH, CipherSuite, Expander, kd
 
 HANDSHAKE = "handshake"
 APPLICATION = "application"
-KINDS = (HANDSHAKE, APPLICATION)
 
 LAST_GENERATION = 2**32 - 1
 
@@ -89,21 +88,22 @@ class SecretTree:
         if not 0 <= leaf < self._leaves:
             raise UsageError("a leaf outside the secret tree")
         node = 2 * leaf
-        path = [node, *treemath.direct_path(node, self._leaves)]
+        path = (node, *treemath.direct_path(node, self._leaves))
+        beside = treemath.copath(node, self._leaves)
+        suite, info = self._suite, self._info
         start = next((i for i, above in enumerate(path) if above in self._nodes), None)
         if start is None:
             raise KeyUsed("the secrets of this sender are gone")
         secret = self._nodes[path[start]]
         fresh: dict[int, bytes] = {}
         for i in range(start, 0, -1):
-            expander = Expander(self._suite, secret)
-            left, right = expander.expand(self._info["left"]), expander.expand(self._info["right"])
+            left, right = suite.expand_two(secret, info["left"], info["right"])
             if path[i - 1] < path[i]:
-                secret, fresh[treemath.right(path[i])] = left, right
+                secret, fresh[beside[i - 1]] = left, right
             else:
-                fresh[treemath.left(path[i])], secret = left, right
-        expander = Expander(self._suite, secret)
-        ratchets = {kind: Ratchet(0, expander.expand(self._info[kind])) for kind in KINDS}
+                fresh[beside[i - 1]], secret = left, right
+        handshake, application = suite.expand_two(secret, info[HANDSHAKE], info[APPLICATION])
+        ratchets = {HANDSHAKE: Ratchet(0, handshake), APPLICATION: Ratchet(0, application)}
         return ratchets, (path[start],), fresh
 
     def _turn(self, secret: bytes, generation: int) -> tuple[bytes, bytes, bytes]:

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
 from pourparler_crypto import hpke
 from pourparler_crypto.errors import Malformed, NotAuthentic, UsageError
+from pourparler_crypto.keyed import IPAD, OPAD, hmac_digest
 from pourparler_crypto.mls.codec import vl
 from pourparler_crypto.mls.limits import MAX_EXPORT
 from pourparler_crypto.sodium import (
@@ -54,8 +55,6 @@ _DERIVED = (
     b"sender data",
     b"welcome",
 )
-_IPAD = bytes(byte ^ 0x36 for byte in range(256))
-_OPAD = bytes(byte ^ 0x5C for byte in range(256))
 
 Verify = Callable[[bytes, bytes], None]  # (message, signature); raises NotAuthentic
 Aead = AESGCM | ChaCha20Poly1305
@@ -144,15 +143,16 @@ class Expander:
     """HKDF-Expand of one block under one secret, for many labels.
 
     The two keyed hash states of HMAC (RFC 2104) are made once and copied for each label, which takes a third of
-    the time of a fresh HMAC. They are as secret as the key: drop the object where the key is dropped.
+    the time of a fresh HMAC; for two labels CipherSuite.expand_two is faster. The states are as secret as the key:
+    drop the object where the key is dropped.
     """
 
     __slots__ = ("_copy_inner", "_copy_outer")
 
     def __init__(self, suite: "CipherSuite", secret: bytes) -> None:
         key = secret.ljust(suite.block_length, b"\x00")
-        self._copy_inner = suite.new_hash(key.translate(_IPAD)).copy
-        self._copy_outer = suite.new_hash(key.translate(_OPAD)).copy
+        self._copy_inner = suite.new_hash(key.translate(IPAD)).copy
+        self._copy_outer = suite.new_hash(key.translate(OPAD)).copy
 
     def expand(self, info: bytes) -> bytes:
         """One block (Nh bytes) of HKDF-Expand; ``info`` comes from kdf_label."""
@@ -164,18 +164,6 @@ class Expander:
         return digest
 
 
-_BLOCK = {"sha256": (hashlib.sha256, 64), "sha384": (hashlib.sha384, 128)}
-
-
-def _hmac(hash_name: str, key: bytes, message: bytes) -> bytes:
-    """HMAC (RFC 2104) as two hashes: ``hmac.digest`` takes twice the time for messages this short."""
-    new_hash, block = _BLOCK[hash_name]
-    if len(key) > block:
-        return hmac.digest(key, message, hash_name)
-    key = key.ljust(block, b"\x00")
-    return new_hash(key.translate(_OPAD) + new_hash(key.translate(_IPAD) + message).digest()).digest()
-
-
 class CipherSuite:
     """One suite: sizes in bytes and the functions of RFC 9420, sections 5 and 8."""
 
@@ -184,6 +172,7 @@ class CipherSuite:
         "aead",
         "block_length",
         "derive_infos",
+        "hash_header",
         "hash_length",
         "hash_name",
         "hpke",
@@ -215,6 +204,7 @@ class CipherSuite:
         self.hash_name = hash_name
         self.new_hash: Callable[..., Any] = getattr(hashlib, hash_name)
         self.hash_length: int = self.new_hash().digest_size
+        self.hash_header = bytes((self.hash_length,))  # the length header of a hash in the codec
         self.block_length: int = self.new_hash().block_size
         self.aead: Callable[[bytes], Aead] = aead
         self.key_length = key_length
@@ -233,7 +223,7 @@ class CipherSuite:
 
     def mac(self, key: bytes, data: bytes) -> bytes:
         """MAC(key, data): HMAC with the suite's hash, Nh bytes."""
-        return _hmac(self.hash_name, key, data)
+        return hmac_digest(self.hash_name, key, data)
 
     def check_mac(self, key: bytes, data: bytes, tag: bytes, what: str) -> None:
         """Compare in constant time. Raises NotAuthentic, naming ``what``."""
@@ -242,21 +232,31 @@ class CipherSuite:
 
     def extract(self, salt: bytes, ikm: bytes) -> bytes:
         """KDF.Extract(salt, ikm), Nh bytes."""
-        return _hmac(self.hash_name, salt, ikm)
+        return hmac_digest(self.hash_name, salt, ikm)
 
     def expand_with_label(self, secret: bytes, label: bytes, context: bytes, length: int) -> bytes:
         """ExpandWithLabel (RFC 9420, 8); ``length`` bytes, as many blocks as it takes."""
         if not 0 <= length <= MAX_EXPORT:
             raise UsageError(f"one expansion gives at most {MAX_EXPORT} bytes")
         info = kdf_label(label, context, length)
-        output = block = _hmac(self.hash_name, secret, info)
+        output = block = hmac_digest(self.hash_name, secret, info)
         info = info[:-1]
         counter = 2
         while len(output) < length:
-            block = _hmac(self.hash_name, secret, block + info + bytes((counter,)))
+            block = hmac_digest(self.hash_name, secret, block + info + bytes((counter,)))
             output += block
             counter += 1
         return output[:length]
+
+    def expand_two(self, secret: bytes, first: bytes, second: bytes) -> tuple[bytes, bytes]:
+        """HKDF-Expand of one block (Nh bytes) for each of two labels; the infos come from kdf_label."""
+        key = secret.ljust(self.block_length, b"\x00")
+        inner, outer = key.translate(IPAD), key.translate(OPAD)
+        new_hash = self.new_hash
+        return (
+            new_hash(outer + new_hash(inner + first).digest()).digest(),
+            new_hash(outer + new_hash(inner + second).digest()).digest(),
+        )
 
     def derive_info(self, label: bytes) -> bytes:
         """The KDFLabel of DeriveSecret for one label; those of the protocol are made once."""
@@ -264,7 +264,7 @@ class CipherSuite:
 
     def derive_secret(self, secret: bytes, label: bytes) -> bytes:
         """DeriveSecret (RFC 9420, 8), Nh bytes."""
-        return _hmac(self.hash_name, secret, self.derive_info(label))
+        return hmac_digest(self.hash_name, secret, self.derive_info(label))
 
     def ref_hash(self, label: bytes, value: bytes) -> bytes:
         """RefHash (RFC 9420, 5.2); ``label`` is already complete."""

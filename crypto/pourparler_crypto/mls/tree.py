@@ -25,7 +25,8 @@ def _hash_of(suite: CipherSuite, node: int, value: Node | None, left: bytes, rig
     """TreeHashInput (RFC 9420, 7.8), hashed; ``left`` and ``right`` are ignored for a leaf."""
     if node & 1:
         head = b"\x02\x00" if value is None else b"\x02\x01" + value.raw
-        return suite.hash(head + vl(left) + vl(right))
+        size = suite.hash_header
+        return suite.hash(b"".join((head, size, left, size, right)))
     head = b"\x01" + UINT32.write(node >> 1)
     return suite.hash(head + (b"\x00" if value is None else b"\x01" + value.raw))
 
@@ -35,8 +36,8 @@ def _blank_hash(suite: CipherSuite, node: int) -> bytes:
     found = _BLANK_HASHES.get(key)
     if found is None:
         if node & 1:
-            left = _blank_hash(suite, treemath.left(node))
-            found = _hash_of(suite, node, None, left, _blank_hash(suite, treemath.right(node)))
+            left, right = treemath.children(node)
+            found = _hash_of(suite, node, None, _blank_hash(suite, left), _blank_hash(suite, right))
         else:
             found = _hash_of(suite, node, None, b"", b"")
         _BLANK_HASHES[key] = found
@@ -131,10 +132,13 @@ class RatchetTree:
         if value is not None:
             if isinstance(value, LeafNode):
                 return [] if node >> 1 in without else [node]
+            if not value.unmerged_leaves:
+                return [node]
             return [node, *(2 * leaf for leaf in value.unmerged_leaves if leaf not in without)]
         if not node & 1:
             return []
-        return self.resolution(treemath.left(node), without) + self.resolution(treemath.right(node), without)
+        left, right = treemath.children(node)
+        return self.resolution(left, without) + self.resolution(right, without)
 
     def filtered_direct_path(self, leaf: int) -> list[tuple[int, int]]:
         """(node, its child on the copath) for each parent on the leaf's path whose copath child has members."""
@@ -241,12 +245,15 @@ class RatchetTree:
         self._hashes.extend(_blank_hash(self.suite, node) for node in range(old + 1, len(self.nodes)))
 
     def merge_path(self, leaf_index: int, parents: Iterable[tuple[int, ParentNode]], leaf: LeafNode) -> None:
-        """Put a commit's leaf and parents in their places; the path must have been blanked before.
+        """Put a commit's leaf and parents in their places, and blank what else there is of the path.
 
         Raises NotAcceptable when one of their keys is in the tree (RFC 9420, 12.4.2).
         """
-        for node, value in parents:
-            self._put(node, value)
+        fresh = dict(parents)
+        for node in treemath.direct_path(2 * leaf_index, self.leaves):
+            value = fresh.get(node)
+            if value is not None or self.nodes[node] is not None:
+                self._put(node, value)
         self._put(2 * leaf_index, leaf)
         self._forget_hashes(leaf_index)
 
@@ -260,8 +267,10 @@ class RatchetTree:
         if found is None:
             value = self.nodes[node]
             if node & 1:
-                left = self.tree_hash(treemath.left(node))
-                found = _hash_of(self.suite, node, value, left, self.tree_hash(treemath.right(node)))
+                left, right = treemath.children(node)
+                left_hash = self._hashes[left] or self.tree_hash(left)
+                right_hash = self._hashes[right] or self.tree_hash(right)
+                found = _hash_of(self.suite, node, value, left_hash, right_hash)
             elif value is None:
                 found = _blank_hash(self.suite, node)
             else:
@@ -276,18 +285,19 @@ class RatchetTree:
         value = self.nodes[node]
         if not node & 1:
             return _hash_of(self.suite, node, None, b"", b"")
-        left = self.original_tree_hash(treemath.left(node), without)
-        right = self.original_tree_hash(treemath.right(node), without)
+        left, right = treemath.children(node)
+        left_hash = self.original_tree_hash(left, without)
+        right_hash = self.original_tree_hash(right, without)
         if isinstance(value, ParentNode):
             unmerged = tuple(leaf for leaf in value.unmerged_leaves if leaf not in without)
             value = ParentNode(value.encryption_key, value.parent_hash, unmerged)
             _write_raw(value)
-        return _hash_of(self.suite, node, value, left, right)
+        return _hash_of(self.suite, node, value, left_hash, right_hash)
 
     def parent_hash(self, parent: ParentNode, sibling: int) -> bytes:
-        """ParentHashInput of a parent with this copath child, hashed (RFC 9420, 7.9)."""
+        """The parent hash that a parent with this copath child gives to its other child (RFC 9420, 7.9)."""
         original = self.original_tree_hash(sibling, parent.unmerged_leaves)
-        return parent_hash(self.suite, parent.encryption_key, parent.parent_hash, original)
+        return path_parent(self.suite, parent.encryption_key, parent.parent_hash, original)[1]
 
     # what a newcomer checks (RFC 9420, 12.4.3.1)
 
@@ -314,7 +324,7 @@ class RatchetTree:
     def check_parent_hashes(self) -> None:
         """Every parent was set by a member below it (RFC 9420, 7.9.2). Raises NotAcceptable."""
         for index, parent in self.parents():
-            left, right = treemath.left(index), treemath.right(index)
+            left, right = treemath.children(index)
             if self._linked(parent, left, right) == self._linked(parent, right, left):
                 raise NotAcceptable("a parent node that is not parent-hash valid")
 
@@ -330,8 +340,10 @@ class RatchetTree:
         return below is not None and below.parent_hash == self.parent_hash(parent, sibling)
 
 
-def parent_hash(suite: CipherSuite, encryption_key: bytes, above: bytes, sibling_hash: bytes) -> bytes:
-    """ParentHashInput (RFC 9420, 7.9), hashed.
+def path_parent(
+    suite: CipherSuite, encryption_key: bytes, above: bytes, sibling_hash: bytes
+) -> tuple[ParentNode, bytes]:
+    """A parent as a path sets it, and the parent hash that the node below it carries (RFC 9420, 7.9), Nh bytes.
 
     struct {
         HPKEPublicKey encryption_key;
@@ -339,7 +351,8 @@ def parent_hash(suite: CipherSuite, encryption_key: bytes, above: bytes, sibling
         opaque original_sibling_tree_hash<V>;
     } ParentHashInput;
     """
-    return suite.hash(vl(encryption_key) + vl(above) + vl(sibling_hash))
+    head = vl(encryption_key) + vl(above)  # ParentNode begins with the same two
+    return ParentNode(encryption_key, above, (), head + b"\x00"), suite.hash(head + vl(sibling_hash))
 
 
 def _write_raw(parent: ParentNode) -> None:
@@ -348,13 +361,6 @@ def _write_raw(parent: ParentNode) -> None:
 
 def _write_unmerged(leaves: Sequence[int]) -> bytes:
     return vl(b"".join(map(UINT32.write, leaves)))
-
-
-def new_parent(encryption_key: bytes, above: bytes) -> ParentNode:
-    """A parent as a path sets it: no unmerged leaves."""
-    parent = ParentNode(encryption_key, above, ())
-    parent.raw = vl(encryption_key) + vl(above) + b"\x00"
-    return parent
 
 
 def require_member(tree: RatchetTree, index: int) -> LeafNode:

@@ -13,8 +13,8 @@ from pourparler_crypto.mls import treemath
 from pourparler_crypto.mls.commitforms import HpkeCiphertext, UpdatePath, UpdatePathNode
 from pourparler_crypto.mls.extensions import Capabilities, Credential, Extension
 from pourparler_crypto.mls.nodes import COMMIT, LeafNode, ParentNode, new_leaf, sign_leaf
-from pourparler_crypto.mls.suites import CipherSuite, Expander, Signer
-from pourparler_crypto.mls.tree import RatchetTree, new_parent, parent_hash
+from pourparler_crypto.mls.suites import CipherSuite, Signer
+from pourparler_crypto.mls.tree import RatchetTree, path_parent
 
 _LABEL = b"UpdatePathNode"
 
@@ -67,22 +67,11 @@ def current_keys(tree: RatchetTree, keys: PrivateKeys) -> dict[int, NodeKey]:
     }
 
 
-class _Chain:
-    """The chain of path secrets and their key pairs (RFC 9420, 7.4)."""
-
-    __slots__ = ("_expander", "_suite", "secret")
-
-    def __init__(self, suite: CipherSuite, secret: bytes) -> None:
-        self._suite = suite
-        self.secret = secret
-        self._expander = Expander(suite, secret)
-
-    def key_pair(self) -> tuple[bytes, bytes]:
-        suite = self._suite
-        return suite.kem.derive(self._expander.expand(suite.derive_infos[b"node"]))
-
-    def next(self) -> "_Chain":
-        return _Chain(self._suite, self._expander.expand(self._suite.derive_infos[b"path"]))
+def _climb(suite: CipherSuite, path_secret: bytes) -> tuple[bytes, bytes, bytes]:
+    """A node's ``(private, public)`` key and the next path secret, from its path secret (RFC 9420, 7.4)."""
+    infos = suite.derive_infos
+    node_secret, following = suite.expand_two(path_secret, infos[b"node"], infos[b"path"])
+    return *suite.kem.derive(node_secret), following
 
 
 def _parents(
@@ -92,8 +81,8 @@ def _parents(
     above = b""
     parents = []
     for (node, copath), key in zip(reversed(filtered), reversed(keys), strict=True):
-        parents.append((node, new_parent(key, above)))
-        above = parent_hash(tree.suite, key, above, tree.tree_hash(copath))
+        parent, above = path_parent(tree.suite, key, above, tree.tree_hash(copath))
+        parents.append((node, parent))
     return parents, above
 
 
@@ -129,15 +118,13 @@ def create_path(
     keys = {2 * leaf_index: leaf_key}
     path_secrets: dict[int, bytes] = {}
     publics = []
-    chain = _Chain(suite, random(suite.hash_length))
+    path_secret = random(suite.hash_length)
     for node, _ in filtered:
-        private_key, public_key = chain.key_pair()
+        path_secrets[node] = path_secret
+        private_key, public_key, path_secret = _climb(suite, path_secret)
         keys[node] = NodeKey(private_key, public_key)
         publics.append(public_key)
-        path_secrets[node] = chain.secret
-        chain = chain.next()
 
-    tree.blank_path(leaf_index)
     parents, leaf_parent_hash = _parents(tree, filtered, publics)
     leaf = new_leaf(
         leaf_key.public,
@@ -161,7 +148,7 @@ def create_path(
             sealed = suite.encrypt_with_label(target.public(suite), _LABEL, context, path_secrets[node])
             ciphertexts.append(HpkeCiphertext(*sealed))
         nodes.append(UpdatePathNode(keys[node].public, tuple(ciphertexts)))
-    return CreatedPath(UpdatePath(leaf, tuple(nodes)), chain.secret, keys, path_secrets)
+    return CreatedPath(UpdatePath(leaf, tuple(nodes)), path_secret, keys, path_secrets)
 
 
 @dataclass(slots=True, repr=False)
@@ -191,7 +178,6 @@ def merge_path(tree: RatchetTree, sender: int, path: UpdatePath, added: Collecti
     if len(set(fresh)) != len(fresh) or not tree.encryption_keys.isdisjoint(fresh):
         raise NotAcceptable("a path with a key that is already in the tree")
 
-    tree.blank_path(sender)
     parents, leaf_parent_hash = _parents(tree, filtered, fresh[1:])
     for _, parent in parents:
         parent.check_public(suite)
@@ -214,15 +200,13 @@ def _derive_upwards(
     if len(path_secret) != suite.hash_length:
         raise UnprocessablePath("a path secret of the wrong length")
     keys = {}
-    chain = _Chain(suite, path_secret)
     for index in nodes:
-        private, public = chain.key_pair()
+        private, public, path_secret = _climb(suite, path_secret)
         node = tree.nodes[index]
         if node is None or node.encryption_key != public:
             raise UnprocessablePath("a path secret that does not fit the public keys of its path")
         keys[index] = NodeKey(private, public)
-        chain = chain.next()
-    return keys, chain.secret
+    return keys, path_secret
 
 
 def open_path_secret(

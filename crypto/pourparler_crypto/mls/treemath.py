@@ -46,6 +46,12 @@ def right(node: int) -> int:
     return node ^ (3 << (height - 1))
 
 
+@lru_cache(maxsize=4096)
+def children(node: int) -> tuple[int, int]:
+    """Left and right child. Raises UsageError for a leaf, which has none."""
+    return left(node), right(node)
+
+
 def parent(node: int, leaves: int) -> int:
     """Parent of a node. Raises UsageError for the root, which has none."""
     if node == root(leaves):

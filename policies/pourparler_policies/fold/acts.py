@@ -11,9 +11,9 @@ from pourparler_policies.charter.rules import DECIDING, Role
 from pourparler_policies.errors import Void
 
 from . import changes, consent, events, standing, subjects
-from .encoding import subject_digest
+from .encoding import encode, subject_digest
 from .events import Entry
-from .facts import MAX_OPEN, Close, Device, Erase, Expel, Lift, Open, Phase, Recall, Recess, State
+from .facts import MAX_OPEN, MAX_OPEN_BYTES, Close, Device, Erase, Expel, Lift, Open, Phase, Recall, Recess, State
 from .table import CONSENT, Author, Consent, Trigger
 
 _ANY: Final = frozenset({Phase.LOBBY, Phase.RETURNING, Phase.PRESENT, Phase.STRANDED})
@@ -26,6 +26,9 @@ def _proposed(state: State, author: Device, event: events.Proposed, entry: Entry
         raise Void("this subject is on the table already")
     if sum(held.body == body for held in state.open.values()) >= MAX_OPEN:
         raise Void(f"a body has at most {MAX_OPEN} subjects on the table")
+    held_bytes = sum(len(encode(held.subject)) for held in state.open.values() if held.body == body)
+    if held_bytes + len(encode(event.subject)) > MAX_OPEN_BYTES:
+        raise Void(f"what a body has on the table is {MAX_OPEN_BYTES} bytes at most")
     subjects.check(state, event.subject, entry)
     return changes.put_open(state, digest, Open(event.subject, body))
 

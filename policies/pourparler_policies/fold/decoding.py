@@ -21,7 +21,9 @@ from .facts import State
 
 MAX_EVENT: Final = MAX_CHARTER + 1024  # bytes: an amendment is the largest event
 MAX_COMMIT: Final = 16 * 1024  # bytes: the leaves of a whole channel, renewed at once
-MAX_STATE: Final = 256 * 1024  # bytes: 128 devices that have all attested each other take about 200 KiB
+# bytes: 128 devices that have all attested each other take 630 KB, sixteen parties' tables 68 KiB each (facts.py). A
+# state that is valid must never be larger: no vault could read it again.
+MAX_STATE: Final = 2 * 1024 * 1024
 
 # What a name means has one size (bytes) wherever it stands; a device outside the group has no credential, and some
 # grounds of an Add need no approval.
@@ -31,7 +33,7 @@ _SIZES: Final[Mapping[str, frozenset[int]]] = {
     "old": frozenset({32}),
     "new": frozenset({32}),
     "seat": frozenset({32}),
-    "id": frozenset({32}),
+    "id": frozenset({16, 32}),
     "credential": frozenset({0, 16}),
 }
 _NUMBER: Final = re.compile(rb"-?[0-9]{1,16}")
@@ -40,23 +42,26 @@ _CLASS: Final = re.compile(r"[A-Z][A-Za-z]{0,31}")
 
 def decode_event(data: bytes) -> Event:
     """A procedure event, at most MAX_EVENT bytes. Raises Unknown for a class of another version, Void else."""
-    event: Event = _decode(Event, data, MAX_EVENT)
+    event: Event = decode(Event, data, MAX_EVENT)
     return event
 
 
 def decode_commit(data: bytes) -> Commit:
     """What an MLS commit does, at most MAX_COMMIT bytes. Raises Void or Unknown."""
-    commit: Commit = _decode(Commit, data, MAX_COMMIT)
+    commit: Commit = decode(Commit, data, MAX_COMMIT)
     return commit
 
 
 def decode_state(data: bytes, limit: int = MAX_STATE) -> State:
     """A folded state, at most `limit` bytes. That it is *the* state, its digest must show. Raises Void, Unknown."""
-    state: State = _decode(State, data, limit)
+    state: State = decode(State, data, limit)
     return state
 
 
-def _decode(kind: Any, data: bytes, limit: int) -> Any:
+def decode(kind: Any, data: bytes, limit: int) -> Any:
+    """A value of a type, from at most `limit` bytes of its canonical form. Raises Void, or Unknown for a class of
+    another version where several could stand.
+    """
     if len(data) > limit:
         raise Void("this is larger than anything of its kind")
     tag, body, rest = _item(data)

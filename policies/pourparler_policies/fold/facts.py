@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from pourparler_policies.charter.rules import Role, Rules
+from pourparler_policies.charter.rules import MAX_CHARTER, Role, Rules
 
 MAX_OPEN: Final = 8  # subjects that one body may have on the table: one side cannot bury it under paper
+# bytes of them: one amendment of any size. Every vault must be able to hold what all bodies have there.
+MAX_OPEN_BYTES: Final = MAX_CHARTER + 4096
 
 
 class Phase(StrEnum):

@@ -13,6 +13,7 @@ from .events import Commit, Entry, Ground
 from .exploring import in_group
 from .facts import IN_GROUP, Expel, Open, Phase, Recall, Replace, State
 from .honest import close, go_on
+from .soundness import check_sound
 
 
 def present_parties(state: State) -> set[str]:
@@ -43,6 +44,8 @@ def the_state_is_consistent(before: State, entry: Entry | None, after: State) ->
         assert sum(seat.body == body for seat in after.seats.values()) <= after.rules.seats
     for held in after.open.values():
         assert set(held.approvals) | held.objections <= set(after.seats)
+    if not after.closed:
+        check_sound(after)  # else a newcomer would refuse a true state
 
 
 def nobody_enters_without_every_party(before: State, entry: Entry | None, after: State) -> None:

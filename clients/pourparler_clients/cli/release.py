@@ -1,0 +1,385 @@
+"""Commands of the joint release: texts on the table, initials, the signing appointment, and what comes of it.
+
+Signing shows the exact text and asks for the party's name: what is signed is what was shown. Rounds run by themselves.
+"""
+
+import argparse
+import asyncio
+import difflib
+import hashlib
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from pourparler_crypto.note import MAX_TEXT, Act, Communique, Note, PressKey
+from pourparler_policies.release.device import Cue, Stage
+from pourparler_policies.release.events import (
+    Appointed,
+    Initialled,
+    Opposed,
+    Relented,
+    Retracted,
+    Shelved,
+)
+from pourparler_policies.release.facts import Case, Paper
+
+from ..channel import Channel
+from ..errors import UserError
+from ..log import Log
+from ..papers import compose
+from ..subjects import body_name, code_of
+from .common import duration, emit, local_time, plain, read_text, say_duration
+from .showing import STAGES
+
+Add = Callable[..., None]
+_LANGUAGE: Final = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
+
+
+def add_acts(commands: Any, add: Add) -> None:
+    """Registers `release` and its verbs; `add` takes parser, name, help, act and arguments (see `table.py`)."""
+    release = commands.add_parser(
+        "release", help="a joint text: draft, initial, sign, withdraw, see where it stands"
+    )
+    verbs = release.add_subparsers(title="verbs", metavar="VERB", required=True)
+    text = ("words", {"nargs": "+", "metavar": "LANGUAGE=FILE", "help": "the words in each language: en=text.md"})
+    paper = (
+        "--text",
+        {"metavar": "CODE", "help": "which text, when there are several: its code in `release status`"},
+    )
+    add(verbs, "status", "texts on the table, who has initialled them, and where a signing stands", _status)
+    add(verbs, "draft", "put a text on the table", _draft, text, *_FOOT)
+    add(
+        verbs,
+        "revise",
+        "another revision of a text: every initial under the old one is void",
+        _revise,
+        text,
+        paper,
+    )
+    add(verbs, "show", "the exact text, its remarks, and what the last revision changed", _show, paper)
+    remark = ("remark", {"metavar": "FILE", "type": Path, "help": "the comment's file, or - for standard input"})
+    add(verbs, "comment", "comment on a text", _comment, remark, paper)
+    home = ("--confirm-at-home", {"action": "store_true", "help": "it does not count before home has confirmed"})
+    add(verbs, "initial", "agree to the wording of the revision on the table", _initial, paper, home)
+    add(verbs, "retract", "take your initial back", _word(Retracted, "Your initial is taken back."), paper)
+    add(verbs, "oppose", "block a text until you relent", _word(Opposed, "You object; it is blocked."), paper)
+    add(verbs, "relent", "take your objection back", _word(Relented, "You object no longer."), paper)
+    add(
+        verbs,
+        "shelve",
+        "take off the table what your side put there",
+        _word(Shelved, "It is off the table."),
+        paper,
+    )
+    add(verbs, "appoint", "make a signing appointment for an initialled text", _appoint, paper, *_TIMES)
+    name = (
+        "--as",
+        {"dest": "party", "metavar": "NAME", "help": "your party's name as in the text, instead of asking"},
+    )
+    add(verbs, "sign", "sign in your party's name: published when the last party has signed", _sign, name)
+    for verb, cue, about, done in _CUES:
+        add(verbs, verb, about, _cue(cue, done))
+    out = ("--out", {"required": True, "metavar": "FILE", "type": Path, "help": "where to write the signed note"})
+    add(verbs, "export", "write a completed communiqué to a file", _export, out)
+
+
+_KEY: Final = (
+    "--key",
+    {
+        "action": "append",
+        "required": True,
+        "metavar": "NAME=FILE",
+        "help": "a signatory's name as the text gives it, and its press key's file; in the order of the signatures",
+    },
+)
+_FOOT: Final = (
+    _KEY,
+    ("--not-before", {"required": True, "metavar": "TIME", "help": "2026-12-01T09:00Z, or +2h from now"}),
+    ("--life", {"type": duration, "default": 30 * 86400, "help": "how long the text stays on the table (30d)"}),
+    ("--corrects", {"metavar": "NOTE", "type": Path, "help": "a published note that this one corrects"}),
+    ("--withdraws", {"metavar": "NOTE", "type": Path, "help": "a published note that this one takes back"}),
+)
+_TIMES: Final = (
+    ("--sign-within", {"type": duration, "default": 86400, "help": "how long people have to sign (1d)"}),
+    ("--deposit-within", {"type": duration, "default": 3600, "help": "how long devices have after that (1h)"}),
+)
+_CUES: Final = (
+    ("withdraw", Cue.WITHDRAW, "withdraw from the signing", "You have withdrawn. Nobody is told who it was."),
+    ("agree", Cue.AGREE, "yes, publish it after all", "You agree: your device completes it."),
+    ("refuse", Cue.REFUSE, "no, do not publish it", "Nothing comes of it without you."),
+    ("stop", Cue.STOP, "stop a signed text before its hour", "Your device stops it."),
+)
+
+
+async def _status(arguments: argparse.Namespace, channel: Channel) -> None:
+    log = channel.log
+    for paper in log.folded.papers.values():
+        record, lines = _paper_lines(log, paper)
+        emit(arguments, record, lines)
+    case, kept = log.folded.case, log.signing.kept
+    stage = STAGES[kept.own.stage] if kept is not None else "this device takes no part"
+    if case is not None:
+        emit(
+            arguments,
+            {"event": "case", "phase": case.phase, "stage": kept.own.stage if kept else None, **_times(case)},
+            [
+                f"Signing appointment for {_code(case.paper)}: {stage}.",
+                f"  to be signed until {local_time(case.sign_by)}, published at {local_time(case.not_before)}",
+            ],
+        )
+    if not log.folded.papers:
+        emit(arguments, {"event": "empty"}, ["There is no text on the table."])
+
+
+def _times(case: Case) -> dict[str, int]:
+    return {"sign_by": case.sign_by, "deposit_by": case.deposit_by, "not_before": case.not_before}
+
+
+def _paper_lines(log: Log, paper: Paper) -> tuple[dict[str, Any], list[str]]:
+    initialled = [_seat(log, seat) for seat, final in paper.initials.items() if final]
+    waiting = [_seat(log, seat) for seat, final in paper.initials.items() if not final]
+    opposed = [_seat(log, seat) for seat in paper.opposed]
+    try:
+        title = log.signing.papers.communique(paper).words[0].split("\n")[0].strip("# ")
+    except UserError as error:
+        title = f"({error})"
+    left = say_duration(max(0, paper.expires - log.clock()))
+    lines = [
+        f"{_code(paper.id)}  {plain(title, lines=False)}",
+        f"       initialled by: {', '.join(initialled) or 'nobody yet'}; on the table for {left}",
+    ]
+    if waiting:
+        lines.append(f"       subject to confirmation from home: {', '.join(waiting)}")
+    if opposed:
+        lines.append(f"       blocked by: {', '.join(opposed)}")
+    record = {
+        "event": "text",
+        "code": _code(paper.id),
+        "title": title,
+        "initialled": initialled,
+        "to_be_confirmed": waiting,
+        "opposed": opposed,
+    }
+    return record, lines
+
+
+def _seat(log: Log, seat: bytes) -> str:
+    held = log.consent.seats.get(seat)
+    return plain(body_name(log.charter, held.body), lines=False) if held is not None else "somebody who is gone"
+
+
+def _code(paper: bytes) -> str:
+    return code_of(hashlib.sha256(paper).digest())
+
+
+def _choose(arguments: argparse.Namespace, log: Log) -> Paper:
+    papers = [p for p in log.folded.papers.values() if arguments.text in (None, _code(p.id))]
+    if not papers:
+        raise UserError("there is no such text on the table: see `pourparler release status`")
+    if len(papers) > 1:
+        raise UserError("there are several texts: name one with --text (see `pourparler release status`)")
+    return papers[0]
+
+
+def _words(given: list[str]) -> list[tuple[str, str]]:
+    found = []
+    for one in given:
+        language, equals, file = one.partition("=")
+        if not equals or not _LANGUAGE.fullmatch(language):
+            raise UserError(f"{one} is not written as LANGUAGE=FILE, for example en=text.md")
+        found.append((language, read_text(Path(file), "text", MAX_TEXT)))
+    return found
+
+
+def _keys(given: list[str]) -> list[tuple[str, PressKey]]:
+    found = []
+    for one in given:
+        name, equals, file = one.rpartition("=")
+        if not equals:
+            raise UserError(f"--key {one} is not written as NAME=FILE")
+        found.append((name, PressKey.parse(read_text(Path(file), "press key").strip())))
+    return found
+
+
+def _time(text: str) -> int:
+    """Unix seconds of a time, or of a span from now. Raises UserError."""
+    if text.startswith("+"):
+        try:
+            return int(time.time()) + duration(text[1:])
+        except argparse.ArgumentTypeError as error:
+            raise UserError(str(error)) from None
+    try:
+        read = datetime.fromisoformat(text)
+    except ValueError:
+        raise UserError("a time is written like 2026-12-01T09:00Z, or like +2h from now") from None
+    return int((read if read.tzinfo is not None else read.replace(tzinfo=UTC)).timestamp())
+
+
+async def _draft(arguments: argparse.Namespace, channel: Channel) -> None:
+    relation, corrects = _relation(arguments, channel.log)
+    communique = compose(
+        _words(arguments.words), _keys(arguments.key), _time(arguments.not_before), relation=relation
+    )
+    paper = await channel.table_text(communique, arguments.life, corrects=corrects)
+    emit(
+        arguments,
+        {"event": "drafted", "code": _code(paper)},
+        [f"On the table as {_code(paper)}. Next: everybody reads it (`release show`) and initials it."],
+    )
+
+
+def _relation(arguments: argparse.Namespace, log: Log) -> tuple[tuple[Act, Communique] | None, bytes]:
+    if arguments.corrects and arguments.withdraws:
+        raise UserError("a text corrects another one, or takes it back, and not both")
+    path = arguments.corrects or arguments.withdraws
+    if path is None:
+        return None, b""
+    earlier = Note.parse(path.read_bytes()).communique
+    digest = next(
+        (d for d in log.folded.released if (w := log.signing.papers.words(d)) and w[1] == earlier.text), b""
+    )
+    if not digest:
+        raise UserError("this channel does not remember having published that text")
+    return (Act.CORRECTS if arguments.corrects else Act.WITHDRAWS, earlier), digest
+
+
+async def _revise(arguments: argparse.Namespace, channel: Channel) -> None:
+    paper = _choose(arguments, channel.log)
+    earlier = channel.log.signing.papers.communique(paper)
+    signatories = [(party.name, party.key) for party in earlier.foot.signatories]
+    communique = compose(_words(arguments.words), signatories, earlier.foot.not_before, earlier=earlier)
+    await channel.table_text(communique, 0, paper.id, paper.text.corrects)
+    emit(
+        arguments,
+        {"event": "revised", "code": _code(paper.id)},
+        ["It is the revision on the table now; initials under the old one are void."],
+    )
+
+
+async def _show(arguments: argparse.Namespace, channel: Channel) -> None:
+    log = channel.log
+    paper = _choose(arguments, log)
+    communique = log.signing.papers.communique(paper)
+    revisions = log.signing.papers.revisions(paper.id)
+    changes: list[str] = []
+    if len(revisions) > 1 and (before := log.signing.papers.words(revisions[-2])) is not None:
+        changes = list(differences(Communique.parse(before[1]), communique))
+    remarks = [
+        (log.members[one.sender].name if one.sender in log.members else "somebody", one.text)
+        for one in log.signing.papers.remarks(paper.text.digest)
+    ]
+    text = communique.text.decode()
+    lines = [plain(text)]
+    lines += ["What the last revision changed:", *(f"  {plain(line)}" for line in changes)] if changes else []
+    lines += [f"{plain(name, lines=False)} remarks: {plain(words)}" for name, words in remarks]
+    emit(
+        arguments,
+        {"event": "shown", "code": _code(paper.id), "text": text, "changes": changes, "remarks": remarks},
+        lines,
+    )
+
+
+def differences(before: Communique, after: Communique) -> Iterator[str]:
+    """Word by word, in each language: -[gone] +[new], with a few words around."""
+    old = dict(zip(before.foot.languages, before.words, strict=True))
+    for language, words in zip(after.foot.languages, after.words, strict=True):
+        if language not in old:
+            yield f"{language}: new"
+            continue
+        left, right = old[language].split(), words.split()
+        for tag, i, j, k, m in difflib.SequenceMatcher(a=left, b=right, autojunk=False).get_opcodes():
+            if tag != "equal":
+                gone = f"-[{' '.join(left[i:j])}] " if i < j else ""
+                new = f"+[{' '.join(right[k:m])}] " if k < m else ""
+                yield f"{language}: … {' '.join(left[max(0, i - 3) : i])} {gone}{new}{' '.join(left[j : j + 3])} …"
+    for language in old.keys() - set(after.foot.languages):
+        yield f"{language}: gone"
+
+
+async def _comment(arguments: argparse.Namespace, channel: Channel) -> None:
+    paper = _choose(arguments, channel.log)
+    await channel.remark(paper.id, read_text(arguments.remark, "comment").strip())
+    emit(arguments, {"event": "commented", "code": _code(paper.id)}, ["Your comment is with the text."])
+
+
+async def _initial(arguments: argparse.Namespace, channel: Channel) -> None:
+    paper = _choose(arguments, channel.log)
+    channel.log.signing.papers.communique(paper)  # nobody initials what this device could not show
+    await channel.do(Initialled(paper.id, paper.text.digest, arguments.confirm_at_home))
+    emit(arguments, {"event": "initialled", "code": _code(paper.id)}, ["Initialled: a word, not a signature."])
+
+
+def _word(make: Callable[[bytes], Any], done: str) -> Any:
+    async def act(arguments: argparse.Namespace, channel: Channel) -> None:
+        await channel.do(make(_choose(arguments, channel.log).id))
+        emit(arguments, {"event": "done"}, [done])
+
+    return act
+
+
+async def _appoint(arguments: argparse.Namespace, channel: Channel) -> None:
+    paper = _choose(arguments, channel.log)
+    opens = max(channel.log.clock(), channel.log.folded.consent.time)
+    sign_by = opens + arguments.sign_within
+    deposit_by = sign_by + arguments.deposit_within
+    await channel.do(Appointed(paper.id, paper.text.digest, opens, sign_by, deposit_by))
+    emit(
+        arguments,
+        {"event": "appointed", "code": _code(paper.id), "sign_by": sign_by},
+        [f"To be signed until {local_time(sign_by)}. Rounds run by themselves while devices are online."],
+    )
+
+
+async def _sign(arguments: argparse.Namespace, channel: Channel) -> None:
+    log = channel.log
+    case, kept = log.folded.case, log.signing.kept
+    if case is None or kept is None or kept.own.stage is not Stage.ASKED:
+        raise UserError(
+            f"nothing can be signed now: {STAGES[kept.own.stage] if kept else 'there is no appointment'}"
+        )
+    communique = log.signing.papers.communique(log.folded.papers[case.paper])
+    party = communique.foot.signatories[kept.line].name
+    emit(
+        arguments,
+        {"event": "to be signed", "text": communique.text.decode(), "party": party},
+        [
+            plain(communique.text.decode()),
+            f"You would sign this in the name of “{plain(party, lines=False)}”. If yours is the last signature, this",
+            f"publishes at {local_time(case.not_before)}. Until all have signed nobody can show that you did.",
+        ],
+    )
+    given = arguments.party
+    if given is None:
+        if not sys.stdin.isatty():
+            raise UserError("nobody is there to be asked: use a terminal, or --as with the party's name")
+        given = await asyncio.to_thread(input, "To sign, type the party's name: ")
+    if given.strip() != party:
+        raise UserError("that is not the name of the party for which this device signs: nothing was signed")
+    await channel.release_act(Cue.SIGN)
+    emit(
+        arguments, {"event": "signed", "party": party}, ["Signed. It takes effect when the last party has signed."]
+    )
+
+
+def _cue(cue: Cue, done: str) -> Any:
+    async def act(arguments: argparse.Namespace, channel: Channel) -> None:
+        await channel.release_act(cue)
+        emit(arguments, {"event": str(cue)}, [done])
+
+    return act
+
+
+async def _export(arguments: argparse.Namespace, channel: Channel) -> None:
+    notes = channel.log.signing.papers.notes()
+    if not notes:
+        raise UserError("nothing has been completed in this channel, or it has ended with its text")
+    arguments.out.write_bytes(notes[-1])
+    emit(
+        arguments,
+        {"event": "exported", "file": str(arguments.out)},
+        [f"Written to {arguments.out}. Anybody can check it: `pourparler verify {arguments.out}`."],
+    )

@@ -1,0 +1,83 @@
+"""Visits to the desk: what this device owes it, and what it answers to everybody.
+
+1. Every request goes without a token and on a connection of its own: the desk must not learn which device of which
+   channel signs (DESIGN 6.3, #28).
+2. What is owed is sent at every visit until the answer is final: the desk may lose what it holds before it opens.
+3. An answer moves this device only when all that it shows fits (`signing.py`).
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+
+from pourparler_policies import wire
+from pourparler_policies.release.device import Duty, Stage
+from pourparler_policies.release.facts import Answer
+from pourparler_policies.wire import Problem
+
+from .api import Api
+from .errors import Refused
+from .log import Log
+from .signing import Kept
+
+Connect = Callable[[str, bytes | None], Api]
+
+_ASKS = frozenset(
+    {
+        *(Stage.ASKED, Stage.SIGNED, Stage.WITHDRAWN, Stage.COMPLETE, Stage.AGAIN, Stage.WAITING),
+        *(Stage.STOPPING, Stage.UNLOCKED, Stage.TOO_LATE, Stage.BARRED),
+    }
+)
+
+
+async def visit(log: Log, connect: Connect) -> bool:
+    """One visit, if this device's stage calls for one. Returns whether its stage has changed.
+
+    Raises Unreachable, or Refused when the desk says no for another reason than that the case is new to it.
+    """
+    kept = log.signing.kept
+    if kept is None or kept.own.stage not in _ASKS or not kept.handle:
+        return False
+    before = kept.own.stage
+    await _open(log, kept, connect)
+    await _deliver(log, kept, connect)
+    try:
+        async with connect(log.row.url, None) as api:
+            answer = await api.case(kept.handle)
+    except Refused as refusal:
+        if refusal.problem is Problem.NOT_FOUND:
+            return False
+        raise
+    with log.step():
+        log.signing.heard(Answer(answer.answer), answer.masks or [], answer.shares or [], log.clock())
+    after = log.signing.kept
+    return after is None or after.own.stage is not before
+
+
+async def _open(log: Log, kept: Kept, connect: Connect) -> None:
+    """Every signer's device brings the case as soon as its own check has passed, and not when its person signs."""
+    if not kept.bundle or kept.own.stage is Stage.BARRED:
+        return
+    case = log.signing.case()
+    if case is None:
+        return
+    async with connect(log.row.url, None) as api:
+        await api.open_case(wire.OpenCase(case=case, bundle=kept.bundle))
+    with log.step():
+        log.signing.save(replace(kept, bundle=b""))
+
+
+async def _deliver(log: Log, kept: Kept, connect: Connect) -> None:
+    duties: list[tuple[Duty, str, bytes]] = []
+    if Duty.SIGN in kept.own.owes:
+        duties.append((Duty.SIGN, wire.Route.CASE_DEPOSIT, kept.message))
+    if Duty.WITHDRAW in kept.own.owes:
+        duties.append((Duty.WITHDRAW, wire.Route.CASE_WITHDRAWAL, kept.masks))
+    if Duty.DEPOSIT in kept.own.owes:
+        duties.append((Duty.DEPOSIT, wire.Route.CASE_DEPOSIT, kept.message))
+    if Duty.STOP in kept.own.owes:
+        duties.append((Duty.STOP, wire.Route.CASE_STOP, kept.message))
+    for _, route, message in duties:
+        with suppress(Refused):  # too late for it: the case's answer says so
+            async with connect(log.row.url, None) as api:
+                await api.case_message(route, kept.handle, message)

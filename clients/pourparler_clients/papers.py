@@ -1,0 +1,158 @@
+"""Texts on the table: their exact words, kept beside the log and compared with what their authors claimed.
+
+1. A revision is its salted digest in the log; whoever has words that do not fit it has no words.
+2. What the machine lines say has to be what the author claimed, or the text is not shown, initialled or signed.
+3. Words and remarks end with their paper.
+
+docs/release.md; DESIGN 6.1.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pourparler_crypto.note import Act, Communique, Foot, PressKey, Relation, Signatory
+from pourparler_policies.release.events import Remark, Words
+from pourparler_policies.release.facts import SALT_BYTES, Paper, State, Text, text_digest
+
+from .errors import UserError
+from .vault import Vault
+
+RELEASE_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A remark as it is shown; `sender` is a credential."""
+
+    seq: int
+    sender: bytes
+    text: str
+
+
+class Papers:
+    """The words and remarks of one channel, in the vault. What changes something runs in the caller's transaction."""
+
+    def __init__(self, vault: Vault, channel: bytes) -> None:
+        self._vault = vault
+        self._channel = channel
+
+    def keep(self, state: State, words: Words, seq: int, expires_at: int) -> None:
+        """Keeps words that fit a revision on the table; drops all others."""
+        paper = state.papers.get(words.paper)
+        digest = text_digest(words.salt, words.text) if len(words.salt) == SALT_BYTES else b""
+        if paper is None or paper.text.digest != digest:
+            return
+        self._vault.execute(
+            "INSERT OR IGNORE INTO words VALUES (?, ?, ?, ?, ?, ?, ?)",
+            self._channel,
+            digest,
+            words.paper,
+            words.salt,
+            words.text,
+            seq,
+            min(expires_at, paper.expires),
+        )
+
+    def remark(self, state: State, remark: Remark, seq: int, sender: bytes, expires_at: int) -> None:
+        """Keeps a remark on a revision that is on the table."""
+        paper = state.papers.get(remark.paper)
+        if paper is None or paper.text.digest != remark.digest or not remark.text.strip():
+            return
+        self._vault.execute(
+            "INSERT OR IGNORE INTO remark VALUES (?, ?, ?, ?, ?, ?)",
+            self._channel,
+            seq,
+            remark.digest,
+            sender,
+            remark.text,
+            min(expires_at, paper.expires),
+        )
+
+    def words(self, digest: bytes) -> tuple[bytes, bytes] | None:
+        """Salt and exact text of a revision, if they are here."""
+        row = self._vault.row(
+            "SELECT salt, text FROM words WHERE channel = ? AND digest = ?", self._channel, digest
+        )
+        return (row[0], row[1]) if row else None
+
+    def revisions(self, paper: bytes) -> list[bytes]:
+        """Digests of a paper's revisions whose words are here, oldest first."""
+        rows = self._vault.rows(
+            "SELECT digest FROM words WHERE channel = ? AND paper = ? ORDER BY seq", self._channel, paper
+        )
+        return [row[0] for row in rows]
+
+    def remarks(self, digest: bytes) -> list[Said]:
+        """What was said about a revision."""
+        rows = self._vault.rows(
+            "SELECT seq, sender, text FROM remark WHERE channel = ? AND digest = ? ORDER BY seq",
+            self._channel,
+            digest,
+        )
+        return [Said(*row) for row in rows]
+
+    def communique(self, paper: Paper) -> Communique:
+        """The text of a paper as it stands. Raises UserError: its words are not here, or are not what was claimed."""
+        held = self.words(paper.text.digest)
+        if held is None:
+            raise UserError(
+                "the words of this text are not on this device (yet): they come with its author's device"
+            )
+        communique = Communique.parse(held[1])
+        claimed = paper.text
+        if (len(communique.keys), communique.foot.not_before) != (claimed.signatories, claimed.not_before):
+            raise UserError("this text says something else than its author told the channel: do not agree to it")
+        return communique
+
+    def note(self, digest: bytes) -> bytes | None:
+        """A completed note, by its text's salted digest."""
+        row = self._vault.row("SELECT note FROM note WHERE channel = ? AND digest = ?", self._channel, digest)
+        return bytes(row[0]) if row else None
+
+    def notes(self) -> list[bytes]:
+        """Every completed note that is still here."""
+        return [row[0] for row in self._vault.rows("SELECT note FROM note WHERE channel = ?", self._channel)]
+
+    def keep_note(self, digest: bytes, note: bytes, expires_at: int) -> None:
+        """What was completed stays until its paper would have ended."""
+        self._vault.execute(
+            "INSERT OR IGNORE INTO note VALUES (?, ?, ?, ?)", self._channel, digest, note, expires_at
+        )
+
+    def purge(self, now: int) -> int:
+        """Erases what has ended; returns how many rows that were."""
+        return sum(
+            self._vault.execute(f"DELETE FROM {table} WHERE channel = ? AND expires_at <= ?", self._channel, now)  # noqa: S608
+            for table in ("words", "remark", "note")
+        )
+
+
+def compose(
+    words: Sequence[tuple[str, str]],
+    signatories: Sequence[tuple[str, PressKey]],
+    not_before: int,
+    *,
+    earlier: Communique | None = None,
+    relation: tuple[Act, Communique] | None = None,
+) -> Communique:
+    """A text of (language, words) pairs. `earlier` is the revision that it takes the place of; `relation` names a
+    published text that it corrects, supersedes or withdraws. Raises Refused.
+    """
+    foot = Foot(
+        release=earlier.foot.release if earlier is not None else os.urandom(RELEASE_BYTES),
+        signatories=tuple(Signatory(name, key) for name, key in signatories),
+        languages=tuple(language for language, _ in words),
+        not_before=not_before,
+        relation=Relation(relation[0], relation[1].foot.release, relation[1].digest) if relation else None,
+    )
+    return Communique(tuple(text.strip("\n") for _, text in words), foot)
+
+
+def revision(communique: Communique, corrects: bytes = b"") -> tuple[bytes, Text]:
+    """A fresh salt, and what the log is told of a text. `corrects`: salted digest of the release that it follows."""
+    salt = os.urandom(SALT_BYTES)
+    foot = communique.foot
+    withdraws = foot.relation is not None and foot.relation.act is Act.WITHDRAWS
+    text = Text(text_digest(salt, communique.text), len(communique.keys), foot.not_before, corrects, withdraws)
+    return salt, text

@@ -1,0 +1,403 @@
+"""This device's part in a joint release: the tables of `release/device.py` with JR2 under them. No network here.
+
+1. A stage is saved with what it holds in the transaction that saw its cue, before anything that it owes is sent; what
+   is owed is the same bytes until the stage changes.
+2. What a stage does not hold is erased in the transaction that enters it.
+3. Rounds run by themselves, for who has initialled this revision and has the words and the key; only a person signs.
+4. A message that JR2 refuses bars this device from the case. It proves nothing about anybody.
+
+DESIGN 6.2; docs/release.md, docs/joint-release.md. `deskwork.py` visits the desk.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from pourparler_crypto import jr2
+from pourparler_crypto.encoding import lp, unlp
+from pourparler_crypto.errors import CryptoError, ProtocolError
+from pourparler_crypto.jr2 import Deposited, Round, Signed, Terms, load
+from pourparler_crypto.jr2 import State as Jr2
+from pourparler_crypto.note import assemble
+from pourparler_crypto.releasekey import ReleaseKey
+from pourparler_policies.fold.decoding import decode
+from pourparler_policies.fold.encoding import encode as canonical
+from pourparler_policies.fold.standing import by_credential
+from pourparler_policies.payload import Beside
+from pourparler_policies.release import device, events
+from pourparler_policies.release.device import Cue, Duty, Own, Stage
+from pourparler_policies.release.facts import Answer, Case, Phase
+
+from . import releasekeys
+from .errors import UserError
+from .happenings import Happening
+from .papers import Papers
+
+if TYPE_CHECKING:
+    from .log import Log
+
+_MAX_OWN: Final = 4096  # bytes
+_MASKS, _LOCK = 1, 2  # bits of `Kept.sent`
+_STEPS: Final = 16  # stages that one fold may lead through: more than there are
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The row of `schema.signing`. `masks` is every d (R4 of all, `lp`), or this device's own when it withdraws."""
+
+    own: Own
+    line: int
+    state: bytes = b""
+    masks: bytes = b""
+    heard: bytes = b""
+    handle: bytes = b""
+    bundle: bytes = b""
+    sent: int = 0
+
+    @property
+    def jr2(self) -> Jr2:
+        """The state that waits for the next step."""
+        return load(self.state)
+
+    @property
+    def message(self) -> bytes:
+        """This party's newest message, the same bytes again. Raises TypeError where a person is awaited."""
+        state = self.jr2
+        if isinstance(state, jr2.Ready):
+            raise TypeError("a device whose person may sign owes nothing")
+        return state.message
+
+
+class Signing:
+    """The one live case of a channel, as this device has it."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self.papers = Papers(log.vault, log.row.id)
+
+    @property
+    def kept(self) -> Kept | None:
+        """What this device keeps of a case; None when it takes no part."""
+        row = self._log.vault.row(
+            "SELECT own, line, state, masks, heard, handle, bundle, sent FROM signing WHERE channel = ?",
+            self._log.row.id,
+        )
+        if row is None:
+            return None
+        return Kept(decode(Own, row[0], _MAX_OWN), *row[1:])
+
+    def save(self, kept: Kept) -> None:
+        """Saves a stage; inside a transaction."""
+        self._log.vault.execute(
+            "INSERT OR REPLACE INTO signing VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            self._log.row.id,
+            canonical(kept.own),
+            kept.line,
+            kept.state,
+            kept.masks,
+            kept.heard,
+            kept.handle,
+            kept.bundle,
+            kept.sent,
+        )
+
+    def drop(self) -> None:
+        """Nothing of a case is left."""
+        for table in ("signing", "lock"):
+            self._log.vault.execute(f"DELETE FROM {table} WHERE channel = ?", self._log.row.id)  # noqa: S608
+
+    @property
+    def active(self) -> bool:
+        """Whether there is anything to be watched."""
+        return self._log.folded.case is not None or self.kept is not None
+
+    # What the log and time say
+
+    def receive(self, event: events.Masks | events.Lock, sender: bytes) -> None:
+        """What another signer posted beside the log. It is checked when it is used."""
+        kept = self.kept
+        if kept is None or event.nonce != kept.own.nonce:
+            return
+        if isinstance(event, events.Masks):
+            if not kept.heard and self._fits(kept, event.masks):
+                self.save(replace(kept, heard=event.masks))
+        else:
+            self._log.vault.execute(
+                "INSERT OR REPLACE INTO lock VALUES (?, ?, ?, ?)",
+                self._log.row.id,
+                sender,
+                event.nonce,
+                event.lock,
+            )
+
+    def advance(self, now: int) -> list[Happening]:
+        """Takes part where this person has agreed, and follows log and time as far as they lead; in a transaction."""
+        self._take_part(now)
+        happened: list[Happening] = []
+        for _ in range(_STEPS):
+            kept, state = self.kept, self._log.folded
+            if kept is None:
+                break
+            cue = device.watch(kept.own, state, sound=True, opened=bool(kept.heard))
+            cue = cue or device.due(kept.own, now, state.consent.time)
+            if cue is None or not self._enter(kept, cue, now):
+                break
+            after = self.kept
+            happened.append(
+                Happening("release", self._log.row.cursor, text=str(after.own.stage if after else "over"))
+            )
+        return happened
+
+    def act(self, cue: Cue, now: int) -> None:
+        """A person's act: sign, withdraw, agree, refuse, stop; in a transaction. Raises UserError with the reason."""
+        kept = self.kept
+        if kept is None:
+            raise UserError("this device takes no part in a signing appointment now")
+        device.act(kept.own, cue, self._log.folded, now)  # raises Misuse with the reason
+        self._enter(kept, cue, now)
+
+    def heard(self, answer: Answer, masks: Sequence[bytes], shares: Sequence[bytes], now: int) -> None:
+        """The desk's answer, in a transaction. "Complete" and "published" count only when everything fits."""
+        kept = self.kept
+        cue = device.heard(answer, self._log.folded)
+        if kept is None or cue is None:
+            return
+        if masks and not kept.heard:
+            joined = lp(*masks)
+            if not self._fits(kept, joined):
+                return
+            kept = replace(kept, heard=joined)
+            self.save(kept)
+        if cue is Cue.PUBLISHED:
+            if kept.own.stage in (Stage.SIGNED, Stage.WAITING):
+                self._enter(kept, Cue.COMPLETE, now)
+                kept = self.kept or kept
+            if kept.own.stage not in (Stage.COMPLETE, Stage.STOPPING, Stage.UNLOCKED) or not self.finish(shares):
+                return
+        self._enter(kept, cue, now)
+
+    def finish(self, shares: Sequence[bytes]) -> bool:
+        """Completes the note from every share. False when one is missing or does not fit; in a transaction."""
+        kept = self.kept
+        if kept is None or not isinstance(state := kept.jr2, Deposited):
+            return False
+        try:
+            notes = assemble(jr2.finish(state, shares))
+        except CryptoError:
+            return False
+        paper = next((p for p in self._log.folded.papers.values() if p.text.digest == kept.own.text), None)
+        expires = paper.expires if paper is not None else kept.own.ends
+        for note in notes:
+            self.papers.keep_note(kept.own.text, note.encode(), expires)
+        return True
+
+    def finish_from_locks(self, now: int) -> None:
+        """The hour has come, the desk is silent, and every signer has passed its lock on; in a transaction."""
+        kept = self.kept
+        if kept is None or kept.own.stage is not Stage.UNLOCKED:
+            return
+        rows = self._log.vault.rows(
+            "SELECT share FROM lock WHERE channel = ? AND nonce = ?", self._log.row.id, kept.own.nonce
+        )
+        if rows and self.finish([row[0] for row in rows]):
+            self._enter(kept, Cue.PUBLISHED, now)
+
+    def case(self) -> bytes | None:
+        """The case for the desk, once every pre-signature is checked."""
+        kept = self.kept
+        if kept is None or not kept.state:
+            return None
+        state = kept.jr2
+        return None if isinstance(state, jr2.Committed | jr2.Opened | jr2.Presigned) else state.case.encode()
+
+    # What is owed
+
+    def acts(self) -> list[events.Event]:
+        """Events of the procedure that this device owes the channel now."""
+        kept, case = self.kept, self._log.folded.case
+        if kept is None or case is None:
+            return []
+        own, owes = kept.own, kept.own.owes
+        signer = case.signers.get(own.seat) if case.nonce == own.nonce else None
+        if Duty.FIRST in owes and signer is None:
+            return [events.First(own.nonce, kept.line, kept.message)]
+        if signer is None:
+            return []
+        made: list[events.Event] = []
+        if Duty.SECOND in owes and not signer.second:
+            made.append(events.Second(own.nonce, kept.message))
+        if Duty.THIRD in owes and not signer.third:
+            made.append(events.Third(own.nonce, kept.message))
+        if Duty.RELAY in owes and kept.sent & _MASKS and not signer.complete:
+            made.append(events.Completed(own.nonce))
+        if Duty.TELL in owes and own.answer is not None and signer.answer != own.answer:
+            made.append(events.Told(own.nonce, own.answer))
+        return made
+
+    def beside(self) -> tuple[Beside, int, int] | None:
+        """What this device owes beside the procedure: the entry, when it ends (Unix seconds), and its bit in `sent`."""
+        kept, case = self.kept, self._log.folded.case
+        if kept is None or case is None or case.nonce != kept.own.nonce:
+            return None
+        own = kept.own
+        if Duty.RELAY in own.owes and not kept.sent & _MASKS and kept.masks:
+            return Beside.of(events.Masks(own.nonce, kept.masks)), own.ends, _MASKS
+        if Duty.UNLOCK in own.owes and not kept.sent & _LOCK:
+            return Beside.of(events.Lock(own.nonce, kept.message)), own.ends, _LOCK
+        return None
+
+    def posted(self, event: events.Masks | events.Lock) -> None:
+        """The log holds what `beside` gave; in a transaction."""
+        kept = self.kept
+        if kept is not None and event.nonce == kept.own.nonce:
+            self.save(replace(kept, sent=kept.sent | (_MASKS if isinstance(event, events.Masks) else _LOCK)))
+
+    # Steps
+
+    def _take_part(self, now: int) -> None:
+        case, kept = self._log.folded.case, self.kept
+        if case is None or case.phase in (Phase.REVEALING, Phase.PREPARING, Phase.FROZEN):
+            return
+        if not case.opens <= self._log.folded.consent.time or not case.opens <= now < case.sign_by:
+            return
+        if kept is not None and not self._superseded(kept, case):
+            return
+        own = by_credential(self._log.consent, self._log.row.credential)
+        paper = self._log.folded.papers.get(case.paper)
+        if own is None or paper is None or paper.initials.get(own.seat) is not True:
+            return
+        nonce = case.nonce if case.phase is Phase.COMMITTING and case.nonce else os.urandom(32)
+        try:
+            communique = self.papers.communique(paper)
+            line, key = self.own_line(communique.keys)
+            stop = case.not_before - case.stop_by if case.stop_by else None
+            terms = Terms(case.sign_by, case.deposit_by, case.not_before, stop)
+            about = Round(nonce, (communique.text,), communique.keys, terms)
+        except (UserError, CryptoError):
+            return  # no words, or no key of this text: somebody else's device signs, or nobody's
+        self.save(Kept(device.joined(case, own.seat, nonce), line, jr2.commit(about, key).encode()))
+
+    def _superseded(self, kept: Kept, case: Case) -> bool:
+        """Whether what is kept is of another case, or of a round that never came to the log."""
+        own = kept.own
+        if (own.text, own.sign_by) != (case.text.digest, case.sign_by):
+            return not own.unfinished
+        if own.stage in (Stage.CLEARED, Stage.BARRED):
+            return False  # who withdrew, or was shown something that does not fit, takes no part in this one again
+        return own.stage is Stage.COMMITTED and case.nonce not in (b"", own.nonce) and own.nonce not in case.spent
+
+    def own_line(self, keys: Sequence[bytes]) -> tuple[int, ReleaseKey]:
+        """The line of signature for which this device holds the key. Raises UserError."""
+        for line, public in enumerate(keys):
+            found = releasekeys.by_public(self._log.vault, public)
+            if found is not None:
+                return line, found.key
+        raise UserError("no release key of this text's signatories is in this vault")
+
+    def _enter(self, kept: Kept, cue: Cue, now: int) -> bool:
+        """Follows a cue, with JR2's step under it. False when the stage stays."""
+        own = device.follow(kept.own, cue, now)
+        if own == kept.own:
+            return False
+        try:
+            after = _HOW.get(own.stage, _erased)(self, kept, own)
+        except ProtocolError:
+            if cue is Cue.UNSOUND:
+                raise
+            return self._enter(kept, Cue.UNSOUND, now)
+        if own.stage is Stage.CLEARED:
+            self.drop()
+        else:
+            self.save(after)
+        return True
+
+    def _fits(self, kept: Kept, joined: bytes) -> bool:
+        """Whether these are every d of the case."""
+        try:
+            state = load(kept.state)
+            if not isinstance(state, Signed):
+                return False
+            jr2.deposit(state, unlp(joined, len(state.round.keys)))
+        except CryptoError:
+            return False
+        return True
+
+    def signers(self, part: str) -> list[bytes]:
+        """What every signer has sent in one part of the round: first, second or third."""
+        case = self._log.folded.case
+        return [getattr(signer, part) for signer in case.signers.values()] if case is not None else []
+
+
+S = TypeVar("S", bound=Jr2)
+How = Callable[[Signing, Kept, Own], Kept]
+
+
+def _as(kind: type[S], kept: Kept) -> S:
+    """The JR2 state of a stage; the tables and JR2 walk in step, so another kind is a defect of ours."""
+    state = kept.jr2
+    if not isinstance(state, kind):
+        raise TypeError(f"a stage {kept.own.stage} with another state")
+    return state
+
+
+def _erased(_: Signing, kept: Kept, own: Own) -> Kept:
+    return Kept(own, kept.line, handle=kept.handle, bundle=kept.bundle, sent=kept.sent)
+
+
+def _revealed(signing: Signing, kept: Kept, own: Own) -> Kept:
+    opened = jr2.open_(_as(jr2.Committed, kept), signing.signers("first"))
+    return replace(kept, own=own, state=opened.encode())
+
+
+def _prepared(signing: Signing, kept: Kept, own: Own) -> Kept:
+    state = _as(jr2.Opened, kept)
+    _, key = signing.own_line(state.round.keys)
+    return replace(kept, own=own, state=jr2.presign(state, signing.signers("second"), key).encode())
+
+
+def _asked(signing: Signing, kept: Kept, own: Own) -> Kept:
+    ready = jr2.check(_as(jr2.Presigned, kept), signing.signers("third"))
+    return replace(kept, own=own, state=ready.encode(), handle=ready.case.handle, bundle=ready.bundle)
+
+
+def _signed(_: Signing, kept: Kept, own: Own) -> Kept:
+    return replace(kept, own=own, state=jr2.sign(_as(jr2.Ready, kept)).encode())
+
+
+def _withdrawn(_: Signing, kept: Kept, own: Own) -> Kept:
+    # Its lock is erased: without its y no signature of anybody can ever exist. R4 shows the desk whose word it is.
+    return replace(kept, own=own, state=b"", masks=_as(jr2.Signed, kept).message)
+
+
+def _complete(_: Signing, kept: Kept, own: Own) -> Kept:
+    if isinstance(kept.jr2, Deposited):  # asked again, and yes
+        return replace(kept, own=own)
+    state = _as(jr2.Signed, kept)
+    deposited = jr2.deposit(state, unlp(kept.heard, len(state.round.keys)))
+    return replace(kept, own=own, state=deposited.encode(), masks=kept.heard)
+
+
+def _same(_: Signing, kept: Kept, own: Own) -> Kept:
+    return replace(kept, own=own)
+
+
+def _too_late(_: Signing, kept: Kept, own: Own) -> Kept:
+    return replace(kept, own=own, state=b"", masks=kept.heard)
+
+
+_HOW: Final[dict[Stage, How]] = {
+    Stage.REVEALED: _revealed,
+    Stage.PREPARED: _prepared,
+    Stage.ASKED: _asked,
+    Stage.SIGNED: _signed,
+    Stage.WITHDRAWN: _withdrawn,
+    Stage.COMPLETE: _complete,
+    Stage.AGAIN: _complete,
+    Stage.WAITING: _same,
+    Stage.STOPPING: _same,
+    Stage.UNLOCKED: _same,
+    Stage.TOO_LATE: _too_late,
+}

@@ -1,0 +1,53 @@
+"""A thread of its own for one kind of file: what is asked of it is done one after the other, as it was asked.
+
+So no two touch a file at once, and what is destroyed after a reader asked is destroyed after that reader.
+"""
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, ParamSpec, TypeVar
+
+from pourparler_policies.wire import Problem
+
+from .problems import Refusal
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+FAULTS: Final = (OSError, sqlite3.Error)
+_log = logging.getLogger("pourparler.service")
+
+
+class Lane:
+    """The thread."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
+
+    def submit(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> "asyncio.Future[T]":
+        """Queue a job now; the future has its result. A fault of the disk is logged by its kind, and refused."""
+
+        def work() -> T:
+            try:
+                return job(*args, **kwargs)
+            except FAULTS as error:
+                _log.error("%s failed: %s", self._name, type(error).__name__)
+                raise Refusal(Problem.UNAVAILABLE) from None
+
+        return asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def later(self, job: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Queue a job whose fault need not be told to anybody: whoever gave it tries again."""
+        self.submit(job, *args, **kwargs).add_done_callback(lambda done: done.exception())
+
+    async def settled(self) -> None:
+        """All that was queued before has been done."""
+        await self.submit(lambda: None)
+
+    def close(self) -> None:
+        """Finish what was queued."""
+        self._thread.shutdown()

@@ -1,0 +1,52 @@
+"""What lies outside the database and ends with something in it: key halves with their token, files with their row.
+
+The database is first: an act deletes the row, and when that is durable what belongs to it is destroyed here. What
+a crash leaves between the two, the next start destroys.
+"""
+
+import asyncio
+
+from sqlalchemy import Connection, select
+
+from .attachments import AttachmentFiles, Attachments
+from .database import OUTSIDE_BACKUPS, Database, DataError
+from .halves import FOLDER, HalfStore, Halves, owner
+from .lane import FAULTS
+from .tables import CHANNEL, DEVICE
+
+
+class Outside:
+    """Both stores."""
+
+    def __init__(self, database: Database) -> None:
+        """Open them, and destroy what the database no longer knows. Raises DataError."""
+        data = database.path.parent
+        try:
+            store = HalfStore(data / OUTSIDE_BACKUPS / FOLDER)
+            database.keep_halves(store.id)
+            store.destroy_strangers(_owners(database.write))
+            files = AttachmentFiles(data, database.path)
+            files.wipe_strangers()
+        except FAULTS as error:
+            fault = type(error).__name__
+            raise DataError(f"The key halves or attachments in {data} cannot be used: {fault}.") from error
+        self.halves, self.attachments = Halves(store), Attachments(files)
+
+    async def settled(self) -> None:
+        """What was to be destroyed is in no file."""
+        await asyncio.gather(self.halves.settled(), self.attachments.settled())
+
+    async def purge(self, now: float) -> None:
+        """Destroy the halves that are due, and whatever could not be destroyed when it was. Raises Refusal."""
+        self.attachments.try_again()
+        await self.halves.purge(now)
+
+    def close(self) -> None:
+        """Finish, and close both."""
+        self.halves.close()
+        self.attachments.close()
+
+
+def _owners(connection: Connection) -> list[bytes]:
+    living = select(CHANNEL.c.channel, DEVICE.c.token_hash).join(DEVICE, DEVICE.c.channel_key == CHANNEL.c.key)
+    return [owner(channel, token_hash) for channel, token_hash in connection.execute(living)]
