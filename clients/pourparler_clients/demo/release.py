@@ -16,11 +16,11 @@ from pourparler_crypto.note import MAX_TEXT, Note, PressKey, Refused, ReleaseKey
 from ..api import encode_id
 from ..errors import UserError
 from ..papers import compose
-from .processes import DemoError, Process, run
+from .processes import PATIENCE, DemoError, Process, run
 
 _HEADING: Final = re.compile(r"\[([a-z]{2,3}(?:-[A-Za-z0-9]{2,8})*)\]")
 _OPEN: Final = "(The hour is still to be agreed.)"
-_ROUNDS: Final = 90  # seconds from the first appointment to publication: two appointments on a slow machine
+_SHORTEST: Final = 12  # seconds that people have to sign, on a machine that is quick
 _SPKI: Final = bytes.fromhex("302a300506032b6570032100")  # RFC 8410, 4: an Ed25519 public key follows
 
 # Any three keys do to see whether words can be a communiqué.
@@ -40,6 +40,17 @@ class Cast:
     parties: dict[str, str]
     root: Path
     url: str
+    pace: float  # seconds that this machine took to seat two people: sets how long appointments are
+
+    @property
+    def sign_within(self) -> int:
+        """Seconds that people have to sign."""
+        return max(_SHORTEST, round(self.pace))
+
+    @property
+    def hour(self) -> int:
+        """Seconds from the first draft to publication: wording, two appointments, and devices to complete."""
+        return 3 * self.sign_within + 15
 
 
 def sections(data: bytes, name: str) -> list[tuple[str, str]]:
@@ -79,7 +90,7 @@ def tell(cast: Cast, words: Sequence[tuple[str, str]], say: Say) -> Path:
     say("10. A joint text. Each party has a press key of its own, apart from the cards. Nothing is signed yet:")
     keys = " ".join(f"--key '{party}'='{cast.root / f'{name}.key'}'" for name, party in cast.parties.items())
     drafted = _files(cast, [(language, f"{text}\n\n{_OPEN}") for language, text in words], "draft")
-    _do(cast, first, f"release draft {drafted} {keys} --not-before +{_ROUNDS}s --life 1d")
+    _do(cast, first, f"release draft {drafted} {keys} --not-before +{cast.hour}s --life 3d")
     _all(cast, event="text")
     _do(cast, second, f"release comment '{_remark(cast)}'")
     _all(cast, event="remarked")
@@ -90,12 +101,12 @@ def tell(cast: Cast, words: Sequence[tuple[str, str]], say: Say) -> Path:
         _do(cast, name, "release initial")
         _all(cast, event="initialled")
     say("     All three initial it: a word among them, no key is involved.")
-    _appoint(cast, first, 20)
+    _appoint(cast, first)
     _do(cast, first, f"release sign --as '{cast.parties[first]}'")
     _do(cast, second, "release withdraw")
     say(f"     {first} signs; {second} withdraws. Nobody is told who did what: the appointment just lapses …")
     _all(cast, event="lapsed")
-    _appoint(cast, third, 25)
+    _appoint(cast, third)
     for name, party in cast.parties.items():
         _do(cast, name, f"release sign --as '{party}'")
         cast.talks[name].event(event="signed")
@@ -123,8 +134,8 @@ def _remark(cast: Cast) -> Path:
     return path
 
 
-def _appoint(cast: Cast, name: str, seconds: int) -> None:
-    _do(cast, name, f"release appoint --sign-within {seconds}s --deposit-within 5s")
+def _appoint(cast: Cast, name: str) -> None:
+    _do(cast, name, f"release appoint --sign-within {cast.sign_within}s --deposit-within 5s")
     _all(cast, event="release", stage="asked")
 
 
@@ -134,7 +145,7 @@ def _do(cast: Cast, name: str, words: str) -> None:
 
 def _all(cast: Cast, **fields: str) -> None:
     for process in cast.talks.values():
-        process.event(**fields)
+        process.event(cast.hour + PATIENCE, **fields)
 
 
 def _verify(cast: Cast, path: Path, say: Say) -> None:
