@@ -135,6 +135,11 @@ class Signing:
         for person in people or tuple(self.parties):
             await person.channel.release_act(Cue.SIGN)
 
+    async def lapsed(self) -> None:
+        """The sign deadline comes, and everybody hears that nothing came of it."""
+        self.until(self.case.sign_by)
+        await self.through(self.over)
+
     async def through(self, done: Callable[[], bool], *people: Person, visits: int = 12) -> None:
         """These people visit in turn until that is so; everybody, if none is named."""
         for _ in range(visits):
@@ -210,14 +215,14 @@ async def release_room(
 
 
 def secrets_of(person: Person) -> set[bytes]:
-    """y, rho, and masks that this device holds now, each 32 bytes: for a search where they must not be."""
+    """y and d that this device holds now, each 32 bytes: for a search where they must not be. (rho is out with R2.)"""
     kept = person.log.signing.kept
     held: set[bytes] = set()
     if kept is None:
         return held
     if kept.state and kept.own.stage is not Stage.WITHDRAWN:
         state = load(kept.state)
-        held |= {getattr(state, name) for name in ("y", "rho", "d", "mask") if getattr(state, name, b"")}
+        held |= {getattr(state, name) for name in ("y", "d", "mask") if getattr(state, name, b"")}
     return held
 
 
