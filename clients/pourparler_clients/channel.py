@@ -24,7 +24,7 @@ from pourparler_policies.payload import Act, Beside, Said, Seated, check_text
 from pourparler_policies.release.decoding import Act as Procedure
 from pourparler_policies.release.device import Cue
 from pourparler_policies.release.events import Commented, Drafted, Remark, Revised, Words
-from pourparler_policies.release.facts import PAPER_BYTES
+from pourparler_policies.release.facts import MAX_NOTE, PAPER_BYTES
 from pourparler_policies.wire import Problem
 
 from .api import Api
@@ -35,7 +35,7 @@ from .log import FORKED, OLD_COPY, RESTORED, SET_BACK, Clock, Log
 from .papers import revision
 from .sealing import Admit, Sealer
 from .store import Kind, Outgoing, State
-from .upkeep import due_charter, due_presence, due_removals
+from .upkeep import due_charter, due_hour, due_presence, due_removals
 
 Connect = Callable[[str, bytes | None], Api]
 
@@ -64,6 +64,7 @@ class Channel:
         self._watched = False
         self._at_head = False  # a stream is open and keeps this device there: no page is asked for
         self._ended = False
+        self._refused_by_desk = False
         self._handshakes_at = 0  # when the service's budget may let this device change something again
         self._gone: list[bytes] = []  # devices that the log has removed, and the service may not know yet
         self._news: asyncio.Queue[Happening] = asyncio.Queue()
@@ -184,6 +185,8 @@ class Channel:
 
         Its words follow as an entry of their own, which ends with the paper. Raises UserError as `do` does.
         """
+        if len(communique.text) > MAX_NOTE:
+            raise UserError(f"a text in all its languages has at most {MAX_NOTE} bytes, and this one has more")
         salt, text = revision(communique, corrects)
         held = self.log.folded.papers.get(paper)
         if held is None:
@@ -210,13 +213,26 @@ class Channel:
             await self._sync()
 
     async def release_act(self, cue: Cue) -> None:
-        """A person's act in a joint release: signs, withdraws, agrees again, refuses, stops. Raises UserError."""
+        """A person's act in a joint release: signs, withdraws, agrees again, refuses, stops. Raises UserError.
+
+        Who takes a word back need not wait for a service that does not answer. Unreachable: it is done on this
+        device, and goes out when the service answers.
+        """
         async with self._turn:
-            await self._sync()
+            try:
+                await self._sync()
+            except Unreachable:
+                if cue not in (Cue.WITHDRAW, Cue.REFUSE):
+                    raise
             self.log.check_may_send()
             with self.log.step():
                 self.log.signing.act(cue, self.clock())
-            await self._sync()
+            try:
+                await self._sync()
+            except Unreachable:
+                raise Unreachable(
+                    "it is done on this device, and goes out when the service answers again"
+                ) from None
 
     async def leave(self) -> None:
         """Leaves: the others remove this device; everything of the channel on it is erased."""
@@ -362,15 +378,25 @@ class Channel:
         with self.log.step():
             happened = self.log.follow_release()
         self._tell(happened)
+        before, final = self.log.signing.kept, False
+        # Only a desk that was asked after the hour, by the log's time too, can be silent at it.
+        late = before is not None and before.own.not_before <= min(self.clock(), self.log.consent.time)
         try:
-            moved = await visit(self.log, self._connect)
-        except (Unreachable, Refused):  # the desk is asked again at the next visit
-            moved = False
-        if moved:
-            with self.log.step():
-                happened = self.log.follow_release()
-            self._tell(happened)
-        if moved or happened:
+            final = await visit(self.log, self._connect)
+        except Unreachable:  # the desk is asked again at the next visit
+            pass
+        except Refused as refusal:
+            if refusal.problem in _NEVER and not self._refused_by_desk:
+                self._refused_by_desk = True
+                self._tell([Happening("desk", self.log.row.cursor, text=str(refusal))])
+        if not final and due_hour(self.log, self.clock()):
+            await self._commit_if_possible(lambda: self.sealer.commit(self.clock()))
+        if self.log.row.state is not State.OPEN:
+            return
+        with self.log.step():
+            happened += (more := self.log.follow_release(silent=late and not final))
+        self._tell(more)
+        if happened or self.log.signing.kept != before:
             await self._flush()
 
     async def _pull(self) -> None:

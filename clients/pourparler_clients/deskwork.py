@@ -4,6 +4,7 @@
    channel signs (DESIGN 6.3, #28).
 2. What is owed is sent at every visit until the answer is final: the desk may lose what it holds before it opens.
 3. An answer moves this device only when all that it shows fits (`signing.py`).
+4. A desk that knows no such case when nobody can bring it any more has said "lapsed".
 """
 
 from collections.abc import Callable
@@ -31,27 +32,34 @@ _ASKS = frozenset(
 
 
 async def visit(log: Log, connect: Connect) -> bool:
-    """One visit, if this device's stage calls for one. Returns whether its stage has changed.
+    """One visit, if this device's stage calls for one. Returns whether the desk has given a final answer.
 
     Raises Unreachable, or Refused when the desk says no for another reason than that the case is new to it.
     """
     kept = log.signing.kept
     if kept is None or kept.own.stage not in _ASKS or not kept.handle:
         return False
-    before = kept.own.stage
-    await _open(log, kept, connect)
+    refused: Refused | None = None
+    try:
+        await _open(log, kept, connect)
+    except Refused as refusal:  # another may have brought it; if nobody could, the person is told why
+        refused = refusal
     await _deliver(log, kept, connect)
     try:
         async with connect(log.row.url, None) as api:
-            answer = await api.case(kept.handle)
+            told = await api.case(kept.handle)
     except Refused as refusal:
-        if refusal.problem is Problem.NOT_FOUND:
+        if refusal.problem is not Problem.NOT_FOUND:
+            raise
+        if min(log.clock(), log.consent.time) < kept.own.sign_by:
+            if refused is not None:
+                raise refused from None
             return False
-        raise
+        told = wire.Case(answer=wire.CaseAnswer.LAPSED)
+    answer = Answer(told.answer)
     with log.step():
-        log.signing.heard(Answer(answer.answer), answer.masks or [], answer.shares or [], log.clock())
-    after = log.signing.kept
-    return after is None or after.own.stage is not before
+        log.signing.heard(answer, told.masks or [], told.shares or [], log.clock())
+    return answer in (Answer.LAPSED, Answer.STOPPED, Answer.PUBLISHED)
 
 
 async def _open(log: Log, kept: Kept, connect: Connect) -> None:

@@ -27,6 +27,7 @@ from pourparler_policies.charter import Charter
 from pourparler_policies.payload import check_name
 from pourparler_policies.wire import Problem
 
+from . import papers
 from .api import Api, check_url
 from .channel import Channel, Connect
 from .errors import Refused, Unreachable, UserError
@@ -130,8 +131,12 @@ class Device:
                 "UPDATE outbox SET envelope = x'' WHERE draft IN (SELECT number FROM draft WHERE content = x'')"
             )
             changed += self.vault.execute("DELETE FROM invitation WHERE expires_at <= ?", now)
+            changed += papers.purge(self.vault, now)
         if erased or changed:
             self.vault.empty_journal()
+        if self.vault.row("SELECT 1 FROM signing") is not None:
+            for channel in self.channels():
+                channel.log.expire_release()
         return erased
 
     def next_end(self) -> int | None:

@@ -144,8 +144,16 @@ class Log:
                 yield
                 self.store.save(self.row)
         except BaseException:
+            self._keys_ended = False
             self._reload_quietly()
             raise
+        if self._keys_ended:
+            self._keys_ended = False
+            self.vault.empty_journal()  # what was erased must not stay in it
+
+    def erased(self) -> None:
+        """The transaction under way erases keys: the journal is emptied after it."""
+        self._keys_ended = True
 
     def _reload_quietly(self) -> None:
         # The channel may just have been erased by the step that failed to say so; then nothing is left to mirror.
@@ -164,17 +172,20 @@ class Log:
                 if entry.seq > self.row.cursor:
                     happened += self._fold_one(entry)
             happened += self.follow_release()
-        if self._keys_ended:
-            self.vault.empty_journal()  # the ended epoch's keys must not stay in it
-            self._keys_ended = False
         return happened
 
-    def follow_release(self) -> list[Happening]:
-        """A joint release goes on as far as log and time lead it; in a transaction."""
+    def follow_release(self, *, silent: bool = False) -> list[Happening]:
+        """A joint release goes on as far as log and time lead it; in a transaction. `silent` as for `advance`."""
         if self.row.state is not State.OPEN or self._folded is None or not self.signing.active:
             return []
         self.signing.finish_from_locks(self.clock())
-        return self.signing.advance(self.clock())
+        return self.signing.advance(self.clock(), silent=silent)
+
+    def expire_release(self) -> None:
+        """By this device's clock alone, in whatever state the channel is: what is over is erased."""
+        if self.signing.ends(self.clock()):
+            with self.step():
+                self.signing.expire(self.clock())
 
     def _fold_one(self, entry: wire.Entry) -> list[Happening]:
         row = self.row
@@ -393,6 +404,8 @@ class Log:
                     self.charter, self.row.charter = amended, held.subject.charter
 
     def _settle(self, state: Folded) -> None:
+        if self._folded is not None and state.papers.keys() != self._folded.papers.keys():
+            self.signing.papers.keep_to(state)
         self._folded = state
         self.store.save_folded(state)
 

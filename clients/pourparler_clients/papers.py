@@ -101,10 +101,17 @@ class Papers:
                 "the words of this text are not on this device (yet): they come with its author's device"
             )
         communique = Communique.parse(held[1])
-        claimed = paper.text
-        if (len(communique.keys), communique.foot.not_before) != (claimed.signatories, claimed.not_before):
+        if not self._as_claimed(communique, paper.text):
             raise UserError("this text says something else than its author told the channel: do not agree to it")
         return communique
+
+    def _as_claimed(self, communique: Communique, claimed: Text) -> bool:
+        foot = communique.foot
+        said, relation = _claims(communique), foot.relation
+        if said != (claimed.signatories, claimed.not_before, bool(claimed.corrects), claimed.withdraws):
+            return False
+        earlier = self.words(claimed.corrects) if relation is not None else None
+        return earlier is None or relation is None or relation.digest == Communique.parse(earlier[1]).digest
 
     def note(self, digest: bytes) -> bytes | None:
         """A completed note, by its text's salted digest."""
@@ -121,12 +128,26 @@ class Papers:
             "INSERT OR IGNORE INTO note VALUES (?, ?, ?, ?)", self._channel, digest, note, expires_at
         )
 
-    def purge(self, now: int) -> int:
-        """Erases what has ended; returns how many rows that were."""
-        return sum(
-            self._vault.execute(f"DELETE FROM {table} WHERE channel = ? AND expires_at <= ?", self._channel, now)  # noqa: S608
-            for table in ("words", "remark", "note")
-        )
+    def keep_to(self, state: State) -> None:
+        """Erases the words and remarks of papers that are not on the table any more; a publication may be corrected."""
+        for digest, paper in self._vault.rows("SELECT digest, paper FROM words WHERE channel = ?", self._channel):
+            if paper not in state.papers and digest not in state.released:
+                for table in ("words", "remark"):
+                    self._vault.execute(
+                        f"DELETE FROM {table} WHERE channel = ? AND digest = ?",  # noqa: S608 -- constants
+                        self._channel,
+                        digest,
+                    )
+
+
+def purge(vault: Vault, now: int) -> int:
+    """Erases words, remarks and notes of every channel that have ended; returns how many rows that were. In a
+    transaction.
+    """
+    return sum(
+        vault.execute(f"DELETE FROM {table} WHERE expires_at <= ?", now)  # noqa: S608 -- constants
+        for table in ("words", "remark", "note")
+    )
 
 
 def compose(
@@ -137,23 +158,29 @@ def compose(
     earlier: Communique | None = None,
     relation: tuple[Act, Communique] | None = None,
 ) -> Communique:
-    """A text of (language, words) pairs. `earlier` is the revision that it takes the place of; `relation` names a
-    published text that it corrects, supersedes or withdraws. Raises Refused.
+    """A text of (language, words) pairs. `earlier` is the revision that it takes the place of, and says what that one
+    corrects; `relation` names a published text that it corrects, supersedes or withdraws. Raises Refused.
     """
+    related = Relation(relation[0], relation[1].foot.release, relation[1].digest) if relation else None
     foot = Foot(
         release=earlier.foot.release if earlier is not None else os.urandom(RELEASE_BYTES),
         signatories=tuple(Signatory(name, key) for name, key in signatories),
         languages=tuple(language for language, _ in words),
         not_before=not_before,
-        relation=Relation(relation[0], relation[1].foot.release, relation[1].digest) if relation else None,
+        relation=related or (earlier.foot.relation if earlier is not None else None),
     )
     return Communique(tuple(text.strip("\n") for _, text in words), foot)
+
+
+def _claims(communique: Communique) -> tuple[int, int, bool, bool]:
+    """How many sign, when it may appear, whether it follows another one, and whether it takes that one back."""
+    relation = communique.foot.relation
+    withdraws = relation is not None and relation.act is Act.WITHDRAWS
+    return len(communique.keys), communique.foot.not_before, relation is not None, withdraws
 
 
 def revision(communique: Communique, corrects: bytes = b"") -> tuple[bytes, Text]:
     """A fresh salt, and what the log is told of a text. `corrects`: salted digest of the release that it follows."""
     salt = os.urandom(SALT_BYTES)
-    foot = communique.foot
-    withdraws = foot.relation is not None and foot.relation.act is Act.WITHDRAWS
-    text = Text(text_digest(salt, communique.text), len(communique.keys), foot.not_before, corrects, withdraws)
-    return salt, text
+    signatories, not_before, _, withdraws = _claims(communique)
+    return salt, Text(text_digest(salt, communique.text), signatories, not_before, corrects, withdraws)

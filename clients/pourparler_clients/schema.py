@@ -141,7 +141,7 @@ MIGRATIONS: list[list[str]] = [
             channel BLOB PRIMARY KEY REFERENCES channel ON DELETE CASCADE,
             own BLOB NOT NULL,                  -- device.Own, in its canonical form
             line INTEGER NOT NULL,              -- of the text's signatures
-            state BLOB NOT NULL,                -- jr2 state, encoded; empty when the stage holds no lock
+            state BLOB NOT NULL,                -- jr2 state, encoded; who withdrew: the case's lists; else empty
             masks BLOB NOT NULL,                -- every d, or this device's own when it withdraws
             heard BLOB NOT NULL,                -- every d, as another signer posted them
             handle BLOB NOT NULL,               -- of the case at the desk, once it is settled

@@ -5,6 +5,7 @@
 2. What a stage does not hold is erased in the transaction that enters it.
 3. Rounds run by themselves, for who has initialled this revision and has the words and the key; only a person signs.
 4. A message that JR2 refuses bars this device from the case. It proves nothing about anybody.
+5. What others send changes nothing before it is checked: masks and locks that do not fit are dropped as they come.
 
 DESIGN 6.2; docs/release.md, docs/joint-release.md. `deskwork.py` visits the desk.
 """
@@ -19,7 +20,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from pourparler_crypto import jr2
 from pourparler_crypto.encoding import lp, unlp
 from pourparler_crypto.errors import CryptoError, ProtocolError
-from pourparler_crypto.jr2 import Deposited, Round, Signed, Terms, load
+from pourparler_crypto.jr2 import Case as Listed
+from pourparler_crypto.jr2 import Deposited, Incomplete, Round, Signed, Terms, check_mask, check_share, load
 from pourparler_crypto.jr2 import State as Jr2
 from pourparler_crypto.note import assemble
 from pourparler_crypto.releasekey import ReleaseKey
@@ -46,7 +48,9 @@ _STEPS: Final = 16  # stages that one fold may lead through: more than there are
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """The row of `schema.signing`. `masks` is every d (R4 of all, `lp`), or this device's own when it withdraws."""
+    """The row of `schema.signing`. `masks` is every d (R4 of all, `lp`), or this device's own when it withdraws: then
+    `state` is the case's lists, which are no secret and by which it knows what the others show.
+    """
 
     own: Own
     line: int
@@ -117,14 +121,14 @@ class Signing:
     # What the log and time say
 
     def receive(self, event: events.Masks | events.Lock, sender: bytes) -> None:
-        """What another signer posted beside the log. It is checked when it is used."""
+        """What somebody posted beside the log. What does not fit is nothing: any member could post it."""
         kept = self.kept
         if kept is None or event.nonce != kept.own.nonce:
             return
         if isinstance(event, events.Masks):
             if not kept.heard and self._fits(kept, event.masks):
                 self.save(replace(kept, heard=event.masks))
-        else:
+        elif self._opens(kept, event.lock):
             self._log.vault.execute(
                 "INSERT OR REPLACE INTO lock VALUES (?, ?, ?, ?)",
                 self._log.row.id,
@@ -133,8 +137,12 @@ class Signing:
                 event.lock,
             )
 
-    def advance(self, now: int) -> list[Happening]:
-        """Takes part where this person has agreed, and follows log and time as far as they lead; in a transaction."""
+    def advance(self, now: int, *, silent: bool = False) -> list[Happening]:
+        """Takes part where this person has agreed, and follows log and time as far as they lead; in a transaction.
+
+        `silent`: the desk was asked just now and gave no answer that is final. Before that no lock is passed on: the
+        release may have been stopped.
+        """
         self._take_part(now)
         happened: list[Happening] = []
         for _ in range(_STEPS):
@@ -142,7 +150,7 @@ class Signing:
             if kept is None:
                 break
             cue = device.watch(kept.own, state, sound=True, opened=bool(kept.heard))
-            cue = cue or device.due(kept.own, now, state.consent.time)
+            cue = cue or device.due(kept.own, now, state.consent.time if silent else 0)
             if cue is None or not self._enter(kept, cue, now):
                 break
             after = self.kept
@@ -150,6 +158,19 @@ class Signing:
                 Happening("release", self._log.row.cursor, text=str(after.own.stage if after else "over"))
             )
         return happened
+
+    def ends(self, now: int) -> bool:
+        """Whether by this device's own clock something is over that it still keeps."""
+        kept = self.kept
+        return kept is not None and device.due(kept.own, now, 0) is not None
+
+    def expire(self, now: int) -> None:
+        """Erases that, whatever the log says and whether there is a service or not; in a transaction."""
+        for _ in range(_STEPS):
+            kept = self.kept
+            cue = device.due(kept.own, now, 0) if kept is not None else None
+            if kept is None or cue is None or not self._enter(kept, cue, now):
+                return
 
     def act(self, cue: Cue, now: int) -> None:
         """A person's act: sign, withdraw, agree, refuse, stop; in a transaction. Raises UserError with the reason."""
@@ -210,6 +231,8 @@ class Signing:
         kept = self.kept
         if kept is None or not kept.state:
             return None
+        if kept.own.stage is Stage.WITHDRAWN:
+            return kept.state
         state = kept.jr2
         return None if isinstance(state, jr2.Committed | jr2.Opened | jr2.Presigned) else state.case.encode()
 
@@ -304,10 +327,13 @@ class Signing:
             return False
         try:
             after = _HOW.get(own.stage, _erased)(self, kept, own)
-        except ProtocolError:
+        except (ProtocolError, Incomplete, UserError):
+            # A signer's message is nothing that fits, or another's again; or the key was forgotten since.
             if cue is Cue.UNSOUND:
                 raise
             return self._enter(kept, Cue.UNSOUND, now)
+        if not own.holds >= kept.own.holds:
+            self._log.erased()
         if own.stage is Stage.CLEARED:
             self.drop()
         else:
@@ -317,10 +343,26 @@ class Signing:
     def _fits(self, kept: Kept, joined: bytes) -> bool:
         """Whether these are every d of the case."""
         try:
+            if kept.own.stage is Stage.WITHDRAWN:
+                case = Listed.decode(kept.state)
+                shown = [check_mask(case, mask).party for mask in unlp(joined, case.parties)]
+                return len(set(shown)) == case.parties
             state = load(kept.state)
             if not isinstance(state, Signed):
                 return False
             jr2.deposit(state, unlp(joined, len(state.round.keys)))
+        except CryptoError:
+            return False
+        return True
+
+    @staticmethod
+    def _opens(kept: Kept, lock: bytes) -> bool:
+        """Whether this is some signer's y and rho."""
+        try:
+            state = load(kept.state)
+            if not isinstance(state, Signed | Deposited):
+                return False
+            check_share(state.case, lock)
         except CryptoError:
             return False
         return True
@@ -369,7 +411,8 @@ def _signed(_: Signing, kept: Kept, own: Own) -> Kept:
 
 def _withdrawn(_: Signing, kept: Kept, own: Own) -> Kept:
     # Its lock is erased: without its y no signature of anybody can ever exist. R4 shows the desk whose word it is.
-    return replace(kept, own=own, state=b"", masks=_as(jr2.Signed, kept).message)
+    state = _as(jr2.Signed, kept)
+    return replace(kept, own=own, state=state.case.encode(), masks=state.message)
 
 
 def _complete(_: Signing, kept: Kept, own: Own) -> Kept:

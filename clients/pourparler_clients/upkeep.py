@@ -19,8 +19,10 @@ from pourparler_policies.errors import Unknown, Void
 from pourparler_policies.fold.events import Absent, Attested, Commit, Enacted, Entry, Event
 from pourparler_policies.fold.facts import Admit, Amend, Phase, Replace, State
 from pourparler_policies.fold.standing import body_of, by_credential
+from pourparler_policies.limits import HOUR
 from pourparler_policies.payload import MAX_EVENTS
 from pourparler_policies.release.decoding import Act
+from pourparler_policies.release.device import Stage
 from pourparler_policies.release.events import entry
 
 if TYPE_CHECKING:
@@ -108,6 +110,18 @@ def due_charter(log: Log, now: int) -> bytes | None:
             continue
         return amended
     return None
+
+
+def due_hour(log: Log, now: int) -> bool:
+    """Whether the log has yet to learn that a hushed desk's hour has come: only its entries have its time.
+
+    A renewal of keys says so, as anything does. Once, and then once an hour: this clock may be fast.
+    """
+    kept, since = log.signing.kept, log.row.updated_at
+    if kept is None or kept.own.stage is not Stage.COMPLETE:
+        return False
+    hour = kept.own.not_before
+    return log.consent.time < hour <= now and (since < hour or now - since > HOUR)
 
 
 def due_presence(log: Log, now: int) -> bool:

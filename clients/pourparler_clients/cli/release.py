@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from pourparler_crypto.note import MAX_TEXT, Act, Communique, Note, PressKey
+from pourparler_crypto.note import MAX_NOTE, MAX_TEXT, Act, Communique, Note, PressKey
 from pourparler_policies.release.device import Cue, Stage
 from pourparler_policies.release.events import (
     Appointed,
@@ -84,7 +84,7 @@ def add_acts(commands: Any, add: Add) -> None:
     for verb, cue, about, done in _CUES:
         add(verbs, verb, about, _cue(cue, done))
     out = ("--out", {"required": True, "metavar": "FILE", "type": Path, "help": "where to write the signed note"})
-    add(verbs, "export", "write a completed communiqué to a file", _export, out)
+    add(verbs, "export", "write a completed communiqué to a file", _export, out, paper)
 
 
 _KEY: Final = (
@@ -238,7 +238,7 @@ def _relation(arguments: argparse.Namespace, log: Log) -> tuple[tuple[Act, Commu
     path = arguments.corrects or arguments.withdraws
     if path is None:
         return None, b""
-    earlier = Note.parse(path.read_bytes()).communique
+    earlier = Note.parse(read_text(path, "published note", MAX_NOTE).encode()).communique
     digest = next(
         (d for d in log.folded.released if (w := log.signing.papers.words(d)) and w[1] == earlier.text), b""
     )
@@ -323,10 +323,10 @@ def _word(make: Callable[[bytes], Any], done: str) -> Any:
 
 async def _appoint(arguments: argparse.Namespace, channel: Channel) -> None:
     paper = _choose(arguments, channel.log)
-    opens = max(channel.log.clock(), channel.log.folded.consent.time)
-    sign_by = opens + arguments.sign_within
+    opened = channel.log.folded.consent.time  # at once: at its place in the log, whatever this clock says
+    sign_by = max(channel.log.clock(), opened) + arguments.sign_within
     deposit_by = sign_by + arguments.deposit_within
-    await channel.do(Appointed(paper.id, paper.text.digest, opens, sign_by, deposit_by))
+    await channel.do(Appointed(paper.id, paper.text.digest, opened, sign_by, deposit_by))
     emit(
         arguments,
         {"event": "appointed", "code": _code(paper.id), "sign_by": sign_by},
@@ -374,10 +374,17 @@ def _cue(cue: Cue, done: str) -> Any:
 
 
 async def _export(arguments: argparse.Namespace, channel: Channel) -> None:
-    notes = channel.log.signing.papers.notes()
+    papers = channel.log.signing.papers
+    notes = papers.notes()
+    if arguments.text is not None:
+        notes = [note for note in (papers.note(_choose(arguments, channel.log).text.digest),) if note]
     if not notes:
         raise UserError("nothing has been completed in this channel, or it has ended with its text")
-    arguments.out.write_bytes(notes[-1])
+    if len(notes) > 1:
+        raise UserError(
+            "several texts have been completed: name one with --text (see `pourparler release status`)"
+        )
+    arguments.out.write_bytes(notes[0])
     emit(
         arguments,
         {"event": "exported", "file": str(arguments.out)},

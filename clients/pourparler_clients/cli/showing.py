@@ -35,6 +35,7 @@ _LINES: Final = {
     "erased": "— this session was ended and erased, by every party —",
     "warned": "ATTENTION: the seat of {name} was not attested: {text}. This says nothing about the card's owner; ask "
     "them, by a way you trust",
+    "desk": "ATTENTION: the service's desk does not take this signing, and nothing can come of it there: {text}",
     "refused": "— what you did does not count: {text} —",
     "removed": "— this device is no longer in the channel; everything of it here is erased —",
     "closed": "— the channel has been closed; everything of it here is erased —",

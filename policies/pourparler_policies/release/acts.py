@@ -110,8 +110,9 @@ def _appointed(state: State, _author: Device, event: events.Appointed, entry: En
 
 def _timed(state: State, paper: Paper, event: events.Appointed, entry: Entry) -> Case:
     rules = state.rules
-    if not entry.received_at <= event.opens < event.sign_by <= event.opens + rules.sign_within:
-        raise Void("an appointment opens later than now, and stays open no longer than the charter says")
+    opens = max(event.opens, entry.received_at)  # nobody knows beforehand when the service receives it
+    if not opens < event.sign_by <= opens + rules.sign_within:
+        raise Void("an appointment ends later than now, and stays open no longer than the charter says")
     if not event.sign_by < event.deposit_by <= event.sign_by + rules.deposit_within:
         raise Void("devices complete after the sign deadline, no longer than the charter says")
     hour = paper.text.not_before or event.deposit_by
@@ -122,7 +123,7 @@ def _timed(state: State, paper: Paper, event: events.Appointed, entry: Entry) ->
         paper.id,
         paper.text,
         state.consent.rules.charter,
-        event.opens,
+        opens,
         event.sign_by,
         event.deposit_by,
         hour,

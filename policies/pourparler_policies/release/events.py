@@ -82,7 +82,10 @@ class Relented:
 
 @dataclass(frozen=True, slots=True)
 class Appointed:
-    """A signing appointment for an initialled revision. Another one before the text is frozen takes its place."""
+    """A signing appointment for an initialled revision. Another one before the text is frozen takes its place.
+
+    It opens at `opens`, or at its place in the log if that is later.
+    """
 
     paper: bytes
     digest: bytes

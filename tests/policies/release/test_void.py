@@ -225,10 +225,16 @@ def _() -> tuple[Talks, Entry]:
     return appointing(made)
 
 
-@void("an appointment opens later than now")
+@void("an appointment ends later than now")
 def _() -> tuple[Talks, Entry]:
     made = initialled()
     return appointing(made, sign_by=made.now + RULES.sign_within + 1)
+
+
+@void("an appointment ends later than now")
+def _() -> tuple[Talks, Entry]:
+    made = initialled()
+    return appointing(made, opens=made.now - 60, sign_by=made.now)
 
 
 @void("devices complete after the sign deadline")
