@@ -107,6 +107,10 @@ class Desk:
                 return
         raise AssertionError("they have not attested each other")
 
+    def codes(self, name: str) -> list[str]:
+        """Of what is on the table."""
+        return [one["code"] for one in self.ok(name, "table", "--json").records if one["event"] == "subject"]
+
     def talk(self, name: str) -> Running:
         process = self.commands.start("talk", "--vault", self.vault(name), "--json", passphrase=PASSPHRASE)
         process.event(event="ready")
@@ -177,9 +181,6 @@ def test_every_command_answers_people_and_programs(desk: Desk) -> None:
 
 @pytest.mark.slow
 def test_every_command_of_consent_answers_people_and_programs(desk: Desk) -> None:
-    def codes(name: str) -> list[str]:
-        return [one["code"] for one in desk.ok(name, "table", "--json").records if one["event"] == "subject"]
-
     def events(done: Done) -> list[str]:
         return [one["event"] for one in done.records]
 
@@ -187,7 +188,7 @@ def test_every_command_of_consent_answers_people_and_programs(desk: Desk) -> Non
     desk.make("cleo")
     assert desk.ok("ada", "table").out == "There is nothing on the table.\n"
     desk.ok("ada", "propose", "admit", desk.card("cleo"), "--side", "side-0", "--json")
-    (code,) = codes("ben")
+    (code,) = desk.codes("ben")
     assert "approved by: ada" in desk.ok("ben", "table").out
     for words, told in (
         (("object", code), "objected"),
@@ -215,14 +216,21 @@ def test_every_command_of_consent_answers_people_and_programs(desk: Desk) -> Non
     desk.ok("ada", "propose", "lift", digits[:5])
     assert "away" in {m["phase"] for m in desk.ok("ben", "who", "--json").records[-1]["members"]}
     assert desk.read("ben") == ["Here I am.", "Without her."]
+
+
+@pytest.mark.slow
+def test_what_all_have_to_agree_to_is_done_when_they_have_and_not_before(desk: Desk) -> None:
+    desk.room("ada", "ben")
+    desk.ok("ada", "say", text=b"Here I am.")
+    assert desk.read("ben") == ["Here I am."]
     desk.ok("ada", "propose", "erase")
-    (code,) = codes("ben")
+    (code,) = desk.codes("ben")
     desk.ok("ben", "approve", code)
     assert desk.read("ada") == desk.read("ben") == []
     desk.ok("ben", "propose", "recess", "3d", "--without-approval")
-    (code,) = codes("ben")
+    (code,) = desk.codes("ben")
     desk.ok("ben", "drop", code)
-    assert codes("ada") == []
+    assert desk.codes("ada") == []
     assert desk.ok("ada", "close", "--yes", "--json").records[-1]["state"] == "proposed"
     assert desk.ok("ben", "close", "--yes", "--json").records[-1]["state"] == "closed"
     assert desk.run("ada", "who").status == 1
@@ -411,7 +419,7 @@ def test_no_option_takes_a_secret_and_no_process_shows_one(desk: Desk) -> None:
     secret = {
         name for name in options(build_parser()) if any(w in name for w in ("pass", "grant", "token", "key"))
     }
-    public = {"keys", "press_keys"}  # files of press keys
+    public = {"key", "keys", "press_keys"}  # files of press keys
     assert secret - public == {"passphrase_fd", "new_passphrase_fd", "backup_passphrase_fd", "grant_file"}
     desk.room("ada", "ben")
     talk = Process(["talk", "--vault", str(desk.vault("ada")), "--json"], PASSPHRASE)
