@@ -1,8 +1,9 @@
 """A channel as a program uses it: fold to the head, say, do, watch.
 
 The client folds to the head before it shows or sends anything. A line that breaks loses nothing: what was to be
-said or done waits in the vault, in order, until the log holds it. What the device owes by itself (attestation, votes,
-removals: `upkeep.py`) goes with every visit to the log.
+said or done waits in the vault, in order, until the log holds it, and what came in and could not be stored for want of
+the service's half of a key (`hours.py`) is folded when the half is here. What the device owes
+by itself (attestation, votes, removals: `upkeep.py`) goes with every visit to the log.
 """
 
 import asyncio
@@ -11,9 +12,10 @@ import os
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from typing import Final
+from dataclasses import asdict
+from typing import Final, TypeVar
 
-from pourparler_policies import payload, wire
+from pourparler_policies import hours, payload, wire
 from pourparler_policies.errors import Void
 from pourparler_policies.fold import subject_digest
 from pourparler_policies.fold.events import Approved, Event, Leaving, Proposed
@@ -22,12 +24,26 @@ from pourparler_policies.payload import Act, Said, Seated, check_text
 from pourparler_policies.wire import Problem
 
 from .api import Api
-from .errors import Halted, PourparlerError, Refused, Stale, Unreachable, UserError, Waits, WrongCount
+from .errors import (
+    Halted,
+    Lacking,
+    PourparlerError,
+    Refused,
+    Stale,
+    Unkept,
+    Unreachable,
+    UserError,
+    Waits,
+    WrongCount,
+)
 from .happenings import Happening
+from .hours import Block, blocks, blocks_ahead
 from .log import FORKED, OLD_COPY, RESTORED, SET_BACK, Clock, Log
 from .sealing import Admit, Sealer
 from .store import Kind, Outgoing, State
 from .upkeep import due_charter, due_removals
+
+T = TypeVar("T")
 
 Connect = Callable[[str, bytes | None], Api]
 
@@ -59,6 +75,8 @@ class Channel:
         self._gone: list[bytes] = []  # devices that the log has removed, and the service may not know yet
         self._news: asyncio.Queue[Happening] = asyncio.Queue()
         self._owes = asyncio.Event()
+        self._lives: set[int] = set()  # seconds: shorter lives than the charter's that people use here
+        self._unkept: list[tuple[Said, int]] = []  # said while no key was at hand, until when (Unix seconds)
 
     @property
     def id(self) -> bytes:
@@ -83,8 +101,9 @@ class Channel:
     async def say(self, text: str, life: int | None = None) -> None:
         """Says a text, off the record, for `life` seconds (at most what the charter says).
 
-        Once this returns, the text is in the log. Unreachable and Waits: it waits in the vault and will be sent.
-        Raises UserError for a text that cannot be sent, Halted when this device must not send.
+        Once this returns, the text is in the log. Unreachable and Waits: it waits in the vault and will be sent;
+        Unkept: it could not even be stored, and waits in memory. Raises UserError for a text that cannot be sent,
+        Halted when this device must not send.
         """
         check_text(text)
         longest = self.log.charter.retention.messages
@@ -92,22 +111,41 @@ class Channel:
             raise UserError(f"a message in this channel lives 1 to {longest} seconds")
         self.log.check_may_send()
         life = life or longest
-        said = self._draft(Kind.SAID, [Said(id=os.urandom(16), text=text, life=life)], life)
+        self._lives.add(life)
+        draft = await self._keep(Said(id=os.urandom(16), text=text, life=life))
         try:
             async with self._turn:
                 await self._sync()
         except Refused as refusal:
-            if self.log.store.has_draft(said):
+            if self.log.store.has_draft(draft):
                 raise Unreachable(f"{refusal} (the message waits in the vault)") from None
             raise
-        if said in self.log.delivered:
-            if self.log.delivered[said]:
-                raise UserError(f"this was not said: {self.log.delivered[said]}")
+        if draft in self.log.delivered:
+            if self.log.delivered[draft]:
+                raise UserError(f"this was not said: {self.log.delivered[draft]}")
             return
         self.log.check_may_send()
-        if self.log.store.has_draft(said):
+        if self.log.store.has_draft(draft):
             raise Waits(self.sealer.why_not_said())
         raise UserError("this was not said: its life was over before it could be sent")
+
+    async def _keep(self, said: Said) -> int:
+        """Stores what is to be said; returns the draft's number. Raises Unkept."""
+        content = payload.encode_events([said])
+        try:
+            return self.log.add_draft(content, said.life)
+        except Lacking:
+            pass
+        until = self.clock() + said.life
+        try:
+            async with self._turn:
+                return await self._with_halves(lambda: self.log.add_draft(content, said.life))
+        except (Unreachable, Refused):
+            self._unkept.append((said, until))
+            raise Unkept(
+                "there is no connection, and no key under which the message could be kept: it is in memory only, "
+                "and is lost when this program ends before the connection is back"
+            ) from None
 
     async def do(self, *events: Event) -> None:
         """Does what these events of the procedure say, all in one entry; each has its rule in docs/consent.md.
@@ -131,7 +169,7 @@ class Channel:
             except Void as error:
                 raise UserError(f"this would count for nothing: {error}") from None
             acts: list[payload.Event] = [Act.of(number, event) for number, event in enumerate(events, 1)]
-            draft = self._draft(Kind.ACT, acts, self.log.charter.retention.procedure)
+            draft = self._draft(acts, self.log.charter.retention.procedure)
             try:
                 await self._sync()
             except PourparlerError:
@@ -255,7 +293,7 @@ class Channel:
                     self._owes.set()
                     continue
                 async with self._turn:
-                    self._tell(self.log.fold([entry]))
+                    await self._fold([entry])
                     await self._finish_if_ended()
                     if not self._reads():
                         return
@@ -285,13 +323,88 @@ class Channel:
             if happening.kind == "left" and happening.member is not None:
                 self._gone.append(happening.member.device)
 
-    def _draft(self, kind: Kind, events: list[payload.Event], life: int) -> int:
+    def _draft(self, events: list[payload.Event], life: int) -> int:
         with self.log.step():
-            return self.log.store.add_draft(kind, payload.encode_events(events), life, self.clock() + life)
+            return self.log.store.add_draft(Kind.ACT, payload.encode_events(events), life, self.clock() + life)
 
     # Under the turn
 
+    async def _fold(self, entries: list[wire.Entry]) -> None:
+        self._tell(await self._with_halves(lambda: self.log.fold(entries)))
+
+    async def _with_halves(self, step: Callable[[], T]) -> T:
+        """Does a step of the vault; asks the service for the halves that it lacks. Raises Unreachable or Refused."""
+        while True:
+            try:
+                return step()
+            except Lacking as lacking:
+                await self._ask_halves(blocks([lacking.end]), [lacking.end])
+                if self.log.store.hours.lacking([lacking.end]):
+                    raise Refused(_CONTRADICTION) from None
+
+    async def _ask_halves(self, wanted: list[Block], needed: list[int]) -> None:
+        """Asks for blocks; where the operator does not allow a whole one, only as far as is `needed`."""
+        for block in wanted:
+            try:
+                await self._ask_block(block)
+            except Refused as refusal:
+                if refusal.problem is not Problem.OVER_CAP:
+                    raise
+                for end in needed:
+                    if block.first <= end <= block.last and (end - block.first) % block.step == 0:
+                        await self._ask_block(Block(end, block.step, 1))
+
+    async def _ask_block(self, block: Block) -> None:
+        try:
+            answer = await self._api.halves(self.id, wire.AskHalves.model_validate(asdict(block)))
+        except Refused as refusal:
+            if refusal.problem is not Problem.NOT_FOUND:
+                raise
+            halves = []
+        else:
+            halves = answer.halves
+            if len(halves) > block.number or answer.first != block.last - (len(halves) - 1) * block.step:
+                raise Refused(_CONTRADICTION)
+        replaced = self.log.store.hours.learn(block, halves)
+        if replaced:
+            with self.log.step():
+                self.log.store.reseal(replaced)
+
+    async def open_texts(self) -> None:
+        """Fetches what is missing to read what this device has stored. Raises Unreachable."""
+        async with self._turn:
+            await self._open_texts()
+
+    async def _open_texts(self) -> None:
+        ends = self.log.store.lacking(self.clock())
+        await self._ask_halves(blocks(ends), ends)
+
+    async def _ask_ahead(self) -> None:
+        """Halves for what will be said and read in the next while, so that it can be stored if the line breaks."""
+        retention = self.log.charter.retention
+        if retention.read_offline:
+            return
+        store = self.log.store
+        store.hours.forget(self.clock())
+        now = max(self.clock(), self.log.row.received_at)
+        for block in blocks_ahead(now, {retention.messages, *self._lives}):
+            if store.hours.lacking([block.last]):
+                needed = [hours.end(now + life, life) for life in (retention.messages, *self._lives)]
+                with suppress(Unreachable, Refused):
+                    await self._ask_halves([block], store.hours.lacking(needed))
+
+    def _keep_unkept(self) -> None:
+        """What was said while no key was at hand is stored as soon as one is."""
+        while self._unkept:
+            said, until = self._unkept[0]
+            if until > self.clock():
+                self.log.add_draft(payload.encode_events([said]), min(said.life, until - self.clock()))
+            self._unkept.pop(0)
+
     async def _sync(self, *, update: bool = True) -> None:
+        if self.log.row.state not in (State.REMOVED, State.CLOSED):
+            await self._open_texts()
+            await self._with_halves(self._keep_unkept)
         if not self._at_head:
             await self._pull()
         if self.log.row.state is State.HALTED and not self._ended:
@@ -302,6 +415,8 @@ class Channel:
             if update and self.log.store.waiting() and self._update_due():
                 await self._commit_if_possible(lambda: self.sealer.commit(self.clock()))
             await self._flush()
+        if self._reads():
+            await self._ask_ahead()
 
     async def _pull(self) -> None:
         changed = 0
@@ -319,7 +434,7 @@ class Channel:
                 self._stop(SET_BACK)
             else:
                 before = row.cursor
-                self._tell(self.log.fold(page.entries))
+                await self._fold(page.entries)
                 if page.entries and self.log.row.cursor == before and self._reads():
                     raise Refused(_CONTRADICTION)
                 if not page.entries:
@@ -362,8 +477,9 @@ class Channel:
         while self.log.row.state is State.OPEN:
             outgoing = self.log.store.outgoing()
             if outgoing is None and drafts:
-                handshakes = self.clock() >= self._handshakes_at
-                outgoing, happened = self.sealer.next(self.clock(), owed=handshakes)
+                outgoing, happened = await self._with_halves(
+                    lambda: self.sealer.next(self.clock(), owed=self.clock() >= self._handshakes_at)
+                )
                 self._tell(happened)
             if outgoing is None:
                 break
@@ -416,7 +532,7 @@ class Channel:
                 received_at=receipt.received_at,
                 expires_at=receipt.expires_at,
             )
-            self._tell(self.log.fold([entry]))
+            await self._fold([entry])
             return await self._finish_if_ended()
         await self._pull()
         if self.log.row.state is State.OPEN and self.log.store.outgoing() == outgoing:

@@ -1,6 +1,7 @@
 """A channel's log folded into this device's state. No network here; what this device adds is sealed in `sealing.py`.
 
-1. Each step is one transaction of the vault: ratchet state, folded state and cursor change together or not at all.
+1. Each step is one transaction of the vault: ratchet state, folded state and cursor change together or not at all. A
+   text whose key lacks a half is not folded: it stays in the log until the half is here (`hours.py`).
 2. One's own entry takes effect at its place in the log, like everybody's.
 3. An entry is void only for what every member can check; what this device alone sees (a fork, an old copy, a path
    that only it cannot process) raises an alarm or halts.
@@ -26,7 +27,7 @@ from pourparler_crypto.errors import (
 )
 from pourparler_crypto.mls import ApplicationMessage, Group, ReceivedProposal, StagedCommit, verify_signature
 from pourparler_crypto.stamp import EXPORT_LABEL, KEY_LENGTH, open_stamp
-from pourparler_policies import charter, fold, payload, wire
+from pourparler_policies import charter, fold, hours, payload, wire
 from pourparler_policies.admission import procedure_digest
 from pourparler_policies.chain import extend
 from pourparler_policies.errors import Fork, Unknown, Void
@@ -41,8 +42,9 @@ from . import happenings
 from .attesting import Attestations
 from .errors import Halted, UserError
 from .happenings import Happening
+from .hours import ALONE
 from .judging import Judged, judge_application, judge_commit, roster_of
-from .store import ChannelStore, Kind, Message, Outgoing, Row, State
+from .store import ChannelStore, Kind, Message, Outgoing, Row, Sent, State
 from .vault import Vault
 
 Clock = Callable[[], int]  # Unix seconds
@@ -189,11 +191,12 @@ class Log:
             outgoing.handshake != entry.handshake
         ):
             return self.alarm(FORKED)
+        said = self.store.envelope(outgoing)
         self.store.drop_outgoing(with_draft=True)
-        if not outgoing.envelope:  # its life was over before it came here
+        if not said:  # its life was over before it came here
             self._deliver(outgoing)
             return []
-        envelope = payload.decode(outgoing.envelope)
+        envelope = payload.decode(said)
         if outgoing.kind is Kind.COMMIT:
             return self._fold_own_commit(entry, envelope, outgoing.commit)
         author = self.row.credential
@@ -318,7 +321,7 @@ class Log:
         """What an application entry says; `outgoing` when it is this device's own."""
         event = judged.envelope.events[0]
         if isinstance(event, Said):
-            return self._add_message(entry, event, sender, outgoing.delete_secret if outgoing else None)
+            return self._add_message(entry, event, sender, outgoing)
         if isinstance(event, Attesting):
             return self._attest(entry, judged.envelope.events, sender)
         before = self.consent
@@ -342,29 +345,39 @@ class Log:
         return happened + self._release()
 
     def _add_message(
-        self, entry: wire.Entry, event: Said, sender: bytes, delete_secret: bytes | None
+        self, entry: wire.Entry, event: Said, sender: bytes, outgoing: Outgoing | None
     ) -> list[Happening]:
-        retention = self.charter.retention
+        # The shortest rule wins: what the author said, what the charter says, what the service said. A time in the
+        # future, as a lying service may give, makes nothing live longer by this device's clock.
+        life = min(event.life, self.charter.retention.messages)
+        expires_at = min(entry.expires_at, min(entry.received_at, self.clock()) + life)
+        end = self.end_of(min(entry.expires_at, entry.received_at + life), life)
+        if expires_at <= self.clock() or self.store.hours.is_over(end):
+            self.row.missed += outgoing is None
+            return []
+        own = outgoing is not None
+        held = not talk.may_show(self.consent, self.own_card.fingerprint)
         message = Message(
-            seq=entry.seq,
-            sender=sender,
-            id=event.id,
-            text=event.text,
-            received_at=entry.received_at,
-            # The shortest rule wins: what the author said, what the charter says, what the service said. A time
-            # in the future, as a lying service may give, makes nothing live longer by this device's clock.
-            expires_at=min(
-                entry.expires_at,
-                min(entry.received_at, self.clock()) + min(event.life, retention.messages),
-            ),
-            own=delete_secret is not None,
-            entry=entry.entry,
-            delete_secret=delete_secret,
-            held=not talk.may_show(self.consent, self.own_card.fingerprint),
+            entry.seq, sender, event.id, event.text, end, entry.received_at, expires_at, own=own, held=held
         )
-        if not self.store.add_message(message) or message.held:
+        sent = Sent(entry.seq, entry.entry, outgoing.delete_secret, entry.expires_at) if outgoing else None
+        if not self.store.add_message(message, sent) or message.held:
             return []
         return [Happening("said", entry.seq, message, self.members.get(sender))]
+
+    def end_of(self, expires_at: int, life: int) -> int:
+        """When the key is destroyed of a text that expires at `expires_at` (Unix seconds) after `life` seconds.
+
+        By the log's time, not by this device's clock: a wrong one must not cost messages that others can read.
+        """
+        return ALONE if self.charter.retention.read_offline else hours.end(expires_at, life)
+
+    def add_draft(self, content: bytes, life: int) -> int:
+        """Keeps a message (payload.encode_events) to be sent; returns its number. Raises Lacking."""
+        now = self.clock()
+        end = self.end_of(max(now, self.row.received_at) + life, life)
+        with self.step():
+            return self.store.add_draft(Kind.SAID, content, life, now + life, end)
 
     def _release(self) -> list[Happening]:
         """What was held back while somebody was unattested is shown once nobody is."""

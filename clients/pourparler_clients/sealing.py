@@ -29,6 +29,8 @@ from .log import Log
 from .store import Draft, Kind, Outgoing
 from .upkeep import due_acts
 
+LOST = "a message that waited here can no longer be read: the service has lost its half of its key. Say it again"
+
 Admit = Callable[[bytes, bytes | None, Commit], wire.Admit]  # Welcome, tree, what the commit does
 
 
@@ -50,7 +52,8 @@ class Sealer:
         """Seals what comes next and saves it for sending; None when nothing can be sent now.
 
         Without `owed` only what people do and say, and attestation: the service's budget is spent. The second part
-        tells of acts that have become void since they were meant. Raises Halted.
+        tells of acts that have become void since they were meant. Raises Halted, and Lacking when a draft's key is not
+        at hand.
         """
         log = self._log
         log.check_may_send()
@@ -65,6 +68,10 @@ class Sealer:
         if steps:
             return self._seal([*steps], Kind.ATTESTING, log.charter.retention.procedure, None), happened
         draft = self._next_said(now)
+        if draft is not None and not draft.content:
+            with log.step():
+                log.store.drop_draft(draft.number)
+            return None, [*happened, Happening("refused", log.row.cursor, text=LOST)]
         if draft is not None:
             return self._seal(payload.decode_events(draft.content), Kind.SAID, draft.life, draft), happened
         return None, happened
@@ -86,12 +93,10 @@ class Sealer:
 
     def _next_said(self, now: int) -> Draft | None:
         log = self._log
-        draft = log.store.next_draft(Kind.SAID)
-        while draft is not None and draft.expires_at <= now:
+        if log.store.has_ended_drafts(now):
             with log.step():
-                log.store.drop_draft(draft.number)
-            draft = log.store.next_draft(Kind.SAID)
-        return None if self.why_not_said() else draft
+                log.store.drop_ended_drafts(now)
+        return None if self.why_not_said() else log.store.next_draft(Kind.SAID)
 
     def _drop_void_acts(self, now: int) -> list[Happening]:
         log, happened = self._log, []

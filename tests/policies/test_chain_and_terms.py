@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pourparler_policies.terms import MAX_TERMS, Terms
 from pydantic import ValidationError
 
 from pourparler_policies.chain import KEPT, Chain, extend, genesis
 from pourparler_policies.errors import Fork, Void
 from pourparler_policies.limits import HOUR, MAX_LIFE
-from pourparler_policies.terms import MAX_TERMS, Terms
 
 ENTRY: dict[str, Any] = {
     "seq": 5,

@@ -6,7 +6,7 @@ A name that could be taken for another carries the first digits of its card.
 import argparse
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any, Final
 
 from pourparler_crypto.card import check_digits
@@ -63,6 +63,10 @@ _REASONS: Final = {
     "spoiled": "what came in answer to the invitation to {name} cannot be read: it was damaged, or somebody else "
     "has the invitation's address. Make a new one",
 }
+_CLOSED: Final = (
+    ("unopened", "{count} more can be read only with a connection: the service has the other half of their keys"),
+    ("lost", "{count} can no longer be read: the service has lost its half of their keys. Ask the others"),
+)
 _ENDED: Final = {
     State.REMOVED: "This device is no longer in “{title}”; everything of it here is erased.",
     State.CLOSED: "“{title}” has been closed; everything of it here is erased.",
@@ -147,9 +151,11 @@ def show_message(arguments: argparse.Namespace, channel: Channel, message: Messa
     emit(arguments, record, [f"{head} {first}", *("    " + line for line in rest)])
 
 
-def history(arguments: argparse.Namespace, channel: Channel, now: int) -> set[int]:
-    """What is alive; returns the seqs that were shown."""
-    messages = channel.log.store.messages(now)
+def history(
+    arguments: argparse.Namespace, channel: Channel, now: int, but: Container[int] = frozenset()
+) -> set[int]:
+    """What is alive and opens, `but` for these seqs; returns the seqs that were shown."""
+    messages = [message for message in channel.log.store.messages(now) if message.seq not in but]
     for message in messages:
         show_message(arguments, channel, message, channel.log.members.get(message.sender))
     return {message.seq for message in messages}
@@ -168,6 +174,13 @@ def show_missed(arguments: argparse.Namespace, channel: Channel) -> None:
     if missed and channel.log.row.state in (State.OPEN, State.ALARM):
         channel.log.forget_missed()
         emit(arguments, {"event": "missed", "count": missed}, [f"— {missed} expired unread —"])
+
+
+def show_closed(arguments: argparse.Namespace, channel: Channel, now: int) -> None:
+    """How many messages are here that do not open, and why."""
+    for count, (kind, sentence) in zip(channel.log.store.closed(now), _CLOSED, strict=True):
+        if count:
+            emit(arguments, {"event": kind, "count": count}, [f"— {sentence.format(count=count)} —"])
 
 
 def show_step(arguments: argparse.Namespace, step: Progress) -> None:

@@ -13,12 +13,12 @@ from pourparler_policies.wire import Problem
 
 from ..channel import Channel
 from ..device import Device
-from ..errors import PourparlerError, Refused, Unreachable, UserError
+from ..errors import PourparlerError, Refused, Unkept, Unreachable, UserError
 from ..happenings import Happening
 from ..invitations import Inviter
 from ..store import State
 from .common import PASSING, GlobalOptions, choose_channel, duration, emit, erasing, open_device, progress
-from .showing import history, news, show, show_missed, show_step, title_of, trouble
+from .showing import history, news, show, show_closed, show_missed, show_step, title_of, trouble
 from .table import do_words
 
 _LOOK: Final = (0.3, 5.0)  # seconds between looks for answered invitations: while some are under way, otherwise
@@ -58,6 +58,10 @@ async def _say(arguments: argparse.Namespace) -> int:
         text = _decode(sys.stdin.buffer.read(_MAX_LINE + 1))
         try:
             await channel.say(text, arguments.life)
+        except Unkept as error:
+            record = {"said": False, "waiting": channel.log.store.waiting(), "title": title}
+            emit(arguments, record, [_GONE.format(why=error)])
+            return 1
         except Unreachable as error:
             record = {"said": False, "waiting": channel.log.store.waiting(), "title": title}
             emit(arguments, record, [_WAITS.format(why=error)])
@@ -81,6 +85,8 @@ async def _told(arguments: argparse.Namespace, channel: Channel) -> bool:
 
 
 _WAITS: Final = "Not sent yet: {why}. The message waits in the vault and is sent the next time."
+_UNKEPT: Final = "Not sent yet: {why}"
+_GONE: Final = "Not said: {why}. This program ends now: say it again when there is a connection."
 
 
 def _decode(data: bytes) -> str:
@@ -120,6 +126,7 @@ async def _read(arguments: argparse.Namespace) -> int:
             progress(arguments, "The service does not answer: this is what this device already has.")
         show_missed(arguments, channel)
         history(arguments, channel, device.clock())
+        show_closed(arguments, channel, device.clock())
         if channel.log.row.trouble:
             progress(arguments, f"ATTENTION: {channel.log.row.trouble}")
     return 0
@@ -157,10 +164,12 @@ async def _follow(arguments: argparse.Namespace, device: Device, channel: Channe
     line = _Line(arguments, channel)
     async with erasing(device):
         happened = await line.sync()
-        shown = history(arguments, channel, device.clock())  # also without the service: what is here can be read
+        shown = history(arguments, channel, device.clock())  # also without the service: what opens can be read
+        show_closed(arguments, channel, device.clock())
         while happened is None:
             await asyncio.sleep(_AGAIN)
             happened = await line.sync()
+        shown |= history(arguments, channel, device.clock(), shown)  # what opens now that the service is there
         _show_new(arguments, channel, happened, shown)
         if channel.log.row.state not in (State.OPEN, State.ALARM):
             return
@@ -227,6 +236,8 @@ async def _speak(arguments: argparse.Namespace, channel: Channel) -> None:
                 await do_words(done, channel, as_json=arguments.json)
             else:
                 await channel.say(said, arguments.life)
+        except Unkept as error:
+            emit(arguments, {"event": "unkept"}, [f"— {_UNKEPT.format(why=error)} —"])
         except Unreachable as error:
             emit(arguments, {"event": "waiting"}, [f"— {_WAITS.format(why=error)} —"])
         except (PourparlerError, ValueError) as error:
