@@ -3,7 +3,8 @@
 1. Nothing readable touches the disk through us: pages, journal and temporary data are encrypted or in memory.
 2. The header holds two key slots of fixed size, always both: passphrase -> Argon2id -> slot key -> file key. A
    slot that nobody uses is random and looks like one that somebody uses.
-3. What is deleted is overwritten in the file (secure_delete). After every purge the file is written anew, for
+3. The file's size, once it is closed, is one of few: it tells nobody how many channels there are.
+4. What is deleted is overwritten in the file (secure_delete). After every purge the file is written anew, for
    SQLite leaves pieces of moved rows in its pages, and the journal is emptied; at close too, if something went.
 
 Header: magic (4 bytes), Argon2id passes (4, big endian), memory in KiB (4, big endian), two slots. Slot:
@@ -34,6 +35,10 @@ _HEADER: Final = len(_MAGIC) + 8 + 2 * _SLOT
 HEADER_NAME: Final = "vault.keys"
 DATABASE_NAME: Final = "vault.db"
 _DAMAGED: Final = "the vault's file is missing or damaged: restore the whole directory of the vault from a copy"
+_PAGE: Final = 4096  # bytes
+_IN_PAGE: Final = _PAGE - 80 - 4  # bytes of a row in one page of its own: without SQLCipher's reserve and a link
+# Sizes that the file may have when it was emptied or closed: 1 MiB, which holds a few channels, and each its double.
+_CLASSES: Final = tuple(2**power // _PAGE for power in range(20, 41))  # pages
 MIN_PASSPHRASE: Final = 8  # characters; Argon2id makes each guess dear, not a bad passphrase good
 
 
@@ -172,7 +177,22 @@ class Vault:
         if self._changed:
             self._db.execute("VACUUM")
             self._changed = False
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        if self._pages() not in _CLASSES:
+            self._fill()
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _pages(self) -> int:
+        return int(self._db.execute("PRAGMA page_count").fetchone()[0])
+
+    def _fill(self) -> None:
+        """Free pages up to the next class of sizes: the file's size does not tell how many channels are in it."""
+        wanted = next(pages for pages in _CLASSES if pages > self._pages())
+        with self.transaction():
+            self._db.execute("CREATE TABLE filler (zeros BLOB)")
+            while (missing := wanted - self._pages()) > 0:
+                # A row of this size has `missing` pages of its own, or a few less: the next round adds those.
+                self._db.execute("INSERT INTO filler VALUES (zeroblob(?))", (max(1, missing - 4) * _IN_PAGE - 64,))
+            self._db.execute("DROP TABLE filler")
 
     def _prepare(self) -> None:
         for pragma in (
