@@ -456,6 +456,8 @@ class Channel:
         if seen.head < row.cursor:
             return self._stop(SET_BACK)
         if seen.incarnation != row.incarnation:
+            # It may have lost its halves and make others: what is stored under the old ones has to go under those.
+            await self._ask_halves(blocks(self.log.store.hours.at_hand()), [])
             with self.log.step():
                 self.log.row.incarnation = seen.incarnation
             self._alarm(RESTORED)

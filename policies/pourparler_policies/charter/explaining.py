@@ -40,7 +40,6 @@ _ALWAYS: Final = (
 NOT_YET: Final = (
     "texts on the table",
     "a life once read",
-    "expiry on a device that stays switched off or was copied",
     "ideas without a name",
     "joint publication",
 )
@@ -224,6 +223,12 @@ def _talk(charter: Charter) -> str:
         text += (
             " Messages can be read without a connection. This gives something up: a device that was taken before "
             "a message's end may show it after its end."
+        )
+    else:
+        text += (
+            " Reading what a device has stored needs a connection, after each time it was closed. So a device that "
+            "was switched off, copied or set back before a message's end shows nothing of it afterwards, at most an "
+            "hour later."
         )
     if charter.attribution.ideas:
         text += " Ideas may be put forward without a name, from three people present on."
