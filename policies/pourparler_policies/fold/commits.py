@@ -197,5 +197,5 @@ def _amend(state: State, charter: bytes) -> State:
             if rules.charter == charter:
                 consent.check(state, held)
                 # Approvals name the charter under which they were given: none outlives it.
-                return replace(state, rules=rules, open={}, spent=state.spent | state.devices.keys())
+                return replace(state, rules=rules, open={}, spent=state.spent.union(state.devices))
     raise Void("no charter with this hash is on the table")
