@@ -16,11 +16,12 @@ from dataclasses import asdict
 from typing import Final, TypeVar
 
 from pourparler_policies import hours, payload, wire
+from pourparler_policies.admission import Member
 from pourparler_policies.errors import Void
 from pourparler_policies.fold import subject_digest
 from pourparler_policies.fold.events import Approved, Event, Leaving, Proposed
 from pourparler_policies.fold.facts import Close, Replace, Subject
-from pourparler_policies.payload import Act, Said, Seated, check_text
+from pourparler_policies.payload import Act, Said, Seated, Shortened, check_text
 from pourparler_policies.wire import Problem
 
 from .api import Api
@@ -40,7 +41,7 @@ from .happenings import Happening
 from .hours import Block, blocks, blocks_ahead
 from .log import FORKED, OLD_COPY, RESTORED, SET_BACK, Clock, Log
 from .sealing import Admit, Sealer
-from .store import Kind, Outgoing, State
+from .store import Kind, Message, Outgoing, State
 from .upkeep import due_charter, due_removals
 
 T = TypeVar("T")
@@ -72,6 +73,7 @@ class Channel:
         self._at_head = False  # a stream is open and keeps this device there: no page is asked for
         self._ended = False
         self._handshakes_at = 0  # when the service's budget may let this device change something again
+        self._reconvened = 0  # the end of the recess after which this device has renewed its keys
         self._gone: list[bytes] = []  # devices that the log has removed, and the service may not know yet
         self._news: asyncio.Queue[Happening] = asyncio.Queue()
         self._owes = asyncio.Event()
@@ -146,6 +148,58 @@ class Channel:
                 "there is no connection, and no key under which the message could be kept: it is in memory only, "
                 "and is lost when this program ends before the connection is back"
             ) from None
+
+    async def read(self, messages: list[Message]) -> list[Message]:
+        """Who shows messages calls this first, and shows what it returns: life after reading begins now.
+
+        What cannot be stored under its shorter key now is left out: it is read when there is a connection.
+        """
+        try:
+            return self.log.read(messages)
+        except Lacking:
+            pass
+        async with self._turn:
+            try:
+                return await self._with_halves(lambda: self.log.read(messages))
+            except (Unreachable, Refused):
+                return []
+
+    async def shorten(self, seq: int, life: int) -> None:
+        """Gives an own message `life` seconds since it was received, 0: it ends now, everywhere and at the service.
+
+        Returns when the log holds that. Raises UserError when it is not an own message, or lives shorter already.
+        Unreachable: it waits in the vault, and is done when the service answers.
+        """
+        message = next((one for one in self.log.store.messages(self.clock()) if one.seq == seq and one.own), None)
+        if message is None or message.sender != self.log.row.credential:
+            raise UserError("this is not a message of yours that is alive here")
+        if message.received_at + life >= message.expires_at:
+            raise UserError("it does not live longer than that anyway")
+        self.log.check_may_send()
+        shorter: list[payload.Event] = [Shortened(id=message.id, life=life)]
+        draft = self._draft(shorter, self.log.charter.retention.procedure, Kind.SHORTENED)
+        async with self._turn:
+            await self._sync()
+        if draft not in self.log.delivered:
+            self.log.check_may_send()
+            raise Waits("others change the channel now")
+
+    async def set_own_rule(self, messages: int, after_reading: int) -> None:
+        """Shorter lives on this device, in seconds; 0: no such rule. Raises UserError, Unreachable."""
+        if messages < 0 or after_reading < 0:
+            raise UserError("a life is more than no time")
+        async with self._turn:
+            await self._with_halves(lambda: self.log.set_own_rule(messages, after_reading))
+            await self._ask_ahead()
+
+    def may_miss(self, life: int) -> list[Member]:
+        """Who has been away for longer than a message of `life` seconds would wait for them, as far as one can know.
+
+        A device that comes by renews its keys as often as the charter says; that is how it is heard of.
+        """
+        now, period = self.clock(), self.log.charter.retention.keys
+        others = (member for member in self.log.members.values() if member.credential != self.log.row.credential)
+        return [member for member in others if now - member.heard > life + 2 * period]
 
     async def do(self, *events: Event) -> None:
         """Does what these events of the procedure say, all in one entry; each has its rule in docs/consent.md.
@@ -323,9 +377,9 @@ class Channel:
             if happening.kind == "left" and happening.member is not None:
                 self._gone.append(happening.member.device)
 
-    def _draft(self, events: list[payload.Event], life: int) -> int:
+    def _draft(self, events: list[payload.Event], life: int, kind: Kind = Kind.ACT) -> int:
         with self.log.step():
-            return self.log.store.add_draft(Kind.ACT, payload.encode_events(events), life, self.clock() + life)
+            return self.log.store.add_draft(kind, payload.encode_events(events), life, self.clock() + life)
 
     # Under the turn
 
@@ -387,9 +441,10 @@ class Channel:
         store = self.log.store
         store.hours.forget(self.clock())
         now = max(self.clock(), self.log.row.received_at)
-        for block in blocks_ahead(now, {retention.messages, *self._lives}):
+        lives = {retention.messages, self.log.longest_life(), self.log.life_once_read(), *self._lives} - {0}
+        for block in blocks_ahead(now, lives):
             if store.hours.lacking([block.last]):
-                needed = [hours.end(now + life, life) for life in (retention.messages, *self._lives)]
+                needed = [hours.end(now + life, life) for life in lives]
                 with suppress(Unreachable, Refused):
                     await self._ask_halves([block], store.hours.lacking(needed))
 
@@ -412,10 +467,11 @@ class Channel:
         if self.log.row.state is State.OPEN:
             await self._owed_commits()
         if self.log.row.state is State.OPEN:
-            if update and self.log.store.waiting() and self._update_due():
+            if update and self._update_due():
                 await self._commit_if_possible(lambda: self.sealer.commit(self.clock()))
             await self._flush()
         if self._reads():
+            await self._delete_sent()
             await self._ask_ahead()
 
     async def _pull(self) -> None:
@@ -617,9 +673,27 @@ class Channel:
                 raise
             self._handshakes_at = self.clock() + max(1, refusal.retry_after)
 
+    async def _delete_sent(self) -> None:
+        """Own entries that were taken back, or erased with their session, end at the service too."""
+        for sent in self.log.store.due_deletions(self.clock()):
+            try:
+                await self._api.delete(self.id, sent.entry, sent.secret)
+            except Refused as refusal:
+                if refusal.problem is not Problem.NOT_FOUND:
+                    return  # at the next visit
+            with self.log.step():
+                self.log.store.drop_sent(sent.seq)
+
     def _update_due(self) -> bool:
-        elapsed = self.clock() - self.log.row.updated_at
-        return elapsed > self.log.charter.retention.keys
+        """On the charter's schedule: before something is said, somewhat later by itself; and once after a recess."""
+        row, now, recess = self.log.row, self.clock(), self.log.consent.recess
+        if row.updated_at < recess <= now and self._reconvened != recess:
+            self._reconvened = recess  # a clock that is fast must not make it again and again
+            return True
+        # Not all at the same moment; each device always as much later.
+        period = self.log.charter.retention.keys
+        later = 0 if self.log.store.waiting() else period * row.credential[0] // 1024
+        return now - row.updated_at > period + later
 
     async def _finish_if_ended(self) -> None:
         """After an ending, this device's or another's: the vault forgets the channel, then the service its token."""

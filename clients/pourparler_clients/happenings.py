@@ -18,8 +18,9 @@ from .store import Message
 class Happening:
     """Something for the person.
 
-    `kind` is said, seated, attested, leaving, held, stranded, left, removed, closed, erased, amended, alarm, halted,
-    warned, refused (an own act that does not count) or the name of an event about a `subject` on the table.
+    `kind` is said, shortened (by its author; `message` as it was), seated, attested, leaving, held, stranded, left,
+    removed, closed, erased, amended, alarm, halted, warned, refused (an own act that does not count) or the name of an
+    event about a `subject` on the table.
     `member` is whom it concerns, or who did it; `digest` names the subject (32 bytes).
     """
 

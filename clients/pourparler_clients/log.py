@@ -12,6 +12,7 @@ DESIGN 3 (laws of the fold), 4.1, 4.3.
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from pourparler_crypto import complaint
 from pourparler_crypto.card import CardKey, check_digits
@@ -36,7 +37,7 @@ from pourparler_policies.fold.decoding import decode_commit
 from pourparler_policies.fold.events import Complained, Entry
 from pourparler_policies.fold.facts import Amend, Phase
 from pourparler_policies.fold.facts import State as Consent
-from pourparler_policies.payload import Attesting, Said
+from pourparler_policies.payload import Attesting, Said, Shortened
 
 from . import happenings
 from .attesting import Attestations
@@ -95,7 +96,7 @@ class Log:
         self.own_card = key.card(name)
         self.attestations = Attestations(self.store, key, self.own_card)
         self.delivered: dict[int, str] = {}  # drafts that the log was seen to hold, and why one counts for nothing
-        self._keys_ended = False
+        self._old_left = False
         self._reload()
 
     def _reload(self) -> None:
@@ -150,9 +151,9 @@ class Log:
                     break
                 if entry.seq > self.row.cursor:
                     happened += self._fold_one(entry)
-        if self._keys_ended:
-            self.vault.empty_journal()  # the ended epoch's keys must not stay in it
-            self._keys_ended = False
+        if self._old_left:
+            self.vault.empty_journal()  # the ended epoch's keys, and what was erased, must not stay in it
+            self._old_left = False
         return happened
 
     def _fold_one(self, entry: wire.Entry) -> list[Happening]:
@@ -286,7 +287,7 @@ class Log:
     def _begin_epoch(self, entry: wire.Entry, judged: Judged, following: Group) -> list[Happening]:
         """A commit takes effect."""
         before, old = self.consent, self.members
-        self._group, self._keys_ended = following, True
+        self._group, self._old_left = following, True
         self.store.replace_records(following.records())
         self.store.add_complaint_key(following.epoch, self.complaint_key())
         self.members = roster_of(judged, old, following)
@@ -310,6 +311,7 @@ class Log:
                 amended = charter.decode(held.subject.charter)
                 if amended.hash == charter_hash:
                     self.charter, self.row.charter = amended, held.subject.charter
+                    self.apply_rules()
 
     def _settle(self, state: Consent) -> None:
         self._consent = state
@@ -324,6 +326,8 @@ class Log:
             return self._add_message(entry, event, sender, outgoing)
         if isinstance(event, Attesting):
             return self._attest(entry, judged.envelope.events, sender)
+        if isinstance(event, Shortened):
+            return self._shorten(entry, judged.envelope.events, sender)
         before = self.consent
         self._settle(judged.state)
         happened: list[Happening] = []
@@ -342,6 +346,7 @@ class Log:
             return self._end(State.REMOVED, Happening("removed", entry.seq))
         if self.consent.erased > before.erased:
             self.store.erase_messages(self.consent.erased)
+            self._old_left = True
         return happened + self._release()
 
     def _add_message(
@@ -349,7 +354,7 @@ class Log:
     ) -> list[Happening]:
         # The shortest rule wins: what the author said, what the charter says, what the service said. A time in the
         # future, as a lying service may give, makes nothing live longer by this device's clock.
-        life = min(event.life, self.charter.retention.messages)
+        life = min(event.life, self.longest_life())
         expires_at = min(entry.expires_at, min(entry.received_at, self.clock()) + life)
         end = self.end_of(min(entry.expires_at, entry.received_at + life), life)
         if expires_at <= self.clock() or self.store.hours.is_over(end):
@@ -364,6 +369,85 @@ class Log:
         if not self.store.add_message(message, sent) or message.held:
             return []
         return [Happening("said", entry.seq, message, self.members.get(sender))]
+
+    # Shorter lives
+
+    def longest_life(self) -> int:
+        """How long a message lives here at most (seconds): the charter's rule, or this device's own if shorter."""
+        return min(self.charter.retention.messages, self.store.own_rule()[0] or self.charter.retention.messages)
+
+    def life_once_read(self) -> int:
+        """How long a message lives here once it was shown (seconds): the shorter rule; 0 when there is none."""
+        rules = (self.charter.retention.after_reading, self.store.own_rule()[1])
+        return min((rule for rule in rules if rule), default=0)
+
+    def read(self, messages: list[Message]) -> list[Message]:
+        """Who shows messages calls this first, and shows what it returns: their life after reading begins now.
+
+        That is saved, under the shorter key, before anybody sees the text. What is gone meanwhile is left out. Raises
+        Lacking.
+        """
+        life, now = self.life_once_read(), self.clock()
+        alive = self.store.places(now)
+        messages = [
+            replace(message, expires_at=alive[message.seq][0], end=alive[message.seq][1])
+            for message in messages
+            if message.seq in alive
+        ]
+        late = [message for message in messages if life and message.expires_at > now + life]
+        if late:
+            end = self.end_of(max(now, self.row.received_at) + life, life)
+            with self.step():
+                for message in late:
+                    self._let_live(message, now + life, end)
+            self.vault.empty_journal()  # it must not stay there under its longer key
+            self._old_left = False
+        return [
+            message if message not in late else replace(message, expires_at=now + life) for message in messages
+        ]
+
+    def _let_live(self, message: Message, expires_at: int, end: int) -> None:
+        """The shorter of two lives, and of two keys the one that ends earlier. `message` as it is stored now."""
+        if end == ALONE:
+            end = message.end
+        elif message.end != ALONE:
+            end = min(message.end, end)
+        self._old_left = True
+        if expires_at <= self.clock() or self.store.hours.is_over(end):
+            self.store.erase_message(message.seq)
+        else:
+            self.store.shorten(message, min(message.expires_at, expires_at), end)
+
+    def apply_rules(self) -> None:
+        """What is stored obeys the rules as they are now, where they are stricter than before. Raises Lacking."""
+        life, offline = self.longest_life(), self.charter.retention.read_offline
+        for message in self.store.kept_messages(self.clock()):
+            expires_at = min(message.received_at + life, message.expires_at)
+            if expires_at < message.expires_at or (message.end == ALONE and not offline):
+                self._let_live(message, expires_at, self.end_of(expires_at, life))
+
+    def set_own_rule(self, messages: int, after_reading: int) -> None:
+        """This device's own lives, in seconds; 0: no such rule. Raises Lacking, and then nothing changes."""
+        with self.step():
+            self.store.save_own_rule(messages, after_reading)
+            self.apply_rules()
+        self.vault.empty_journal()
+
+    def _shorten(self, entry: wire.Entry, shorter: list[payload.Event], sender: bytes) -> list[Happening]:
+        happened: list[Happening] = []
+        for event in shorter:
+            found = self.store.find_message(sender, event.id) if isinstance(event, Shortened) else None
+            if not isinstance(event, Shortened) or found is None:
+                continue
+            seq, received_at = found
+            expires_at = min(received_at, self.clock()) + event.life
+            if sender == self.row.credential:
+                self.store.delete_sent(seq, received_at + event.life)
+            message = self.store.message(seq)
+            if message is not None and expires_at < message.expires_at:
+                self._let_live(message, expires_at, self.end_of(expires_at, max(1, event.life)))
+                happened.append(Happening("shortened", entry.seq, message, self.members.get(sender)))
+        return happened
 
     def end_of(self, expires_at: int, life: int) -> int:
         """When the key is destroyed of a text that expires at `expires_at` (Unix seconds) after `life` seconds.
@@ -474,7 +558,7 @@ class Log:
 
     def _end(self, state: State, happening: Happening) -> list[Happening]:
         """Keys, texts and names go at once; the row stays until the service has been told."""
-        self.row.state, self._keys_ended = state, True
+        self.row.state, self._old_left = state, True
         for pending in (False, True):
             self.store.drop_records(pending=pending)
         self.store.erase_contents()

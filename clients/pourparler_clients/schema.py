@@ -81,6 +81,12 @@ MIGRATIONS: list[list[str]] = [
         ) WITHOUT ROWID""",
         "CREATE INDEX message_expiry ON message (expires_at)",
         "CREATE UNIQUE INDEX message_once ON message (channel, sender, id)",
+        # Shorter lives that this person has chosen for this device, in seconds; 0: no such rule.
+        """CREATE TABLE own_rule (
+            channel BLOB PRIMARY KEY REFERENCES channel ON DELETE CASCADE,
+            messages INTEGER NOT NULL,
+            after_reading INTEGER NOT NULL
+        ) WITHOUT ROWID""",
         # Own entries that live at the service, by which they can be ended there before their time.
         """CREATE TABLE sent (
             channel BLOB NOT NULL REFERENCES channel ON DELETE CASCADE,

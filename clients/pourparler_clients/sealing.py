@@ -2,7 +2,7 @@
 
 1. One entry is under way at a time; it is sealed anew only after a definite refusal, and its key stays used up.
 2. What the others would hold void is not sent: it is judged here as it will be there.
-3. First what the person does, then what the device owes (`upkeep.py`), then what the person says.
+3. First what the person does, then what the device owes (`upkeep.py`), then what the person takes back, or says.
 
 DESIGN 4.1 (#21), 4.2. No network here.
 """
@@ -67,13 +67,19 @@ class Sealer:
         steps = self._steps(now)
         if steps:
             return self._seal([*steps], Kind.ATTESTING, log.charter.retention.procedure, None), happened
+        draft = log.store.next_draft(Kind.SHORTENED)
+        if draft is not None:
+            events = payload.decode_events(draft.content)
+            # It lives as long as the procedure: who comes back is not told that it "expired unread".
+            return self._seal(events, Kind.SHORTENED, log.charter.retention.procedure, draft), happened
         draft = self._next_said(now)
         if draft is not None and not draft.content:
             with log.step():
                 log.store.drop_draft(draft.number)
             return None, [*happened, Happening("refused", log.row.cursor, text=LOST)]
         if draft is not None:
-            return self._seal(payload.decode_events(draft.content), Kind.SAID, draft.life, draft), happened
+            life = min(draft.life, log.charter.retention.messages)
+            return self._seal(payload.decode_events(draft.content), Kind.SAID, life, draft), happened
         return None, happened
 
     def _steps(self, now: int) -> list[Attesting]:

@@ -39,6 +39,7 @@ class Kind(StrEnum):
     SAID = "said"
     ACT = "act"  # events of the procedure
     ATTESTING = "attesting"
+    SHORTENED = "shortened"
     COMMIT = "commit"
 
 
@@ -132,7 +133,7 @@ class Meeting:
 
 
 _CONTENTS = (
-    *("outbox", "draft", "message", "sent", "member", "chain", "invitation"),
+    *("outbox", "draft", "message", "sent", "own_rule", "member", "chain", "invitation"),
     *("consent", "meeting", "opening", "complaint", "vault_half"),
 )
 
@@ -535,8 +536,85 @@ class ChannelStore:
         return waiting, len(rows) - waiting - len(self.messages(now))
 
     def erase_messages(self, seq: int) -> None:
-        """Messages up to `seq` are gone."""
+        """Messages up to `seq` are gone, and this device's own of them are to be ended at the service."""
         self.vault.execute("DELETE FROM message WHERE channel = ? AND seq <= ?", self.channel, seq)
+        self.vault.execute("UPDATE sent SET due = 0 WHERE channel = ? AND seq <= ?", self.channel, seq)
+
+    def shorten(self, message: Message, expires_at: int, end: int) -> None:
+        """A message expires earlier, or lies under another key, from now on. Raises Lacking."""
+        sealed = self.hours.seal(message.text.encode(), message.seq, end)
+        self.vault.execute(
+            "UPDATE message SET text = ?, end = ?, expires_at = ? WHERE channel = ? AND seq = ?",
+            *(sealed, end, expires_at, self.channel, message.seq),
+        )
+
+    def erase_message(self, seq: int) -> None:
+        """One message is gone."""
+        self.vault.execute("DELETE FROM message WHERE channel = ? AND seq = ?", self.channel, seq)
+
+    def kept_messages(self, now: int) -> list[Message]:
+        """Every living message, also those held back. Raises Lacking unless all can be opened, but for lost ones."""
+        lacking = self.hours.lacking(
+            end
+            for (end,) in self.vault.rows(
+                "SELECT end FROM message WHERE channel = ? AND expires_at > ?", self.channel, now
+            )
+        )
+        if lacking:
+            raise Lacking(lacking[0])
+        return self._messages("expires_at > ?", now)
+
+    def places(self, now: int) -> dict[int, tuple[int, int]]:
+        """`expires_at` and end of every living message, by its seq."""
+        rows = self.vault.rows(
+            "SELECT seq, expires_at, end FROM message WHERE channel = ? AND expires_at > ?", self.channel, now
+        )
+        return {seq: (expires_at, end) for seq, expires_at, end in rows}
+
+    def message(self, seq: int) -> Message | None:
+        """One message; None when it is gone, or lost. Raises Lacking."""
+        row = self.vault.row("SELECT end FROM message WHERE channel = ? AND seq = ?", self.channel, seq)
+        if row is not None and self.hours.lacking(row):
+            raise Lacking(row[0])
+        return next(iter(self._messages("seq = ?", seq)), None)
+
+    def find_message(self, sender: bytes, id_: bytes) -> tuple[int, int] | None:
+        """Seq and `received_at` of a message, by its sender's credential and its id."""
+        row = self.vault.row(
+            "SELECT seq, received_at FROM message WHERE channel = ? AND sender = ? AND id = ?",
+            *(self.channel, sender, id_),
+        )
+        return (row[0], row[1]) if row else None
+
+    def delete_sent(self, seq: int, due: int) -> None:
+        """An own entry is to be ended at the service at this time (Unix seconds), unless it is to be earlier."""
+        self.vault.execute(
+            "UPDATE sent SET due = min(coalesce(due, ?), ?) WHERE channel = ? AND seq = ?",
+            *(due, due, self.channel, seq),
+        )
+
+    def due_deletions(self, now: int) -> list[Sent]:
+        """Own entries that are to be ended at the service now."""
+        rows = self.vault.rows(
+            "SELECT seq, entry, secret, expires_at FROM sent WHERE channel = ? AND due <= ? AND expires_at > ?",
+            *(self.channel, now, now),
+        )
+        return [Sent(*row) for row in rows]
+
+    def drop_sent(self, seq: int) -> None:
+        """It has ended at the service."""
+        self.vault.execute("DELETE FROM sent WHERE channel = ? AND seq = ?", self.channel, seq)
+
+    def own_rule(self) -> tuple[int, int]:
+        """This device's own lives (seconds): of a message, and of one that was read. 0: no such rule."""
+        row = self.vault.row("SELECT messages, after_reading FROM own_rule WHERE channel = ?", self.channel)
+        return (row[0], row[1]) if row else (0, 0)
+
+    def save_own_rule(self, messages: int, after_reading: int) -> None:
+        """Another own rule."""
+        self.vault.execute(
+            "INSERT OR REPLACE INTO own_rule VALUES (?, ?, ?)", self.channel, messages, after_reading
+        )
 
     def _messages(self, where: str, *values: int) -> list[Message]:
         rows = self.vault.rows(

@@ -23,6 +23,7 @@ _GONE: Final = "somebody who has left"
 _OURS: Final = ("you", _GONE)
 _MARK: Final = re.compile(r"\(this device\)|\([0-9]{5}\)$")
 _LINES: Final = {
+    "shortened": "— {name} gave something they said a shorter life; here it is shortened or gone —",
     "seated": "— {name} has taken a seat; nothing is said until all devices have attested it —",
     "attested": "— {name} is attested —",
     "leaving": "— {name} is leaving —",
@@ -151,11 +152,11 @@ def show_message(arguments: argparse.Namespace, channel: Channel, message: Messa
     emit(arguments, record, [f"{head} {first}", *("    " + line for line in rest)])
 
 
-def history(
+async def history(
     arguments: argparse.Namespace, channel: Channel, now: int, but: Container[int] = frozenset()
 ) -> set[int]:
     """What is alive and opens, `but` for these seqs; returns the seqs that were shown."""
-    messages = [message for message in channel.log.store.messages(now) if message.seq not in but]
+    messages = await channel.read([one for one in channel.log.store.messages(now) if one.seq not in but])
     for message in messages:
         show_message(arguments, channel, message, channel.log.members.get(message.sender))
     return {message.seq for message in messages}
@@ -174,6 +175,23 @@ def show_missed(arguments: argparse.Namespace, channel: Channel) -> None:
     if missed and channel.log.row.state in (State.OPEN, State.ALARM):
         channel.log.forget_missed()
         emit(arguments, {"event": "missed", "count": missed}, [f"— {missed} expired unread —"])
+
+
+def warn_absent(
+    arguments: argparse.Namespace, channel: Channel, life: int | None, but: Container[bytes] = frozenset()
+) -> set[bytes]:
+    """Who will probably not see what was said before it ends, `but` for these credentials; returns who was named."""
+    life = life or channel.log.charter.retention.messages
+    absent = [member for member in channel.may_miss(life) if member.credential not in but]
+    for member in absent:
+        away = say_duration(channel.clock() - member.heard)
+        record = {"event": "away", "name": member.name, "heard": member.heard, "life": life}
+        name = name_of(member, channel.log.members)
+        sentence = (
+            f"— {name} has not been heard of for {away}; this lives for {say_duration(life)}, and may be missed —"
+        )
+        emit(arguments, record, [sentence])
+    return {member.credential for member in absent}
 
 
 def show_closed(arguments: argparse.Namespace, channel: Channel, now: int) -> None:

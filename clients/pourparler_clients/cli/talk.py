@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Final
 
 from pourparler_policies.wire import Problem
@@ -18,7 +19,17 @@ from ..happenings import Happening
 from ..invitations import Inviter
 from ..store import State
 from .common import PASSING, GlobalOptions, choose_channel, duration, emit, erasing, open_device, progress
-from .showing import history, news, show, show_closed, show_missed, show_step, title_of, trouble
+from .showing import (
+    history,
+    news,
+    show,
+    show_closed,
+    show_missed,
+    show_step,
+    title_of,
+    trouble,
+    warn_absent,
+)
 from .table import do_words
 
 _LOOK: Final = (0.3, 5.0)  # seconds between looks for answered invitations: while some are under way, otherwise
@@ -73,6 +84,7 @@ async def _say(arguments: argparse.Namespace) -> int:
         if not await _told(arguments, channel):
             return 1
         emit(arguments, {"said": True, "title": title}, [f"Said in “{shown}”."])
+        warn_absent(arguments, channel, arguments.life)
     return 0
 
 
@@ -125,7 +137,7 @@ async def _read(arguments: argparse.Namespace) -> int:
         except Unreachable:
             progress(arguments, "The service does not answer: this is what this device already has.")
         show_missed(arguments, channel)
-        history(arguments, channel, device.clock())
+        await history(arguments, channel, device.clock())
         show_closed(arguments, channel, device.clock())
         if channel.log.row.trouble:
             progress(arguments, f"ATTENTION: {channel.log.row.trouble}")
@@ -164,13 +176,17 @@ async def _follow(arguments: argparse.Namespace, device: Device, channel: Channe
     line = _Line(arguments, channel)
     async with erasing(device):
         happened = await line.sync()
-        shown = history(arguments, channel, device.clock())  # also without the service: what opens can be read
+        shown = await history(
+            arguments, channel, device.clock()
+        )  # also without the service: what opens can be read
         show_closed(arguments, channel, device.clock())
         while happened is None:
             await asyncio.sleep(_AGAIN)
             happened = await line.sync()
-        shown |= history(arguments, channel, device.clock(), shown)  # what opens now that the service is there
-        _show_new(arguments, channel, happened, shown)
+        shown |= await history(
+            arguments, channel, device.clock(), shown
+        )  # what opens now that the service is there
+        await _show_new(arguments, channel, happened, shown)
         if channel.log.row.state not in (State.OPEN, State.ALARM):
             return
         show_missed(arguments, channel)
@@ -181,17 +197,22 @@ async def _follow(arguments: argparse.Namespace, device: Device, channel: Channe
         ]
         try:
             async for happening in channel.watch():
-                _show_new(arguments, channel, [happening], shown)
+                await _show_new(arguments, channel, [happening], shown)
                 show_missed(arguments, channel)
         finally:
             for task in helpers:
                 task.cancel()
 
 
-def _show_new(arguments: argparse.Namespace, channel: Channel, happened: list[Happening], shown: set[int]) -> None:
+async def _show_new(
+    arguments: argparse.Namespace, channel: Channel, happened: list[Happening], shown: set[int]
+) -> None:
     for happening in happened:
-        if happening.kind != "said" or happening.seq not in shown:
+        if happening.kind != "said":
             show(arguments, channel, happening)
+        elif happening.message is not None and happening.seq not in shown:
+            for message in await channel.read([happening.message]):
+                show(arguments, channel, replace(happening, message=message))
 
 
 class _Line:
@@ -227,6 +248,7 @@ class _Line:
 
 
 async def _speak(arguments: argparse.Namespace, channel: Channel) -> None:
+    warned: set[bytes] = set()  # once for each person is enough
     async for line in _input_lines():
         if not line.strip():
             continue
@@ -236,6 +258,7 @@ async def _speak(arguments: argparse.Namespace, channel: Channel) -> None:
                 await do_words(done, channel, as_json=arguments.json)
             else:
                 await channel.say(said, arguments.life)
+                warned |= warn_absent(arguments, channel, arguments.life, warned)
         except Unkept as error:
             emit(arguments, {"event": "unkept"}, [f"— {_UNKEPT.format(why=error)} —"])
         except Unreachable as error:

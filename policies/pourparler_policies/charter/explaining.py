@@ -39,7 +39,6 @@ _ALWAYS: Final = (
 # What a charter already rules, and the program does not apply yet. Who builds one of these strikes it out here.
 NOT_YET: Final = (
     "texts on the table",
-    "a life once read",
     "ideas without a name",
     "joint publication",
 )
@@ -212,7 +211,7 @@ def _leaving(charter: Charter) -> str:
 def _talk(charter: Charter) -> str:
     lives = charter.retention
     text = f"A message lives for at most {say(lives.messages)}"
-    text += f", and {say(lives.after_reading)} once you have read it" if lives.after_reading else ""
+    text += f", and {say(lives.after_reading)} once your device has shown it to you" if lives.after_reading else ""
     text += (
         f"; a text on the table for at most {say(lives.papers)}. Whoever is away for longer than a message lives "
         "will find only that something expired. Each device renews its keys every "
@@ -241,7 +240,8 @@ def _absence(charter: Charter) -> str:
         f"party that is there says so, and {say(charter.retention.notice)} have passed in which it can answer. "
         "How long it was silent is those parties' word; an answer within that time is enough to stay. The place "
         "remains: the device comes back without new approvals. The parties may agree on a recess of up to "
-        f"{say(charter.admission.longest_recess)}, in which nobody is removed for silence."
+        f"{say(charter.admission.longest_recess)}, in which nobody is removed for silence; what was said until then is "
+        "erased on every device."
     )
 
 

@@ -12,6 +12,8 @@ from pourparler_policies.charter.testing import text
 from pourparler_policies.errors import Misuse, Unknown, Void
 from pourparler_policies.fold import apply, dormant, found, step
 from pourparler_policies.fold import events as ev
+from pourparler_policies.fold.decoding import decode_state
+from pourparler_policies.fold.encoding import encode
 from pourparler_policies.fold.events import Commit, Ground
 from pourparler_policies.fold.facts import Admit, Amend, Close, Recess
 from pourparler_policies.fold.testing import DAY, START, History, card, leaf
@@ -43,6 +45,7 @@ def test_unofficial_talks_become_official_by_every_party_and_no_earlier_approval
     history.post("b1", ev.Approved(digest))
     history.commit("b1", amending(official))
     assert history.state.rules == parse(official).rules
+    assert decode_state(encode(history.state)) == history.state
     with pytest.raises(Void, match="no such subject"):
         history.post("a1", ev.Enacted(early))
     assert history.digest(Recess(START + DAY)) != early
