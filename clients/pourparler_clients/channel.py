@@ -133,15 +133,14 @@ class Channel:
 
     async def _keep(self, said: Said) -> int:
         """Stores what is to be said; returns the draft's number. Raises Unkept."""
-        content = payload.encode_events([said])
+        content, until = payload.encode_events([said]), self.clock() + said.life
         try:
-            return self.log.add_draft(content, said.life)
+            return self.log.add_draft(content, said.life, until)
         except Lacking:
             pass
-        until = self.clock() + said.life
         try:
             async with self._turn:
-                return await self._with_halves(lambda: self.log.add_draft(content, said.life))
+                return await self._with_halves(lambda: self.log.add_draft(content, said.life, until))
         except (Unreachable, Refused):
             self._unkept.append((said, until))
             raise Unkept(
@@ -453,7 +452,8 @@ class Channel:
         while self._unkept:
             said, until = self._unkept[0]
             if until > self.clock():
-                self.log.add_draft(payload.encode_events([said]), min(said.life, until - self.clock()))
+                left = min(said.life, until - self.clock())
+                self.log.add_draft(payload.encode_events([said]), left, until)
             self._unkept.pop(0)
 
     async def _sync(self, *, update: bool = True) -> None:

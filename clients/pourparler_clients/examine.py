@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -35,7 +36,7 @@ ENCODINGS: Final = ("utf-8", "utf-16-le", "utf-16-be")
 
 def vault_pages(directory: Path, passphrase: str) -> Iterator[bytes]:
     """Every page of a vault, decrypted: those in use, free ones, and those that the journal still holds."""
-    key = unlock(directory / HEADER_NAME, passphrase)
+    key = _file_key((directory / HEADER_NAME).read_bytes(), passphrase)
     data = (directory / DATABASE_NAME).read_bytes()
     for start in range(0, len(data) - _PAGE + 1, _PAGE):
         yield _decrypt(key, data[start : start + _PAGE], _SALT if start == 0 else 0)
@@ -92,7 +93,7 @@ class Stored:
 
 def stored_texts(directory: Path, passphrase: str) -> list[Stored]:
     """Every text in a vault's tables, whether its time is over or not: messages, drafts, the entry under way."""
-    with _opened(directory, passphrase) as vault:
+    with examining(directory, passphrase) as vault:
         halves = dict(vault.rows("SELECT channel, half FROM vault_half"))
         rows = [
             *vault.rows("SELECT channel, seq, end, text FROM message"),
@@ -110,9 +111,12 @@ def open_texts(texts: Iterable[Stored], halves: Iterable[bytes]) -> list[bytes]:
     """What opens when every half (32 bytes) is tried on every text; and what opens with the vault's key alone."""
     tried = {bytes(HALF_LENGTH), *halves}
     opened = []
+    keys: dict[tuple[bytes, bytes, int], list[bytes]] = {}
     for text in texts:
-        for half in tried:
-            key = hour_key(text.half, half, text.channel, text.end)
+        place = (text.half, text.channel, text.end)
+        if place not in keys:
+            keys[place] = [hour_key(text.half, half, text.channel, text.end) for half in tried]
+        for key in keys[place]:
             with suppress(CryptoError):
                 opened.append(open_text(key, text.sealed, text.channel, text.number, text.end))
     return opened
@@ -120,7 +124,7 @@ def open_texts(texts: Iterable[Stored], halves: Iterable[bytes]) -> list[bytes]:
 
 def open_entries(directory: Path, passphrase: str, sealed: Iterable[bytes]) -> list[bytes]:
     """What the channel keys in a vault open of sealed entries that somebody recorded or copied."""
-    with _opened(directory, passphrase) as vault:
+    with examining(directory, passphrase) as vault:
         stores = [ChannelStore(vault, channel) for channel in ChannelStore.all(vault)]
         records = [store.records(pending=pending) for store in stores for pending in (False, True)]
     opened = []
@@ -149,11 +153,21 @@ def pieces(sealed: Iterable[bytes]) -> set[bytes]:
 
 
 @contextmanager
-def _opened(directory: Path, passphrase: str) -> Iterator[Vault]:
-    # A copy: opening a vault writes to it.
+def examining(directory: Path, passphrase: str) -> Iterator[Vault]:
+    """A vault as its owner would open it: on a copy, for opening writes to it."""
     with tempfile.TemporaryDirectory(prefix="examined-") as place:
-        vault = Vault.open(Path(shutil.copytree(directory, Path(place) / "vault")), passphrase)
+        copy = Path(shutil.copytree(directory, Path(place) / "vault"))
+        vault = Vault.unlocked(copy, _file_key((copy / HEADER_NAME).read_bytes(), passphrase))
         try:
             yield vault
         finally:
             vault.close()
+
+
+@lru_cache
+def _file_key(header: bytes, passphrase: str) -> bytes:
+    # A passphrase is made dear to try; one vault is looked at many times.
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(header)
+        file.flush()
+        return unlock(Path(file.name), passphrase)

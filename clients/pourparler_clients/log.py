@@ -456,12 +456,11 @@ class Log:
         """
         return ALONE if self.charter.retention.read_offline else hours.end(expires_at, life)
 
-    def add_draft(self, content: bytes, life: int) -> int:
+    def add_draft(self, content: bytes, life: int, expires_at: int) -> int:
         """Keeps a message (payload.encode_events) to be sent; returns its number. Raises Lacking."""
-        now = self.clock()
-        end = self.end_of(max(now, self.row.received_at) + life, life)
+        end = self.end_of(max(expires_at, self.row.received_at + life), life)
         with self.step():
-            return self.store.add_draft(Kind.SAID, content, life, now + life, end)
+            return self.store.add_draft(Kind.SAID, content, life, expires_at, end)
 
     def _release(self) -> list[Happening]:
         """What was held back while somebody was unattested is shown once nobody is."""

@@ -117,6 +117,16 @@ class Vault:
             os.close(lock)
             raise
 
+    @classmethod
+    def unlocked(cls, directory: Path, file_key: bytes) -> "Vault":
+        """Opens a vault whose file key (32 bytes) one has. Raises UserError: damaged, or in use."""
+        lock = _lock(directory)
+        try:
+            return cls(directory, lock, file_key)
+        except BaseException:
+            os.close(lock)
+            raise
+
     def close(self) -> None:
         """Writes the file anew if something was erased, empties the journal and lets another process in."""
         try:
