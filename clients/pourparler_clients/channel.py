@@ -367,7 +367,7 @@ class Channel:
             if self._at_head:
                 async with self._turn:
                     with suppress(Unreachable, Refused):  # the stream will break too, or the budget fills again
-                        await self._sync(update=False)
+                        await self._sync()
 
     def _tell(self, happened: list[Happening]) -> None:
         # At once: what was folded is not folded again, whatever breaks next.

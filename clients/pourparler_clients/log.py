@@ -131,6 +131,8 @@ class Log:
             with self.vault.transaction():
                 yield
                 self.store.save(self.row)
+                # A copy that is taken now, and opened with its clock set back, is no younger than this.
+                self.vault.execute("UPDATE clock SET high = max(high, ?)", self.clock())
         except BaseException:
             self._reload_quietly()
             raise

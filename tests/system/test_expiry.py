@@ -92,6 +92,18 @@ async def test_clock_set_back_makes_nothing_live_again(house: House) -> None:
     assert ben.device.clock() >= ada.device.clock() + 60
 
 
+async def test_a_copy_of_a_running_vault_is_no_younger_than_the_last_thing_it_did(
+    house: House, tmp_path: Path
+) -> None:
+    ada, ben = await house.room("ada", "ben")
+    ben.clock.offset = 60
+    await ada.say("the newest")
+    await ben.sync()
+    copy = Person.open(ben.copy(tmp_path / "image"), "ben", offset=-1_000_000)
+    house.people.append(copy)
+    assert copy.device.clock() >= ada.device.clock() + 58
+
+
 async def test_copy_opened_after_the_time_shows_and_keeps_nothing(house: House, tmp_path: Path) -> None:
     ada, ben = await house.room("ada", "ben")
     await ada.say("short", life=60)

@@ -1,15 +1,18 @@
 """A text is stored under both halves of its key or not at all, and whatever breaks meanwhile loses none."""
 
+import asyncio
 import itertools
 import shutil
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from pourparler_clients.errors import Unkept, Unreachable
 from pourparler_clients.examine import found, open_texts, stored_texts, traces, vault_pages
-from pourparler_clients.testing import PASSPHRASE, House, Line, Person, PowerCut, breaks
-from pourparler_policies.limits import HANDSHAKE_BURST, HOUR
+from pourparler_clients.testing import PASSPHRASE, House, Line, Person, PowerCut, breaks, until
+from pourparler_policies.limits import DAY, HANDSHAKE_BURST, HOUR
 from pourparler_service.database import OUTSIDE_BACKUPS
 from pourparler_service.grants import issue
 from pourparler_service.testing import running
@@ -106,6 +109,41 @@ async def test_a_charter_that_reads_offline_needs_no_half_and_asks_for_none(hous
     assert asked(ada.line) == asked(ben.line) == 0
     opened = open_texts(stored_texts(ben.copy(tmp_path / "image"), PASSPHRASE), [])
     assert found(traces("one"), opened)  # that is what it gives up
+
+
+async def test_an_operator_who_allows_no_longer_life_than_the_charter_costs_only_the_halves_ahead(
+    tmp_path: Path,
+) -> None:
+    longest = 32 * DAY  # the absence limit of 30 days, and two
+    caps = ("--newcomer-handshakes", str(HANDSHAKE_BURST), "--longest-life", str(longest))
+    with running(tmp_path / "data", *caps) as server:
+        house = House(server.url, lambda: issue(server.data)[0], tmp_path)
+        ada, ben = await house.room("ada", "ben", messages=longest)
+        await ada.say("one")
+        await ben.sync()
+        assert ben.texts() == ["one"]
+        await house.close()
+
+
+async def test_a_device_that_only_listens_renews_its_keys_on_the_charters_schedule(house: House) -> None:
+    ada, ben = await house.room("ada", "ben", keys=HOUR)
+    ben.clock.offset = 2 * HOUR
+    watching = asyncio.create_task(anext(ben.channel.watch()))
+    await until(renewed(ada, ben.log.row.credential))
+    watching.cancel()
+    with suppress(asyncio.CancelledError):
+        await watching
+
+
+def renewed(person: Person, credential: bytes) -> Callable[[], Awaitable[bool]]:
+    keys = person.log.members[credential].keys
+
+    async def look() -> bool:
+        await asyncio.sleep(0.1)
+        await person.sync()
+        return person.log.members[credential].keys != keys
+
+    return look
 
 
 @pytest.mark.parametrize("hours", [-5, 5])
