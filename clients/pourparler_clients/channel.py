@@ -1,5 +1,7 @@
 """A channel as a program uses it: fold to the head, say, do, watch.
 
+It is longer than 500 lines, for it is the one door to a channel: halves of keys are fetched in `fetching.py`.
+
 The client folds to the head before it shows or sends anything. A line that breaks loses nothing: what was to be
 said or done waits in the vault, in order, until the log holds it, and what came in and could not be stored for want of
 the service's half of a key (`hours.py`) is folded when the half is here. What the device owes
@@ -12,10 +14,9 @@ import os
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from dataclasses import asdict
-from typing import Final, TypeVar
+from typing import Final
 
-from pourparler_policies import hours, payload, wire
+from pourparler_policies import payload, wire
 from pourparler_policies.admission import Member
 from pourparler_policies.errors import Void
 from pourparler_policies.fold import subject_digest
@@ -37,21 +38,18 @@ from .errors import (
     Waits,
     WrongCount,
 )
+from .fetching import CONTRADICTION, Fetcher
 from .happenings import Happening
-from .hours import Block, blocks, blocks_ahead
 from .log import FORKED, OLD_COPY, RESTORED, SET_BACK, Clock, Log
 from .sealing import Admit, Sealer
 from .store import Kind, Message, Outgoing, State
 from .upkeep import due_charter, due_removals
-
-T = TypeVar("T")
 
 Connect = Callable[[str, bytes | None], Api]
 
 MAX_TRIES: Final = 12  # times a handshake is sealed anew before the person is told that the channel is too busy
 # Refusals that sending again would not change: the text is given up, and the person is told.
 _NEVER: Final = (Problem.OVER_CAP, Problem.TOO_LARGE, Problem.MALFORMED, Problem.ID_REUSED)
-_CONTRADICTION: Final = "the service contradicts itself: tell its operator"
 # Refusals that pass by themselves: a watching device comes back.
 _PASSING: Final = (Problem.BUDGET, Problem.UNAVAILABLE)
 RECONNECT: Final = (0.2, 30.0)  # seconds: first and longest pause before a broken stream is opened again
@@ -67,6 +65,7 @@ class Channel:
         self.sealer = Sealer(log)
         self.clock = clock
         self._api = connect(log.row.url, log.row.token)
+        self._halves = Fetcher(log, self._api)
         self._turn = asyncio.Lock()
         self._checked = False
         self._watched = False
@@ -77,7 +76,6 @@ class Channel:
         self._gone: list[bytes] = []  # devices that the log has removed, and the service may not know yet
         self._news: asyncio.Queue[Happening] = asyncio.Queue()
         self._owes = asyncio.Event()
-        self._lives: set[int] = set()  # seconds: shorter lives than the charter's that people use here
         self._unkept: list[tuple[Said, int]] = []  # said while no key was at hand, until when (Unix seconds)
 
     @property
@@ -113,7 +111,7 @@ class Channel:
             raise UserError(f"a message in this channel lives 1 to {longest} seconds")
         self.log.check_may_send()
         life = life or longest
-        self._lives.add(life)
+        self._halves.lives.add(life)
         draft = await self._keep(Said(id=os.urandom(16), text=text, life=life))
         try:
             async with self._turn:
@@ -140,7 +138,7 @@ class Channel:
             pass
         try:
             async with self._turn:
-                return await self._with_halves(lambda: self.log.add_draft(content, said.life, until))
+                return await self._halves.with_halves(lambda: self.log.add_draft(content, said.life, until))
         except (Unreachable, Refused):
             self._unkept.append((said, until))
             raise Unkept(
@@ -159,7 +157,7 @@ class Channel:
             pass
         async with self._turn:
             try:
-                return await self._with_halves(lambda: self.log.read(messages))
+                return await self._halves.with_halves(lambda: self.log.read(messages))
             except (Unreachable, Refused):
                 return []
 
@@ -188,8 +186,8 @@ class Channel:
         if messages < 0 or after_reading < 0:
             raise UserError("a life is more than no time")
         async with self._turn:
-            await self._with_halves(lambda: self.log.set_own_rule(messages, after_reading))
-            await self._ask_ahead()
+            await self._halves.with_halves(lambda: self.log.set_own_rule(messages, after_reading))
+            await self._halves.ahead()
 
     def may_miss(self, life: int) -> list[Member]:
         """Who has been away for longer than a message of `life` seconds would wait for them, as far as one can know.
@@ -383,83 +381,29 @@ class Channel:
     # Under the turn
 
     async def _fold(self, entries: list[wire.Entry]) -> None:
-        self._tell(await self._with_halves(lambda: self.log.fold(entries)))
-
-    async def _with_halves(self, step: Callable[[], T]) -> T:
-        """Does a step of the vault; asks the service for the halves that it lacks. Raises Unreachable or Refused."""
-        while True:
-            try:
-                return step()
-            except Lacking as lacking:
-                await self._ask_halves(blocks([lacking.end]), [lacking.end])
-                if self.log.store.hours.lacking([lacking.end]):
-                    raise Refused(_CONTRADICTION) from None
-
-    async def _ask_halves(self, wanted: list[Block], needed: list[int]) -> None:
-        """Asks for blocks; where the operator does not allow a whole one, only as far as is `needed`."""
-        for block in wanted:
-            try:
-                await self._ask_block(block)
-            except Refused as refusal:
-                if refusal.problem is not Problem.OVER_CAP:
-                    raise
-                for end in needed:
-                    if block.first <= end <= block.last and (end - block.first) % block.step == 0:
-                        await self._ask_block(Block(end, block.step, 1))
-
-    async def _ask_block(self, block: Block) -> None:
-        try:
-            answer = await self._api.halves(self.id, wire.AskHalves.model_validate(asdict(block)))
-        except Refused as refusal:
-            if refusal.problem is not Problem.NOT_FOUND:
-                raise
-            halves = []
-        else:
-            halves = answer.halves
-            if len(halves) > block.number or answer.first != block.last - (len(halves) - 1) * block.step:
-                raise Refused(_CONTRADICTION)
-        replaced = self.log.store.hours.learn(block, halves)
-        if replaced:
-            with self.log.step():
-                self.log.store.reseal(replaced)
+        self._tell(await self._halves.with_halves(lambda: self.log.fold(entries)))
 
     async def open_texts(self) -> None:
         """Fetches what is missing to read what this device has stored. Raises Unreachable."""
         async with self._turn:
-            await self._open_texts()
-
-    async def _open_texts(self) -> None:
-        ends = self.log.store.lacking(self.clock())
-        await self._ask_halves(blocks(ends), ends)
-
-    async def _ask_ahead(self) -> None:
-        """Halves for what will be said and read in the next while, so that it can be stored if the line breaks."""
-        retention = self.log.charter.retention
-        if retention.read_offline:
-            return
-        store = self.log.store
-        store.hours.forget(self.clock())
-        now = max(self.clock(), self.log.row.received_at)
-        lives = {retention.messages, self.log.longest_life(), self.log.life_once_read(), *self._lives} - {0}
-        for block in blocks_ahead(now, lives):
-            if store.hours.lacking([block.last]):
-                needed = [hours.end(now + life, life) for life in lives]
-                with suppress(Unreachable, Refused):
-                    await self._ask_halves([block], store.hours.lacking(needed))
+            await self._halves.stored()
 
     def _keep_unkept(self) -> None:
         """What was said while no key was at hand is stored as soon as one is."""
         while self._unkept:
             said, until = self._unkept[0]
-            if until > self.clock():
-                left = min(said.life, until - self.clock())
-                self.log.add_draft(payload.encode_events([said]), left, until)
+            left = min(said.life, until - self.clock())
+            try:
+                if left > 0:
+                    self.log.add_draft(payload.encode_events([said]), left, until)
+            except UserError as error:
+                self._tell([Happening("refused", self.log.row.cursor, text=str(error))])
             self._unkept.pop(0)
 
     async def _sync(self, *, update: bool = True) -> None:
         if self.log.row.state not in (State.REMOVED, State.CLOSED):
-            await self._open_texts()
-            await self._with_halves(self._keep_unkept)
+            await self._halves.stored()
+            await self._halves.with_halves(self._keep_unkept)
         if not self._at_head:
             await self._pull()
         if self.log.row.state is State.HALTED and not self._ended:
@@ -472,7 +416,7 @@ class Channel:
             await self._flush()
         if self._reads():
             await self._delete_sent()
-            await self._ask_ahead()
+            await self._halves.ahead()
 
     async def _pull(self) -> None:
         changed = 0
@@ -484,7 +428,7 @@ class Channel:
             if page.incarnation != row.incarnation:
                 changed += 1
                 if changed > 1:
-                    raise Refused(_CONTRADICTION)
+                    raise Refused(CONTRADICTION)
                 await self._check_service()
             elif page.head < row.cursor:
                 self._stop(SET_BACK)
@@ -492,7 +436,7 @@ class Channel:
                 before = row.cursor
                 await self._fold(page.entries)
                 if page.entries and self.log.row.cursor == before and self._reads():
-                    raise Refused(_CONTRADICTION)
+                    raise Refused(CONTRADICTION)
                 if not page.entries:
                     # Entries at the end may have ended before this device saw them.
                     self.log.skip_to(page.head)
@@ -512,8 +456,7 @@ class Channel:
         if seen.head < row.cursor:
             return self._stop(SET_BACK)
         if seen.incarnation != row.incarnation:
-            # It may have lost its halves and make others: what is stored under the old ones has to go under those.
-            await self._ask_halves(blocks(self.log.store.hours.at_hand()), [])
+            await self._halves.again()
             with self.log.step():
                 self.log.row.incarnation = seen.incarnation
             self._alarm(RESTORED)
@@ -535,7 +478,7 @@ class Channel:
         while self.log.row.state is State.OPEN:
             outgoing = self.log.store.outgoing()
             if outgoing is None and drafts:
-                outgoing, happened = await self._with_halves(
+                outgoing, happened = await self._halves.with_halves(
                     lambda: self.sealer.next(self.clock(), owed=self.clock() >= self._handshakes_at)
                 )
                 self._tell(happened)

@@ -6,7 +6,7 @@
 3. An entry is void only for what every member can check; what this device alone sees (a fork, an old copy, a path
    that only it cannot process) raises an alarm or halts.
 
-DESIGN 3 (laws of the fold), 4.1, 4.3.
+Longer than 500 lines: whatever an entry can do happens here, in one transaction. DESIGN 3 (laws of the fold), 4.1, 4.3.
 """
 
 import hashlib
@@ -459,8 +459,10 @@ class Log:
         return ALONE if self.charter.retention.read_offline else hours.end(expires_at, life)
 
     def add_draft(self, content: bytes, life: int, expires_at: int) -> int:
-        """Keeps a message (payload.encode_events) to be sent; returns its number. Raises Lacking."""
+        """Keeps a message (payload.encode_events) to be sent; returns its number. Raises Lacking or UserError."""
         end = self.end_of(max(expires_at, self.row.received_at + life), life)
+        if self.store.hours.is_over(end):
+            raise UserError("this device's clock is too slow for so short a life: set it, or choose a longer life")
         with self.step():
             return self.store.add_draft(Kind.SAID, content, life, expires_at, end)
 

@@ -2,6 +2,7 @@
 
 Every method that changes something runs inside the caller's transaction. Texts are sealed and opened here (`hours.py`):
 what of them lies in a row says nothing without the service's half. Raises Lacking where that half is not at hand.
+Longer than 500 lines, for all of a channel's tables are here; each method is a statement or two.
 """
 
 import os
