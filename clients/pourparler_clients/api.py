@@ -132,6 +132,14 @@ class Api:
         path = Route.DELETION.format(channel=encode_id(channel), entry=encode_id(entry))
         await self._call("POST", path, wire.Deletion(secret=secret).model_dump_json().encode())
 
+    async def halves(self, channel: bytes, request: wire.AskHalves) -> wire.Halves:
+        """This device's halves for a run of ends: those that are not over, the last ones of it.
+
+        Raises Refused: NOT_FOUND when all are over, OVER_CAP when they are later or more than the operator allows.
+        """
+        path = Route.HALVES.format(channel=encode_id(channel))
+        return await self._send(wire.Halves, "POST", path, request)
+
     async def end_device(self, channel: bytes) -> None:
         """Ends this device's token."""
         await self._call("DELETE", Route.OWN_DEVICE.format(channel=encode_id(channel)))

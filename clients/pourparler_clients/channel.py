@@ -1,8 +1,11 @@
 """A channel as a program uses it: fold to the head, say, do, watch.
 
+It is longer than 500 lines, for it is the one door to a channel: halves of keys are fetched in `fetching.py`.
+
 The client folds to the head before it shows or sends anything. A line that breaks loses nothing: what was to be
-said or done waits in the vault, in order, until the log holds it. What the device owes by itself (attestation, votes,
-removals: `upkeep.py`) goes with every visit to the log.
+said or done waits in the vault, in order, until the log holds it, and what came in and could not be stored for want of
+the service's half of a key (`hours.py`) is folded when the half is here. What the device owes
+by itself (attestation, votes, removals: `upkeep.py`) goes with every visit to the log.
 """
 
 import asyncio
@@ -16,11 +19,12 @@ from typing import Final
 from pourparler_crypto.mls.limits import MAX_FORWARD
 from pourparler_crypto.note import Communique
 from pourparler_policies import payload, wire
+from pourparler_policies.admission import Member
 from pourparler_policies.errors import Void
 from pourparler_policies.fold import subject_digest
 from pourparler_policies.fold.events import Approved, Leaving, Proposed
 from pourparler_policies.fold.facts import Close, Replace, Subject
-from pourparler_policies.payload import Act, Beside, Said, Seated, check_text
+from pourparler_policies.payload import Act, Beside, Said, Seated, Shortened, check_text
 from pourparler_policies.release.decoding import Act as Procedure
 from pourparler_policies.release.device import Cue
 from pourparler_policies.release.events import Commented, Drafted, Remark, Revised, Words
@@ -29,12 +33,24 @@ from pourparler_policies.wire import Problem
 
 from .api import Api
 from .deskwork import visit
-from .errors import Halted, PourparlerError, Refused, Stale, Unreachable, UserError, Waits, WrongCount
+from .errors import (
+    Halted,
+    Lacking,
+    PourparlerError,
+    Refused,
+    Stale,
+    Unkept,
+    Unreachable,
+    UserError,
+    Waits,
+    WrongCount,
+)
+from .fetching import CONTRADICTION, Fetcher
 from .happenings import Happening
 from .log import FORKED, OLD_COPY, RESTORED, SET_BACK, Clock, Log
 from .papers import revision
 from .sealing import Admit, Sealer
-from .store import Kind, Outgoing, State
+from .store import Kind, Message, Outgoing, State
 from .upkeep import due_charter, due_hour, due_presence, due_removals
 
 Connect = Callable[[str, bytes | None], Api]
@@ -42,7 +58,6 @@ Connect = Callable[[str, bytes | None], Api]
 MAX_TRIES: Final = 12  # times a handshake is sealed anew before the person is told that the channel is too busy
 # Refusals that sending again would not change: the text is given up, and the person is told.
 _NEVER: Final = (Problem.OVER_CAP, Problem.TOO_LARGE, Problem.MALFORMED, Problem.ID_REUSED)
-_CONTRADICTION: Final = "the service contradicts itself: tell its operator"
 # Refusals that pass by themselves: a watching device comes back.
 _PASSING: Final = (Problem.BUDGET, Problem.UNAVAILABLE)
 RECONNECT: Final = (0.2, 30.0)  # seconds: first and longest pause before a broken stream is opened again
@@ -59,6 +74,7 @@ class Channel:
         self.clock = clock
         self._connect = connect
         self._api = connect(log.row.url, log.row.token)
+        self._halves = Fetcher(log, self._api)
         self._turn = asyncio.Lock()
         self._checked = False
         self._watched = False
@@ -66,9 +82,11 @@ class Channel:
         self._ended = False
         self._refused_by_desk = False
         self._handshakes_at = 0  # when the service's budget may let this device change something again
+        self._reconvened = 0  # the end of the recess after which this device has renewed its keys
         self._gone: list[bytes] = []  # devices that the log has removed, and the service may not know yet
         self._news: asyncio.Queue[Happening] = asyncio.Queue()
         self._owes = asyncio.Event()
+        self._unkept: list[tuple[Said, int]] = []  # said while no key was at hand, until when (Unix seconds)
 
     @property
     def id(self) -> bytes:
@@ -93,8 +111,9 @@ class Channel:
     async def say(self, text: str, life: int | None = None) -> None:
         """Says a text, off the record, for `life` seconds (at most what the charter says).
 
-        Once this returns, the text is in the log. Unreachable and Waits: it waits in the vault and will be sent.
-        Raises UserError for a text that cannot be sent, Halted when this device must not send.
+        Once this returns, the text is in the log. Unreachable and Waits: it waits in the vault and will be sent;
+        Unkept: it could not even be stored, and waits in memory. Raises UserError for a text that cannot be sent,
+        Halted when this device must not send.
         """
         check_text(text)
         longest = self.log.charter.retention.messages
@@ -102,22 +121,92 @@ class Channel:
             raise UserError(f"a message in this channel lives 1 to {longest} seconds")
         self.log.check_may_send()
         life = life or longest
-        said = self._draft(Kind.SAID, [Said(id=os.urandom(16), text=text, life=life)], life)
+        self._halves.lives.add(life)
+        draft = await self._keep(Said(id=os.urandom(16), text=text, life=life))
         try:
             async with self._turn:
                 await self._sync()
         except Refused as refusal:
-            if self.log.store.has_draft(said):
+            if self.log.store.has_draft(draft):
                 raise Unreachable(f"{refusal} (the message waits in the vault)") from None
             raise
-        if said in self.log.delivered:
-            if self.log.delivered[said]:
-                raise UserError(f"this was not said: {self.log.delivered[said]}")
+        if draft in self.log.delivered:
+            if self.log.delivered[draft]:
+                raise UserError(f"this was not said: {self.log.delivered[draft]}")
             return
         self.log.check_may_send()
-        if self.log.store.has_draft(said):
+        if self.log.store.has_draft(draft):
             raise Waits(self.sealer.why_not_said())
         raise UserError("this was not said: its life was over before it could be sent")
+
+    async def _keep(self, said: Said) -> int:
+        """Stores what is to be said; returns the draft's number. Raises Unkept."""
+        content, until = payload.encode_events([said]), self.clock() + said.life
+        try:
+            return self.log.add_draft(content, said.life, until)
+        except Lacking:
+            pass
+        try:
+            async with self._turn:
+                return await self._halves.with_halves(lambda: self.log.add_draft(content, said.life, until))
+        except (Unreachable, Refused):
+            self._unkept.append((said, until))
+            raise Unkept(
+                "there is no connection, and no key under which the message could be kept: it is in memory only, "
+                "and is lost when this program ends before the connection is back"
+            ) from None
+
+    async def read(self, messages: list[Message]) -> list[Message]:
+        """Who shows messages calls this first, and shows what it returns: life after reading begins now.
+
+        What cannot be stored under its shorter key now is left out: it is read when there is a connection.
+        """
+        try:
+            return self.log.read(messages)
+        except Lacking:
+            pass
+        async with self._turn:
+            try:
+                return await self._halves.with_halves(lambda: self.log.read(messages))
+            except (Unreachable, Refused):
+                return []
+
+    async def shorten(self, seq: int, life: int) -> None:
+        """Gives an own message `life` seconds since it was received, 0: it ends now, everywhere and at the service.
+
+        Returns when the log holds that. Raises UserError when it is not an own message, or lives shorter already.
+        Unreachable: it waits in the vault, and is done when the service answers.
+        """
+        message = next((one for one in self.log.store.messages(self.clock()) if one.seq == seq and one.own), None)
+        if message is None or message.sender != self.log.row.credential:
+            raise UserError("this is not a message of yours that is alive here")
+        if message.received_at + life >= message.expires_at:
+            raise UserError("it does not live longer than that anyway")
+        self.log.check_may_send()
+        shorter: list[payload.Event] = [Shortened(id=message.id, life=life)]
+        draft = self._draft(shorter, self.log.charter.retention.procedure, Kind.SHORTENED)
+        async with self._turn:
+            await self._sync()
+        if draft not in self.log.delivered:
+            self.log.check_may_send()
+            raise Waits("others change the channel now")
+
+    async def set_own_rule(self, messages: int, after_reading: int) -> None:
+        """Shorter lives on this device, in seconds; 0: no such rule. Raises UserError, Unreachable."""
+        if messages < 0 or after_reading < 0:
+            raise UserError("a life is more than no time")
+        async with self._turn:
+            await self._halves.with_halves(lambda: self.log.set_own_rule(messages, after_reading))
+            await self._halves.ahead()
+
+    def may_miss(self, life: int) -> list[Member]:
+        """Who has been away for longer than a message of `life` seconds would wait for them, as far as one can know.
+
+        A device that comes by renews its keys as often as the charter says; that is how it is heard of.
+        """
+        now, period = self.clock(), self.log.charter.retention.keys
+        others = (member for member in self.log.members.values() if member.credential != self.log.row.credential)
+        return [member for member in others if now - member.heard > life + 2 * period]
 
     async def do(self, *events: Procedure) -> None:
         """Does what these events of the procedure say, all in one entry; each has its rule in docs/consent.md.
@@ -141,7 +230,7 @@ class Channel:
             except Void as error:
                 raise UserError(f"this would count for nothing: {error}") from None
             acts: list[payload.Event] = [Act.of(number, event) for number, event in enumerate(events, 1)]
-            draft = self._draft(Kind.ACT, acts, self.log.charter.retention.procedure)
+            draft = self._draft(acts, self.log.charter.retention.procedure)
             try:
                 await self._sync()
             except PourparlerError:
@@ -208,7 +297,7 @@ class Channel:
         await self._beside(Remark(paper, held.text.digest, text), held.expires - self.clock())
 
     async def _beside(self, event: Words | Remark, life: int) -> None:
-        self._draft(Kind.BESIDE, [Beside.of(event)], max(1, life))
+        self._draft([Beside.of(event)], max(1, life), Kind.BESIDE)
         async with self._turn:
             await self._sync()
 
@@ -321,7 +410,7 @@ class Channel:
                     self._owes.set()
                     continue
                 async with self._turn:
-                    self._tell(self.log.fold([entry]))
+                    await self._fold([entry])
                     await self._finish_if_ended()
                     if self.log.row.state is State.HALTED:
                         await self._send_complaint()
@@ -344,7 +433,7 @@ class Channel:
             if self._at_head:
                 async with self._turn:
                     with suppress(Unreachable, Refused):  # the stream will break too, or the budget fills again
-                        await self._sync(update=False)
+                        await self._sync()
 
     def _tell(self, happened: list[Happening]) -> None:
         # At once: what was folded is not folded again, whatever breaks next.
@@ -353,13 +442,36 @@ class Channel:
             if happening.kind == "left" and happening.member is not None:
                 self._gone.append(happening.member.device)
 
-    def _draft(self, kind: Kind, events: list[payload.Event], life: int) -> int:
+    def _draft(self, events: list[payload.Event], life: int, kind: Kind = Kind.ACT) -> int:
         with self.log.step():
             return self.log.store.add_draft(kind, payload.encode_events(events), life, self.clock() + life)
 
     # Under the turn
 
+    async def _fold(self, entries: list[wire.Entry]) -> None:
+        self._tell(await self._halves.with_halves(lambda: self.log.fold(entries)))
+
+    async def open_texts(self) -> None:
+        """Fetches what is missing to read what this device has stored. Raises Unreachable."""
+        async with self._turn:
+            await self._halves.stored()
+
+    def _keep_unkept(self) -> None:
+        """What was said while no key was at hand is stored as soon as one is."""
+        while self._unkept:
+            said, until = self._unkept[0]
+            left = min(said.life, until - self.clock())
+            try:
+                if left > 0:
+                    self.log.add_draft(payload.encode_events([said]), left, until)
+            except UserError as error:
+                self._tell([Happening("refused", self.log.row.cursor, text=str(error))])
+            self._unkept.pop(0)
+
     async def _sync(self, *, update: bool = True) -> None:
+        if self.log.row.state not in (State.REMOVED, State.CLOSED):
+            await self._halves.stored()
+            await self._halves.with_halves(self._keep_unkept)
         if not self._at_head:
             await self._pull()
         if self.log.row.state is State.HALTED and not self._ended:
@@ -367,9 +479,12 @@ class Channel:
         if self.log.row.state is State.OPEN:
             await self._owed_commits()
         if self.log.row.state is State.OPEN:
-            if update and self.log.store.waiting() and self._update_due():
+            if update and self._update_due():
                 await self._commit_if_possible(lambda: self.sealer.commit(self.clock()))
             await self._flush()
+        if self._reads():
+            await self._delete_sent()
+            await self._halves.ahead()
         if self.log.row.state is State.OPEN and self.log.signing.active:
             await self._follow_release()
 
@@ -409,15 +524,15 @@ class Channel:
             if page.incarnation != row.incarnation:
                 changed += 1
                 if changed > 1:
-                    raise Refused(_CONTRADICTION)
+                    raise Refused(CONTRADICTION)
                 await self._check_service()
             elif page.head < row.cursor:
                 self._stop(SET_BACK)
             else:
                 before = row.cursor
-                self._tell(self.log.fold(page.entries))
+                await self._fold(page.entries)
                 if page.entries and self.log.row.cursor == before and self._reads():
-                    raise Refused(_CONTRADICTION)
+                    raise Refused(CONTRADICTION)
                 if not page.entries:
                     # Entries at the end may have ended before this device saw them.
                     self.log.skip_to(page.head)
@@ -437,6 +552,7 @@ class Channel:
         if seen.head < row.cursor:
             return self._stop(SET_BACK)
         if seen.incarnation != row.incarnation:
+            await self._halves.again()
             with self.log.step():
                 self.log.row.incarnation = seen.incarnation
             self._alarm(RESTORED)
@@ -458,8 +574,9 @@ class Channel:
         while self.log.row.state is State.OPEN:
             outgoing = self.log.store.outgoing()
             if outgoing is None and drafts:
-                handshakes = self.clock() >= self._handshakes_at
-                outgoing, happened = self.sealer.next(self.clock(), owed=handshakes)
+                outgoing, happened = await self._halves.with_halves(
+                    lambda: self.sealer.next(self.clock(), owed=self.clock() >= self._handshakes_at)
+                )
                 self._tell(happened)
             if outgoing is None:
                 break
@@ -512,7 +629,7 @@ class Channel:
                 received_at=receipt.received_at,
                 expires_at=receipt.expires_at,
             )
-            self._tell(self.log.fold([entry]))
+            await self._fold([entry])
             return await self._finish_if_ended()
         await self._pull()
         if self.log.row.state is State.OPEN and self.log.store.outgoing() == outgoing:
@@ -602,11 +719,29 @@ class Channel:
                 raise
             self._handshakes_at = self.clock() + max(1, refusal.retry_after)
 
+    async def _delete_sent(self) -> None:
+        """Own entries that were taken back, or erased with their session, end at the service too."""
+        for sent in self.log.store.due_deletions(self.clock()):
+            try:
+                await self._api.delete(self.id, sent.entry, sent.secret)
+            except Refused as refusal:
+                if refusal.problem is not Problem.NOT_FOUND:
+                    return  # at the next visit
+            with self.log.step():
+                self.log.store.drop_sent(sent.seq)
+
     def _update_due(self) -> bool:
+        """On the charter's schedule: before something is said, somewhat later by itself; and once after a recess."""
         if self.log.group.next_generation() > MAX_FORWARD // 2:  # beyond MAX_FORWARD nobody would read it
             return True
-        elapsed = self.clock() - self.log.row.updated_at
-        return elapsed > self.log.charter.retention.keys
+        row, now, recess = self.log.row, self.clock(), self.log.consent.recess
+        if row.updated_at < recess <= now and self._reconvened != recess:
+            self._reconvened = recess  # a clock that is fast must not make it again and again
+            return True
+        # Not all at the same moment; each device always as much later.
+        period = self.log.charter.retention.keys
+        later = 0 if self.log.store.waiting() else period * row.credential[0] // 1024
+        return now - row.updated_at > period + later
 
     async def _finish_if_ended(self) -> None:
         """After an ending, this device's or another's: the vault forgets the channel, then the service its token."""

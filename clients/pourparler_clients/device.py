@@ -116,6 +116,7 @@ class Device:
         with self.vault.transaction():
             self.vault.execute("UPDATE clock SET high = ?", now)
             erased = self.vault.execute("DELETE FROM message WHERE expires_at <= ?", now)
+            self.vault.execute("DELETE FROM sent WHERE expires_at <= ?", now)
             erased += self.vault.execute(
                 "DELETE FROM draft WHERE expires_at <= ?"
                 " AND number NOT IN (SELECT draft FROM outbox WHERE draft IS NOT NULL)",

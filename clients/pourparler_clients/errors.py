@@ -3,7 +3,9 @@
 PourparlerError
 ├── UserError        you asked for something that cannot be done; nothing has changed
 ├── Unreachable      the service does not answer; try again, nothing is lost
-│   └── Waits            the channel is not ready for this yet; it is done by itself when it is
+│   ├── Waits            the channel is not ready for this yet; it is done by itself when it is
+│   ├── Lacking          a text cannot be stored or opened: the service has the other half of its key
+│   └── Unkept           what was said is in memory only, and gone with the program
 ├── Refused          the service answered, and said no
 │   ├── Stale            a newer handshake entry exists
 │   └── WrongCount       another copy of this vault has been used, or the service lost something
@@ -30,6 +32,18 @@ class Unreachable(PourparlerError):
 
 class Waits(Unreachable):
     """The channel is not ready for this yet. It waits in the vault, and is done by itself."""
+
+
+class Lacking(Unreachable):
+    """A text cannot be stored or opened without the service's half of its key for this `end`. Nothing has changed."""
+
+    def __init__(self, end: int) -> None:
+        super().__init__("the service has the other half of a key that is needed here: connect, and try again")
+        self.end = end
+
+
+class Unkept(Unreachable):
+    """What was said could be neither sent nor stored: it is in memory only."""
 
 
 class Refused(PourparlerError):

@@ -1,11 +1,17 @@
-"""What somebody finds who has the files and the keys: every page of a vault, free ones and the journal too.
+"""What somebody finds who has the files and the keys: every page of a vault, free ones and the journal too, and every
+stored text under every key that can be made of what is there.
 
-It reads files only. SQLCipher 4 has pages of 4,096 bytes, of which the last 80 are IV (16) and HMAC (64);
-AES-256-CBC under the file key; the first 16 bytes of page 1 are a salt. A journal (WAL) has a header of 32 bytes,
-then frames of a 24-byte header and one page.
+It reads files only, asks no clock and obeys no date. SQLCipher 4 has pages of 4,096 bytes, of which the last 80 are IV
+(16) and HMAC (64); AES-256-CBC under the file key; the first 16 bytes of page 1 are a salt. A
+journal (WAL) has a header of 32 bytes, then frames of a 24-byte header and one page.
 """
 
+import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +19,13 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC
 
-from .vault import DATABASE_NAME, HEADER_NAME, unlock
+from pourparler_crypto.errors import CryptoError
+from pourparler_crypto.hours import HALF_LENGTH, hour_key, open_text
+from pourparler_crypto.mls import ApplicationMessage, Group
+
+from .hours import DRAFT
+from .store import ChannelStore
+from .vault import DATABASE_NAME, HEADER_NAME, Vault, unlock
 
 _PAGE: Final = 4096  # bytes
 _RESERVE: Final = 80
@@ -24,7 +36,7 @@ ENCODINGS: Final = ("utf-8", "utf-16-le", "utf-16-be")
 
 def vault_pages(directory: Path, passphrase: str) -> Iterator[bytes]:
     """Every page of a vault, decrypted: those in use, free ones, and those that the journal still holds."""
-    _, (key, *_) = unlock(directory / HEADER_NAME, passphrase)
+    key = _file_keys((directory / HEADER_NAME).read_bytes(), passphrase)[0]
     data = (directory / DATABASE_NAME).read_bytes()
     for start in range(0, len(data) - _PAGE + 1, _PAGE):
         yield _decrypt(key, data[start : start + _PAGE], _SALT if start == 0 else 0)
@@ -66,3 +78,97 @@ def traces(text: str) -> list[bytes]:
         size = min(len(data), 24)
         pieces += [data[:size], data[(len(data) - size) // 2 :][:size], data[len(data) - size :]]
     return pieces
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A text as a vault stores it, and the vault's half of its key (32 bytes). `number`, `end`: as it was sealed."""
+
+    channel: bytes
+    number: int
+    end: int
+    sealed: bytes
+    half: bytes
+
+
+def stored_texts(directory: Path, passphrase: str) -> list[Stored]:
+    """Every text in a vault's tables, whether its time is over or not: messages, drafts, the entry under way."""
+    with examining(directory, passphrase) as vault:
+        halves = dict(vault.rows("SELECT channel, half FROM vault_half"))
+        rows = [
+            *vault.rows("SELECT channel, seq, end, text FROM message"),
+            *vault.rows("SELECT channel, number + ?, end, content FROM draft WHERE end IS NOT NULL", DRAFT),
+            *vault.rows(
+                "SELECT outbox.channel, number + ?, end, envelope FROM outbox JOIN draft ON draft = number"
+                " WHERE end IS NOT NULL",
+                DRAFT,
+            ),
+        ]
+    return [Stored(channel, number, end, text, halves[channel]) for channel, number, end, text in rows if text]
+
+
+def open_texts(texts: Iterable[Stored], halves: Iterable[bytes]) -> list[bytes]:
+    """What opens when every half (32 bytes) is tried on every text; and what opens with the vault's key alone."""
+    tried = {bytes(HALF_LENGTH), *halves}
+    opened = []
+    keys: dict[tuple[bytes, bytes, int], list[bytes]] = {}
+    for text in texts:
+        place = (text.half, text.channel, text.end)
+        if place not in keys:
+            keys[place] = [hour_key(text.half, half, text.channel, text.end) for half in tried]
+        for key in keys[place]:
+            with suppress(CryptoError):
+                opened.append(open_text(key, text.sealed, text.channel, text.number, text.end))
+    return opened
+
+
+def open_entries(directory: Path, passphrase: str, sealed: Iterable[bytes]) -> list[bytes]:
+    """What the channel keys in a vault open of sealed entries that somebody recorded or copied."""
+    with examining(directory, passphrase) as vault:
+        stores = [ChannelStore(vault, channel) for channel in ChannelStore.all(vault)]
+        records = [store.records(pending=pending) for store in stores for pending in (False, True)]
+    opened = []
+    recorded = list(sealed)
+    for group in (Group.load(kept) for kept in records if kept):
+        for entry in recorded:
+            with suppress(CryptoError):
+                received = group.decrypt(entry)
+                if isinstance(received, ApplicationMessage):
+                    opened.append(received.data)
+    return opened
+
+
+def possible_halves(directory: Path) -> set[bytes]:
+    """Everything in files that could be a half of a key: each 32 bytes where one may lie."""
+    return {
+        data[start : start + HALF_LENGTH]
+        for data in files_below(directory)
+        for start in range(0, len(data) - HALF_LENGTH + 1, HALF_LENGTH)
+    }
+
+
+def pieces(sealed: Iterable[bytes]) -> set[bytes]:
+    """Parts by which sealed bytes would be recognised, wherever they begin and end in a page."""
+    return {data[start : start + 24] for data in sealed for start in (0, (len(data) - 24) // 2, len(data) - 24)}
+
+
+@contextmanager
+def examining(directory: Path, passphrase: str) -> Iterator[Vault]:
+    """A vault as its owner would open it: on a copy, for opening writes to it."""
+    with tempfile.TemporaryDirectory(prefix="examined-") as place:
+        copy = Path(shutil.copytree(directory, Path(place) / "vault"))
+        vault = Vault.unlocked(copy, _file_keys((copy / HEADER_NAME).read_bytes(), passphrase)[0])
+        try:
+            yield vault
+        finally:
+            vault.close()
+
+
+@lru_cache
+def _file_keys(header: bytes, passphrase: str) -> list[bytes]:
+    # A passphrase is made dear to try; one vault is looked at many times.
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(header)
+        file.flush()
+        _, keys = unlock(Path(file.name), passphrase)
+        return keys

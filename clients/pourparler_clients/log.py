@@ -1,16 +1,18 @@
 """A channel's log folded into this device's state. No network here; what this device adds is sealed in `sealing.py`.
 
-1. Each step is one transaction of the vault: ratchet state, folded state and cursor change together or not at all.
+1. Each step is one transaction of the vault: ratchet state, folded state and cursor change together or not at all. A
+   text whose key lacks a half is not folded: it stays in the log until the half is here (`hours.py`).
 2. One's own entry takes effect at its place in the log, like everybody's.
 3. An entry is void only for what every member can check; what this device alone sees (a fork, an old copy, a path
    that only it cannot process) raises an alarm or halts.
 
-DESIGN 3 (laws of the fold), 4.1, 4.3.
+Longer than 500 lines: whatever an entry can do happens here, in one transaction. DESIGN 3 (laws of the fold), 4.1, 4.3.
 """
 
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from pourparler_crypto import complaint
 from pourparler_crypto.card import CardKey, check_digits
@@ -26,7 +28,7 @@ from pourparler_crypto.errors import (
 from pourparler_crypto.mls import ApplicationMessage, Group, ReceivedProposal, StagedCommit, verify_signature
 from pourparler_crypto.mls.limits import MAX_FORWARD
 from pourparler_crypto.stamp import EXPORT_LABEL, KEY_LENGTH, open_stamp
-from pourparler_policies import charter, payload, release, wire
+from pourparler_policies import charter, hours, payload, release, wire
 from pourparler_policies.admission import procedure_digest
 from pourparler_policies.chain import extend
 from pourparler_policies.errors import Unknown, Void
@@ -35,7 +37,7 @@ from pourparler_policies.fold.decoding import decode_commit
 from pourparler_policies.fold.events import Complained, Entry
 from pourparler_policies.fold.facts import Amend, Phase
 from pourparler_policies.fold.facts import State as Consent
-from pourparler_policies.payload import Attesting, Beside, Said
+from pourparler_policies.payload import Attesting, Beside, Said, Shortened
 from pourparler_policies.release.events import Lock, Masks, Remark, Words
 from pourparler_policies.release.facts import State as Folded
 
@@ -43,9 +45,10 @@ from . import happenings
 from .attesting import Attestations
 from .errors import Halted, UserError
 from .happenings import Happening
+from .hours import ALONE
 from .judging import Judged, judge_application, judge_commit, roster_of
 from .signing import Signing
-from .store import ChannelStore, Kind, Message, Outgoing, Row, State
+from .store import ChannelStore, Kind, Message, Outgoing, Row, Sent, State
 from .vault import Vault
 
 Clock = Callable[[], int]  # Unix seconds
@@ -143,6 +146,8 @@ class Log:
             with self.vault.transaction():
                 yield
                 self.store.save(self.row)
+                # A copy that is taken now, and opened with its clock set back, is no younger than this.
+                self.vault.execute("UPDATE clock SET high = max(high, ?)", self.clock())
         except BaseException:
             self._keys_ended = False
             self._reload_quietly()
@@ -152,7 +157,7 @@ class Log:
             self.vault.empty_journal()  # what was erased must not stay in it
 
     def erased(self) -> None:
-        """The transaction under way erases keys: the journal is emptied after it."""
+        """The transaction under way erases keys or texts: the journal is emptied after it."""
         self._keys_ended = True
 
     def _reload_quietly(self) -> None:
@@ -223,11 +228,12 @@ class Log:
             outgoing.handshake != entry.handshake
         ):
             return self.alarm(FORKED)
+        said = self.store.envelope(outgoing)
         self.store.drop_outgoing(with_draft=True)
-        if not outgoing.envelope:  # its life was over before it came here
+        if not said:  # its life was over before it came here
             self._deliver(outgoing)
             return []
-        envelope = payload.decode(outgoing.envelope)
+        envelope = payload.decode(said)
         if outgoing.kind is Kind.COMMIT:
             return self._fold_own_commit(entry, envelope, outgoing.commit)
         author = self.row.credential
@@ -376,7 +382,8 @@ class Log:
     def _begin_epoch(self, entry: wire.Entry, judged: Judged, following: Group) -> list[Happening]:
         """A commit takes effect."""
         before, old = self.consent, self.members
-        self._group, self._keys_ended = following, True
+        self._group = following
+        self.erased()
         self.store.replace_records(following.records())
         self.store.add_complaint_key(following.epoch, self.complaint_key())
         self.members = roster_of(judged, old, following)
@@ -402,6 +409,7 @@ class Log:
                 amended = charter.decode(held.subject.charter)
                 if amended.hash == charter_hash:
                     self.charter, self.row.charter = amended, held.subject.charter
+                    self.apply_rules()
 
     def _settle(self, state: Folded) -> None:
         if self._folded is not None and state.papers.keys() != self._folded.papers.keys():
@@ -415,11 +423,13 @@ class Log:
         """What an application entry says; `outgoing` when it is this device's own."""
         event = judged.envelope.events[0]
         if isinstance(event, Said):
-            return self._add_message(entry, event, sender, outgoing.delete_secret if outgoing else None)
+            return self._add_message(entry, event, sender, outgoing)
         if isinstance(event, Attesting):
             return self._attest(entry, judged.envelope.events, sender)
         if isinstance(event, Beside):
             return self._beside(entry, event, sender)
+        if isinstance(event, Shortened):
+            return self._shorten(entry, judged.envelope.events, sender)
         before = self.consent
         self._settle(judged.state)
         happened: list[Happening] = []
@@ -440,6 +450,7 @@ class Log:
             return self._end(State.REMOVED, Happening("removed", entry.seq))
         if self.consent.erased > before.erased:
             self.store.erase_messages(self.consent.erased)
+            self.erased()
         return happened + self._release()
 
     def _beside(self, entry: wire.Entry, beside: Beside, sender: bytes) -> list[Happening]:
@@ -459,29 +470,116 @@ class Log:
         return []
 
     def _add_message(
-        self, entry: wire.Entry, event: Said, sender: bytes, delete_secret: bytes | None
+        self, entry: wire.Entry, event: Said, sender: bytes, outgoing: Outgoing | None
     ) -> list[Happening]:
-        retention = self.charter.retention
+        # The shortest rule wins: what the author said, what the charter says, what the service said. A time in the
+        # future, as a lying service may give, makes nothing live longer by this device's clock.
+        life = min(event.life, self.longest_life())
+        expires_at = min(entry.expires_at, min(entry.received_at, self.clock()) + life)
+        end = self.end_of(min(entry.expires_at, entry.received_at + life), life)
+        if expires_at <= self.clock() or self.store.hours.is_over(end):
+            self.row.missed += outgoing is None
+            return []
+        own = outgoing is not None
+        held = not talk.may_show(self.consent, self.own_card.fingerprint)
         message = Message(
-            seq=entry.seq,
-            sender=sender,
-            id=event.id,
-            text=event.text,
-            received_at=entry.received_at,
-            # The shortest rule wins: what the author said, what the charter says, what the service said. A time
-            # in the future, as a lying service may give, makes nothing live longer by this device's clock.
-            expires_at=min(
-                entry.expires_at,
-                min(entry.received_at, self.clock()) + min(event.life, retention.messages),
-            ),
-            own=delete_secret is not None,
-            entry=entry.entry,
-            delete_secret=delete_secret,
-            held=not talk.may_show(self.consent, self.own_card.fingerprint),
+            entry.seq, sender, event.id, event.text, end, entry.received_at, expires_at, own=own, held=held
         )
-        if not self.store.add_message(message) or message.held:
+        sent = Sent(entry.seq, entry.entry, outgoing.delete_secret, entry.expires_at) if outgoing else None
+        if not self.store.add_message(message, sent) or message.held:
             return []
         return [Happening("said", entry.seq, message, self.members.get(sender))]
+
+    # Shorter lives
+
+    def longest_life(self) -> int:
+        """How long a message lives here at most (seconds): the charter's rule, or this device's own if shorter."""
+        return min(self.charter.retention.messages, self.store.own_rule()[0] or self.charter.retention.messages)
+
+    def life_once_read(self) -> int:
+        """How long a message lives here once it was shown (seconds): the shorter rule; 0 when there is none."""
+        rules = (self.charter.retention.after_reading, self.store.own_rule()[1])
+        return min((rule for rule in rules if rule), default=0)
+
+    def read(self, messages: list[Message]) -> list[Message]:
+        """Who shows messages calls this first, and shows what it returns: their life after reading begins now.
+
+        That is saved, under the shorter key, before anybody sees the text. What is gone meanwhile is left out. Raises
+        Lacking.
+        """
+        life, now = self.life_once_read(), self.clock()
+        alive = self.store.places(now)
+        messages = [
+            replace(message, expires_at=alive[message.seq][0], end=alive[message.seq][1])
+            for message in messages
+            if message.seq in alive
+        ]
+        late = [message for message in messages if life and message.expires_at > now + life]
+        if late:
+            end = self.end_of(max(now, self.row.received_at) + life, life)
+            with self.step():
+                for message in late:
+                    self._let_live(message, now + life, end)
+        return [
+            message if message not in late else replace(message, expires_at=now + life) for message in messages
+        ]
+
+    def _let_live(self, message: Message, expires_at: int, end: int) -> None:
+        """The shorter of two lives, and of two keys the one that ends earlier. `message` as it is stored now."""
+        if end == ALONE:
+            end = message.end
+        elif message.end != ALONE:
+            end = min(message.end, end)
+        self.erased()
+        if expires_at <= self.clock() or self.store.hours.is_over(end):
+            self.store.erase_message(message.seq)
+        else:
+            self.store.shorten(message, min(message.expires_at, expires_at), end)
+
+    def apply_rules(self) -> None:
+        """What is stored obeys the rules as they are now, where they are stricter than before. Raises Lacking."""
+        life, offline = self.longest_life(), self.charter.retention.read_offline
+        for message in self.store.kept_messages(self.clock()):
+            expires_at = min(message.received_at + life, message.expires_at)
+            if expires_at < message.expires_at or (message.end == ALONE and not offline):
+                self._let_live(message, expires_at, self.end_of(expires_at, life))
+
+    def set_own_rule(self, messages: int, after_reading: int) -> None:
+        """This device's own lives, in seconds; 0: no such rule. Raises Lacking, and then nothing changes."""
+        with self.step():
+            self.store.save_own_rule(messages, after_reading)
+            self.apply_rules()
+
+    def _shorten(self, entry: wire.Entry, shorter: list[payload.Event], sender: bytes) -> list[Happening]:
+        happened: list[Happening] = []
+        for event in shorter:
+            found = self.store.find_message(sender, event.id) if isinstance(event, Shortened) else None
+            if not isinstance(event, Shortened) or found is None:
+                continue
+            seq, received_at = found
+            expires_at = min(received_at, self.clock()) + event.life
+            if sender == self.row.credential:
+                self.store.delete_sent(seq, received_at + event.life)
+            message = self.store.message(seq)
+            if message is not None and expires_at < message.expires_at:
+                self._let_live(message, expires_at, self.end_of(expires_at, max(1, event.life)))
+                happened.append(Happening("shortened", entry.seq, message, self.members.get(sender)))
+        return happened
+
+    def end_of(self, expires_at: int, life: int) -> int:
+        """When the key is destroyed of a text that expires at `expires_at` (Unix seconds) after `life` seconds.
+
+        By the log's time, not by this device's clock: a wrong one must not cost messages that others can read.
+        """
+        return ALONE if self.charter.retention.read_offline else hours.end(expires_at, life)
+
+    def add_draft(self, content: bytes, life: int, expires_at: int) -> int:
+        """Keeps a message (payload.encode_events) to be sent; returns its number. Raises Lacking or UserError."""
+        end = self.end_of(max(expires_at, self.row.received_at + life), life)
+        if self.store.hours.is_over(end):
+            raise UserError("this device's clock is too slow for so short a life: set it, or choose a longer life")
+        with self.step():
+            return self.store.add_draft(Kind.SAID, content, life, expires_at, end)
 
     def _release(self) -> list[Happening]:
         """What was held back while somebody was unattested is shown once nobody is."""
@@ -585,7 +683,8 @@ class Log:
 
     def _end(self, state: State, happening: Happening) -> list[Happening]:
         """Keys, texts and names go at once; the row stays until the service has been told."""
-        self.row.state, self._keys_ended = state, True
+        self.row.state = state
+        self.erased()
         for pending in (False, True):
             self.store.drop_records(pending=pending)
         self.store.erase_contents()

@@ -25,6 +25,11 @@ MIGRATIONS: list[list[str]] = [
             number INTEGER NOT NULL UNIQUE,     -- by which a person names it; stays
             complaint BLOB NOT NULL             -- sealed and still to be sent: log.complain
         ) WITHOUT ROWID""",
+        # The vault's half of the keys under which this channel's texts are stored, 32 random bytes (hours.py).
+        """CREATE TABLE vault_half (
+            channel BLOB PRIMARY KEY REFERENCES channel ON DELETE CASCADE,
+            half BLOB NOT NULL
+        ) WITHOUT ROWID""",
         """CREATE TABLE chain (
             channel BLOB NOT NULL REFERENCES channel ON DELETE CASCADE,
             seq INTEGER NOT NULL,
@@ -46,7 +51,8 @@ MIGRATIONS: list[list[str]] = [
             kind TEXT NOT NULL,                 -- store.Kind: said or act
             content BLOB NOT NULL,              -- payload.encode_events; acts get their counters when they are sealed
             life INTEGER NOT NULL,
-            expires_at INTEGER NOT NULL         -- a text that could not be sent in its own lifetime is erased
+            expires_at INTEGER NOT NULL,        -- a text that could not be sent in its own lifetime is erased
+            end INTEGER                         -- said: content is sealed under this end (hours.py); acts: null
         )""",
         # The one entry under way: saved before it is sent, resent byte for byte.
         """CREATE TABLE outbox (
@@ -55,7 +61,7 @@ MIGRATIONS: list[list[str]] = [
             kind TEXT NOT NULL,                 -- store.Kind
             append BLOB NOT NULL,               -- the request as it is sent
             handshake INTEGER NOT NULL,
-            envelope BLOB NOT NULL,
+            envelope BLOB NOT NULL,             -- of a message: sealed as its draft is
             draft INTEGER,
             delete_secret BLOB NOT NULL,
             consent BLOB NOT NULL               -- what a commit does, in the fold's canonical form
@@ -65,17 +71,32 @@ MIGRATIONS: list[list[str]] = [
             seq INTEGER NOT NULL,
             sender BLOB NOT NULL,
             id BLOB NOT NULL,
-            text TEXT NOT NULL,
+            text BLOB NOT NULL,                 -- sealed under this end
+            end INTEGER NOT NULL,               -- hours.py; 0: the key is the vault's alone
             received_at INTEGER NOT NULL,
             expires_at INTEGER NOT NULL,
             own INTEGER NOT NULL,
-            entry BLOB NOT NULL,
-            delete_secret BLOB,                 -- own messages only
             held INTEGER NOT NULL,              -- not to be shown while somebody is unattested
             PRIMARY KEY (channel, seq)
         ) WITHOUT ROWID""",
         "CREATE INDEX message_expiry ON message (expires_at)",
         "CREATE UNIQUE INDEX message_once ON message (channel, sender, id)",
+        # Shorter lives that this person has chosen for this device, in seconds; 0: no such rule.
+        """CREATE TABLE own_rule (
+            channel BLOB PRIMARY KEY REFERENCES channel ON DELETE CASCADE,
+            messages INTEGER NOT NULL,
+            after_reading INTEGER NOT NULL
+        ) WITHOUT ROWID""",
+        # Own entries that live at the service, by which they can be ended there before their time.
+        """CREATE TABLE sent (
+            channel BLOB NOT NULL REFERENCES channel ON DELETE CASCADE,
+            seq INTEGER NOT NULL,
+            entry BLOB NOT NULL,
+            secret BLOB NOT NULL,
+            expires_at INTEGER NOT NULL,        -- at the service: then there is nothing left to delete
+            due INTEGER,                        -- when it is to be deleted there; null: not before its time
+            PRIMARY KEY (channel, seq)
+        ) WITHOUT ROWID""",
         """CREATE TABLE member (
             channel BLOB NOT NULL REFERENCES channel ON DELETE CASCADE,
             credential BLOB NOT NULL,

@@ -2,7 +2,7 @@
 
 1. One entry is under way at a time; it is sealed anew only after a definite refusal, and its key stays used up.
 2. What the others would hold void is not sent: it is judged here as it will be there.
-3. First what the person does, then what the device owes (`upkeep.py`), then what the person says.
+3. First what the person does, then what the device owes (`upkeep.py`), then what the person takes back, or says.
 
 DESIGN 4.1 (#21), 4.2. No network here.
 """
@@ -30,6 +30,8 @@ from .log import Log
 from .store import Draft, Kind, Outgoing
 from .upkeep import due_acts
 
+LOST = "a message that waited here can no longer be read: the service has lost its half of its key. Say it again"
+
 Admit = Callable[[bytes, bytes | None, Commit], wire.Admit]  # Welcome, tree, what the commit does
 
 
@@ -51,7 +53,8 @@ class Sealer:
         """Seals what comes next and saves it for sending; None when nothing can be sent now.
 
         Without `owed` only what people do and say, and attestation: the service's budget is spent. The second part
-        tells of acts that have become void since they were meant. Raises Halted.
+        tells of acts that have become void since they were meant. Raises Halted, and Lacking when a draft's key is not
+        at hand.
         """
         log = self._log
         log.check_may_send()
@@ -68,9 +71,19 @@ class Sealer:
         beside = log.signing.beside()
         if beside is not None and beside[1] > now:
             return self._seal([beside[0]], Kind.BESIDE, beside[1] - now, None), happened
-        draft = self._next_said(now)
+        draft = log.store.next_draft(Kind.SHORTENED)
         if draft is not None:
-            return self._seal(payload.decode_events(draft.content), draft.kind, draft.life, draft), happened
+            events = payload.decode_events(draft.content)
+            # It lives as long as the procedure: who comes back is not told that it "expired unread".
+            return self._seal(events, Kind.SHORTENED, log.charter.retention.procedure, draft), happened
+        draft = self._next_said(now)
+        if draft is not None and not draft.content:
+            with log.step():
+                log.store.drop_draft(draft.number)
+            return None, [*happened, Happening("refused", log.row.cursor, text=LOST)]
+        if draft is not None:
+            life = min(draft.life, log.charter.retention.messages) if draft.kind is Kind.SAID else draft.life
+            return self._seal(payload.decode_events(draft.content), draft.kind, life, draft), happened
         return None, happened
 
     def _steps(self, now: int) -> list[Attesting]:
@@ -90,12 +103,12 @@ class Sealer:
 
     def _next_said(self, now: int) -> Draft | None:
         log = self._log
-        draft = log.store.next_draft(Kind.BESIDE) or log.store.next_draft(Kind.SAID)
-        while draft is not None and draft.expires_at <= now:
+        if log.store.has_ended_drafts(now):
             with log.step():
-                log.store.drop_draft(draft.number)
-            draft = log.store.next_draft(Kind.BESIDE) or log.store.next_draft(Kind.SAID)
-        return None if self.why_not_said() else draft
+                log.store.drop_ended_drafts(now)
+        if self.why_not_said():
+            return None
+        return log.store.next_draft(Kind.BESIDE) or log.store.next_draft(Kind.SAID)
 
     def _drop_void_acts(self, now: int) -> list[Happening]:
         log, happened = self._log, []

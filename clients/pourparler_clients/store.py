@@ -1,9 +1,13 @@
 """One channel's rows in the vault, as typed values. SQL lives here and in `schema.py`, decisions do not.
 
-Every method that changes something runs inside the caller's transaction.
+Every method that changes something runs inside the caller's transaction. Texts are sealed and opened here (`hours.py`):
+what of them lies in a row says nothing without the service's half. Raises Lacking where that half is not at hand.
+Longer than 500 lines, for all of a channel's tables are here; each method is a statement or two.
 """
 
+import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -14,6 +18,8 @@ from pourparler_policies.invitation import KEPT_EPOCHS
 from pourparler_policies.release.decoding import decode_state
 from pourparler_policies.release.facts import State as Folded
 
+from .errors import Lacking
+from .hours import DRAFT, Hours
 from .vault import Vault
 
 
@@ -35,6 +41,7 @@ class Kind(StrEnum):
     ACT = "act"  # events of the procedure
     ATTESTING = "attesting"
     BESIDE = "beside"  # words of a paper, a remark, masks, a lock
+    SHORTENED = "shortened"
     COMMIT = "commit"
 
 
@@ -86,18 +93,30 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
+class Sent:
+    """An own entry at the service, and the secret (32 bytes) that ends it there."""
+
+    seq: int
+    entry: bytes
+    secret: bytes
+    expires_at: int  # at the service
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
-    """A message as it is shown. Times are Unix seconds; `sender` is a credential of 16 bytes."""
+    """A message as it is shown. Times are Unix seconds; `sender` is a credential of 16 bytes.
+
+    `end` is when its key is destroyed (hours.py).
+    """
 
     seq: int
     sender: bytes
     id: bytes
     text: str
+    end: int
     received_at: int
     expires_at: int
     own: bool
-    entry: bytes
-    delete_secret: bytes | None
     held: bool = False
 
 
@@ -116,9 +135,15 @@ class Meeting:
 
 
 _CONTENTS = (
-    *("outbox", "draft", "message", "member", "chain", "invitation"),
-    *("consent", "meeting", "opening", "complaint"),
+    *("outbox", "draft", "message", "sent", "own_rule", "member", "chain", "invitation"),
+    *("consent", "meeting", "opening", "complaint", "vault_half"),
     *("words", "remark", "signing", "lock", "note"),
+)
+
+
+_ENDED = (
+    "channel = ? AND kind IN ('said', 'beside') AND (expires_at <= ? OR (end > 0 AND end <= ?))"
+    " AND number NOT IN (SELECT draft FROM outbox WHERE draft IS NOT NULL)"
 )
 
 
@@ -128,6 +153,8 @@ class ChannelStore:
     def __init__(self, vault: Vault, channel: bytes) -> None:
         self.vault = vault
         self.channel = channel
+        row = vault.row("SELECT half FROM vault_half WHERE channel = ?", channel)
+        self.hours = Hours(channel, row[0] if row else b"")
 
     @staticmethod
     def all(vault: Vault) -> list[bytes]:
@@ -154,6 +181,9 @@ class ChannelStore:
             " (SELECT coalesce(max(number), 0) + 1 FROM channel), x'')",
             *(getattr(row, name) for name in Row.__slots__ if name != "number"),
         )
+        half = os.urandom(32)
+        self.vault.execute("INSERT INTO vault_half VALUES (?, ?)", self.channel, half)
+        self.hours = Hours(self.channel, half)
 
     def save(self, row: Row) -> None:
         """What changes as the log is folded."""
@@ -335,18 +365,21 @@ class ChannelStore:
 
     # Drafts and the entry under way
 
-    def add_draft(self, kind: Kind, content: bytes, life: int, expires_at: int) -> int:
-        """Something to be sent; returns its number."""
+    def add_draft(self, kind: Kind, content: bytes, life: int, expires_at: int, end: int | None = None) -> int:
+        """Something to be sent, sealed under its `end` if it has one; returns its number. Raises Lacking."""
         self.vault.execute(
-            "INSERT INTO draft (channel, kind, content, life, expires_at) VALUES (?, ?, ?, ?, ?)",
+            "INSERT INTO draft (channel, kind, content, life, expires_at, end) VALUES (?, ?, x'', ?, ?, ?)",
             self.channel,
             kind,
-            content,
             life,
             expires_at,
+            end,
         )
         row = self.vault.row("SELECT last_insert_rowid()")
-        return int(row[0]) if row else 0
+        number = int(row[0]) if row else 0
+        kept = content if end is None else self.hours.seal(content, DRAFT + number, end)
+        self.vault.execute("UPDATE draft SET content = ? WHERE number = ?", kept, number)
+        return number
 
     def has_draft(self, number: int) -> bool:
         """Whether a draft still waits, sealed or not."""
@@ -357,14 +390,45 @@ class ChannelStore:
         return self.vault.row("SELECT 1 FROM draft WHERE number = ? AND expires_at <= ?", number, now) is not None
 
     def next_draft(self, kind: Kind) -> Draft | None:
-        """What of this kind waits longest."""
+        """What of this kind waits longest. Raises Lacking."""
         row = self.vault.row(
-            "SELECT number, kind, content, life, expires_at FROM draft WHERE channel = ? AND kind = ?"
+            "SELECT number, kind, content, life, expires_at, end FROM draft WHERE channel = ? AND kind = ?"
             " ORDER BY number LIMIT 1",
             self.channel,
             kind,
         )
-        return Draft(row[0], Kind(row[1]), *row[2:]) if row else None
+        return Draft(row[0], Kind(row[1]), self._open_draft(row[0], row[2], row[5]), *row[3:5]) if row else None
+
+    def said_waiting(self) -> list[bytes]:
+        """The content of messages that wait and whose keys are at hand, oldest first."""
+        rows = self.vault.rows(
+            "SELECT number, content, end FROM draft WHERE channel = ? AND kind = ? AND content != x'' ORDER BY number",
+            self.channel,
+            Kind.SAID,
+        )
+        return [self._open_draft(*row) for row in rows if self.hours.has(row[2])]
+
+    def _open_draft(self, number: int, content: bytes, end: int | None) -> bytes:
+        """Empty when there is nothing left to open: its life is over, or the service has lost its half."""
+        if end is None or not content:
+            return content
+        if self.hours.is_over(end):
+            return b""
+        try:
+            return self.hours.open(content, DRAFT + number, end)
+        except Lacking:
+            if self.hours.has(end):
+                return b""
+            raise
+
+    def drop_ended_drafts(self, now: int) -> None:
+        """Messages whose life is over are erased unsent, but for the one under way."""
+        self.vault.execute(f"DELETE FROM draft WHERE {_ENDED}", self.channel, now, self.hours.over)  # noqa: S608
+
+    def has_ended_drafts(self, now: int) -> bool:
+        """Whether there are such messages."""
+        sql = f"SELECT 1 FROM draft WHERE {_ENDED}"  # noqa: S608
+        return self.vault.row(sql, self.channel, now, self.hours.over) is not None
 
     def drop_draft(self, number: int) -> None:
         """A draft is erased unsent."""
@@ -376,7 +440,7 @@ class ChannelStore:
         return int(row[0]) if row else 0
 
     def outgoing(self) -> Outgoing | None:
-        """The entry under way, if any."""
+        """The entry under way, if any. Its envelope is as it is stored: `envelope` opens it."""
         row = self.vault.row(
             "SELECT entry, kind, append, handshake, envelope, draft, delete_secret, consent FROM outbox"
             " WHERE channel = ?",
@@ -384,8 +448,15 @@ class ChannelStore:
         )
         return Outgoing(row[0], Kind(row[1]), row[2], bool(row[3]), *row[4:]) if row else None
 
+    def envelope(self, outgoing: Outgoing) -> bytes:
+        """What the entry under way says, empty when its life is over. Raises Lacking."""
+        return self._open_draft(outgoing.draft or 0, outgoing.envelope, self._end_of(outgoing.draft))
+
     def put_outgoing(self, outgoing: Outgoing) -> None:
-        """Saved before it is sent. There is at most one."""
+        """Saved before it is sent, what it says sealed as its draft is. There is at most one. Raises Lacking."""
+        end = self._end_of(outgoing.draft)
+        number = DRAFT + (outgoing.draft or 0)
+        envelope = outgoing.envelope if end is None else self.hours.seal(outgoing.envelope, number, end)
         self.vault.execute(
             "INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             self.channel,
@@ -393,11 +464,15 @@ class ChannelStore:
             outgoing.kind,
             outgoing.append,
             int(outgoing.handshake),
-            outgoing.envelope,
+            envelope,
             outgoing.draft,
             outgoing.delete_secret,
             outgoing.commit,
         )
+
+    def _end_of(self, draft: int | None) -> int | None:
+        row = self.vault.row("SELECT end FROM draft WHERE number = ?", draft)
+        return row[0] if row else None
 
     def drop_outgoing(self, *, with_draft: bool) -> None:
         """The entry is in the log (`with_draft`), or was definitely refused and its draft waits on."""
@@ -409,50 +484,177 @@ class ChannelStore:
 
     # Messages
 
-    def add_message(self, message: Message) -> bool:
-        """False when the same message (sender and id) is there already."""
+    def add_message(self, message: Message, sent: Sent | None = None) -> bool:
+        """False when the same message (sender and id) is there already. `sent`: of an own one. Raises Lacking."""
         changed = self.vault.execute(
-            "INSERT OR IGNORE INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR IGNORE INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             self.channel,
             message.seq,
             message.sender,
             message.id,
-            message.text,
+            self.hours.seal(message.text.encode(), message.seq, message.end),
+            message.end,
             message.received_at,
             message.expires_at,
             int(message.own),
-            message.entry,
-            message.delete_secret,
             int(message.held),
         )
+        if sent is not None:
+            self.vault.execute(
+                "INSERT OR IGNORE INTO sent VALUES (?, ?, ?, ?, ?, NULL)",
+                *(self.channel, sent.seq, sent.entry, sent.secret, sent.expires_at),
+            )
         return changed == 1
 
     def messages(self, now: int) -> list[Message]:
-        """What is alive and may be shown, in the log's order."""
+        """What is alive, may be shown and opens with the keys at hand, in the log's order."""
         return self._messages("expires_at > ? AND held = 0", now)
 
     def release(self, now: int) -> list[Message]:
-        """What was held back may be shown from now on; returns what of it is alive."""
+        """What was held back may be shown from now on; returns what of it is alive. Raises Lacking."""
+        if self.lacking(now, held=True):
+            raise Lacking(self.lacking(now, held=True)[0])
         held = self._messages("expires_at > ? AND held = 1", now)
         if held:
             self.vault.execute("UPDATE message SET held = 0 WHERE channel = ?", self.channel)
         return held
 
+    def lacking(self, now: int, *, held: bool = False) -> list[int]:
+        """Ends of the living texts whose keys are not at hand; `held`: only of messages that are held back."""
+        messages = "SELECT end FROM message WHERE channel = ? AND expires_at > ?"
+        if held:
+            return self.hours.lacking(
+                end for (end,) in self.vault.rows(messages + " AND held = 1", self.channel, now)
+            )
+        drafts = "SELECT end FROM draft WHERE channel = ? AND expires_at > ? AND end IS NOT NULL"
+        rows = self.vault.rows(messages, self.channel, now) + self.vault.rows(drafts, self.channel, now)
+        return self.hours.lacking(end for (end,) in rows)
+
+    def closed(self, now: int) -> tuple[int, int]:
+        """How many living messages wait for the service's half, and of how many the service has lost it."""
+        rows = self.vault.rows(
+            "SELECT end FROM message WHERE channel = ? AND expires_at > ? AND held = 0", self.channel, now
+        )
+        waiting = sum(bool(self.hours.lacking(end)) for end in rows)
+        return waiting, len(rows) - waiting - len(self.messages(now))
+
     def erase_messages(self, seq: int) -> None:
-        """Messages up to `seq` are gone."""
+        """Messages up to `seq` are gone, and this device's own of them are to be ended at the service."""
         self.vault.execute("DELETE FROM message WHERE channel = ? AND seq <= ?", self.channel, seq)
+        self.vault.execute("UPDATE sent SET due = 0 WHERE channel = ? AND seq <= ?", self.channel, seq)
+
+    def shorten(self, message: Message, expires_at: int, end: int) -> None:
+        """A message expires earlier, or lies under another key, from now on. Raises Lacking."""
+        sealed = self.hours.seal(message.text.encode(), message.seq, end)
+        self.vault.execute(
+            "UPDATE message SET text = ?, end = ?, expires_at = ? WHERE channel = ? AND seq = ?",
+            *(sealed, end, expires_at, self.channel, message.seq),
+        )
+
+    def erase_message(self, seq: int) -> None:
+        """One message is gone."""
+        self.vault.execute("DELETE FROM message WHERE channel = ? AND seq = ?", self.channel, seq)
+
+    def kept_messages(self, now: int) -> list[Message]:
+        """Every living message, also those held back. Raises Lacking unless all can be opened, but for lost ones."""
+        lacking = self.hours.lacking(
+            end
+            for (end,) in self.vault.rows(
+                "SELECT end FROM message WHERE channel = ? AND expires_at > ?", self.channel, now
+            )
+        )
+        if lacking:
+            raise Lacking(lacking[0])
+        return self._messages("expires_at > ?", now)
+
+    def places(self, now: int) -> dict[int, tuple[int, int]]:
+        """`expires_at` and end of every living message, by its seq."""
+        rows = self.vault.rows(
+            "SELECT seq, expires_at, end FROM message WHERE channel = ? AND expires_at > ?", self.channel, now
+        )
+        return {seq: (expires_at, end) for seq, expires_at, end in rows}
+
+    def message(self, seq: int) -> Message | None:
+        """One message; None when it is gone, or lost. Raises Lacking."""
+        row = self.vault.row("SELECT end FROM message WHERE channel = ? AND seq = ?", self.channel, seq)
+        if row is not None and self.hours.lacking(row):
+            raise Lacking(row[0])
+        return next(iter(self._messages("seq = ?", seq)), None)
+
+    def find_message(self, sender: bytes, id_: bytes) -> tuple[int, int] | None:
+        """Seq and `received_at` of a message, by its sender's credential and its id."""
+        row = self.vault.row(
+            "SELECT seq, received_at FROM message WHERE channel = ? AND sender = ? AND id = ?",
+            *(self.channel, sender, id_),
+        )
+        return (row[0], row[1]) if row else None
+
+    def delete_sent(self, seq: int, due: int) -> None:
+        """An own entry is to be ended at the service at this time (Unix seconds), unless it is to be earlier."""
+        self.vault.execute(
+            "UPDATE sent SET due = min(coalesce(due, ?), ?) WHERE channel = ? AND seq = ?",
+            *(due, due, self.channel, seq),
+        )
+
+    def due_deletions(self, now: int) -> list[Sent]:
+        """Own entries that are to be ended at the service now."""
+        rows = self.vault.rows(
+            "SELECT seq, entry, secret, expires_at FROM sent WHERE channel = ? AND due <= ? AND expires_at > ?",
+            *(self.channel, now, now),
+        )
+        return [Sent(*row) for row in rows]
+
+    def drop_sent(self, seq: int) -> None:
+        """It has ended at the service."""
+        self.vault.execute("DELETE FROM sent WHERE channel = ? AND seq = ?", self.channel, seq)
+
+    def own_rule(self) -> tuple[int, int]:
+        """This device's own lives (seconds): of a message, and of one that was read. 0: no such rule."""
+        row = self.vault.row("SELECT messages, after_reading FROM own_rule WHERE channel = ?", self.channel)
+        return (row[0], row[1]) if row else (0, 0)
+
+    def save_own_rule(self, messages: int, after_reading: int) -> None:
+        """Another own rule."""
+        self.vault.execute(
+            "INSERT OR REPLACE INTO own_rule VALUES (?, ?, ?)", self.channel, messages, after_reading
+        )
 
     def _messages(self, where: str, *values: int) -> list[Message]:
         rows = self.vault.rows(
-            "SELECT seq, sender, id, text, received_at, expires_at, own, entry, delete_secret, held"  # noqa: S608
+            "SELECT seq, sender, id, text, end, received_at, expires_at, own, held"  # noqa: S608
             f" FROM message WHERE channel = ? AND {where} ORDER BY seq",  # constants of this file
             self.channel,
             *values,
         )
-        return [
-            Message(row[0], row[1], row[2], row[3], row[4], row[5], bool(row[6]), row[7], row[8], bool(row[9]))
-            for row in rows
-        ]
+        found = []
+        for seq, sender, id_, sealed, end, received_at, expires_at, own, held in rows:
+            with suppress(Lacking):  # also what the service has lost its half of
+                text = self.hours.open(sealed, seq, end).decode()
+                found.append(Message(seq, sender, id_, text, end, received_at, expires_at, bool(own), bool(held)))
+        return found
+
+    def reseal(self, replaced: Mapping[int, bytes]) -> None:
+        """The service has other halves for these ends than it gave out (32 bytes each): what is open stays open."""
+        for end, half in replaced.items():
+            for seq, sealed in self.vault.rows(
+                "SELECT seq, text FROM message WHERE channel = ? AND end = ?", self.channel, end
+            ):
+                with suppress(Lacking):
+                    again = self.hours.seal(self.hours.open(sealed, seq, end, half), seq, end)
+                    self.vault.execute(
+                        "UPDATE message SET text = ? WHERE channel = ? AND seq = ?", again, self.channel, seq
+                    )
+            for table, column, key in (("draft", "content", "number"), ("outbox", "envelope", "draft")):
+                for number, sealed in self.vault.rows(
+                    f"SELECT {key}, {column} FROM {table} WHERE channel = ? AND {column} != x'' AND {key} IN"  # noqa: S608
+                    " (SELECT number FROM draft WHERE end = ?)",
+                    *(self.channel, end),
+                ):
+                    with suppress(Lacking):
+                        again = self.hours.seal(
+                            self.hours.open(sealed, DRAFT + number, end, half), DRAFT + number, end
+                        )
+                        self.vault.execute(f"UPDATE {table} SET {column} = ? WHERE {key} = ?", again, number)  # noqa: S608
 
 
 def _join(parts: tuple[bytes, ...]) -> bytes:

@@ -51,7 +51,10 @@ def describe(log: Log, subject: Subject) -> str:
         case Lift():
             return f"{_seat(log, subject.seat)} is no longer on hold"
         case Recess():
-            return f"a recess until {_day(subject.until)}: nobody is absent meanwhile"
+            return (
+                f"a recess until {_day(subject.until)}: what was said is erased everywhere, the places stay, and "
+                "nobody is absent meanwhile"
+            )
         case Erase():
             return "this session ends, and all that was said in it is erased everywhere"
         case Amend():

@@ -293,8 +293,7 @@ class Person:
 
     def waiting(self) -> list[str]:
         """Texts in the vault that the log does not hold yet."""
-        rows = self.device.vault.rows("SELECT content FROM draft WHERE kind = 'said' ORDER BY number")
-        return [event["text"] for (content,) in rows if content for event in json.loads(content)]
+        return [event["text"] for content in self.log.store.said_waiting() for event in json.loads(content)]
 
     async def sync(self) -> list[Happening]:
         """Folds to the head."""
@@ -333,6 +332,10 @@ class Person:
         person = Person.open(place, self.name, Faults(cut), self.clock.offset)
         person.line.sealed = [*self.line.sealed]
         person.line.rewrite = self.line.rewrite  # it is the same service
+        if cut is None:
+            with suppress(PourparlerError):
+                for channel in person.device.channels():
+                    await channel.open_texts()
         return person
 
     def copy(self, target: Path) -> Path:

@@ -3,11 +3,11 @@
 1. Nothing readable touches the disk through us: pages, journal and temporary data are encrypted or in memory.
 2. The header holds two key slots of fixed size, always both: passphrase -> Argon2id -> slot key -> file key. A
    slot that nobody uses is random and looks like one that somebody uses.
-3. What is deleted is overwritten in the file (secure_delete). After every purge the file is written anew, for
+3. The file's size, once it is closed, is one of few: it tells nobody how many channels there are.
+4. What is deleted is overwritten in the file (secure_delete). After every purge the file is written anew, for
    SQLite leaves pieces of moved rows in its pages, and the journal is emptied; at close too, if something went.
-
-4. A new passphrase comes with a new file key: the old passphrase, and copies of the old header, open nothing any more.
-5. To clear a vault is to destroy the key slots first: from that instant on nothing in it can be opened.
+5. A new passphrase comes with a new file key: the old passphrase, and copies of the old header, open nothing any more.
+6. To clear a vault is to destroy the key slots first: from that instant on nothing in it can be opened.
 
 Header: magic (4 bytes), Argon2id passes (4, big endian), memory in KiB (4, big endian), two slots. Slot:
 salt (16), nonce (24), XChaCha20-Poly1305 of the file key (48). DESIGN 4.6.
@@ -44,6 +44,10 @@ _FILES: Final = (
 )
 _BLOCK: Final = 1024 * 1024  # bytes overwritten at a time
 _DAMAGED: Final = "the vault's file is missing or damaged: restore the whole directory of the vault from a copy"
+_PAGE: Final = 4096  # bytes
+_IN_PAGE: Final = _PAGE - 80 - 4  # bytes of a row in one page of its own: without SQLCipher's reserve and a link
+# Sizes that the file may have when it was emptied or closed: 1 MiB, which holds a few channels, and each its double.
+_CLASSES: Final = tuple(2**power // _PAGE for power in range(20, 41))  # pages
 MIN_PASSPHRASE: Final = 8  # characters; Argon2id makes each guess dear, not a bad passphrase good
 
 
@@ -167,6 +171,16 @@ class Vault:
         os.close(self._lock)
         self._lock = lock
 
+    @classmethod
+    def unlocked(cls, directory: Path, file_key: bytes) -> "Vault":
+        """Opens a vault whose file key (32 bytes) one has. Raises UserError: damaged, or in use."""
+        lock = _lock(directory)
+        try:
+            return cls(directory, lock, file_key)
+        except BaseException:
+            os.close(lock)
+            raise
+
     def close(self) -> None:
         """Writes the file anew if something was erased, empties the journal and lets another process in."""
         try:
@@ -227,7 +241,22 @@ class Vault:
         if self._changed:
             self._db.execute("VACUUM")
             self._changed = False
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        if self._pages() not in _CLASSES:
+            self._fill()
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _pages(self) -> int:
+        return int(self._db.execute("PRAGMA page_count").fetchone()[0])
+
+    def _fill(self) -> None:
+        """Free pages up to the next class of sizes: the file's size does not tell how many channels are in it."""
+        wanted = next(pages for pages in _CLASSES if pages > self._pages())
+        with self.transaction():
+            self._db.execute("CREATE TABLE filler (zeros BLOB)")
+            while (missing := wanted - self._pages()) > 0:
+                # A row of this size has `missing` pages of its own, or a few less: the next round adds those.
+                self._db.execute("INSERT INTO filler VALUES (zeroblob(?))", (max(1, missing - 4) * _IN_PAGE - 64,))
+            self._db.execute("DROP TABLE filler")
 
     def _prepare(self) -> None:
         for pragma in (

@@ -1,7 +1,7 @@
 """What members say to each other inside sealed entries.
 
-1. An application entry holds one message, or one paper, or a few procedure events, or a few steps of attestation; a
-   commit holds who is seated by it.
+1. An application entry holds one message, or one paper, or a few events of one other kind (procedure, attestation,
+   shorter lives); a commit holds who is seated by it.
 2. Every envelope says which procedure its author had seen (`chain.py`).
 3. An unknown event type halts the reader; it is never skipped, or two versions would hold different states.
 
@@ -49,6 +49,17 @@ class Said(_Event):
     id: Id  # the same when the text is sealed anew: removes doubles
     text: Annotated[str, Field(min_length=1)]
     life: Annotated[int, Field(ge=MIN_LIFE, le=MAX_LIFE)]  # seconds, as the entry's own
+
+
+class Shortened(_Event):
+    """The author gives one of their own messages a shorter life; it lives in the log as long as the procedure.
+
+    Only the message's own author can: its sender is compared. A longer life than it has changes nothing.
+    """
+
+    type: Literal["shortened"] = "shortened"
+    id: Id
+    life: Annotated[int, Field(ge=0, le=MAX_LIFE)]  # seconds since the message was received; 0: it ends at once
 
 
 class Act(_Event):
@@ -115,8 +126,8 @@ class Seated(_Event):
         return Added(self.credential, self.fingerprint, self.ground, self.digest)
 
 
-Event = Said | Act | Beside | Attesting | Seated
-TYPES: Final = frozenset({"said", "act", "beside", "attesting", "seated"})
+Event = Said | Shortened | Act | Beside | Attesting | Seated
+TYPES: Final = frozenset({"said", "shortened", "act", "beside", "attesting", "seated"})
 
 
 class Envelope(BaseModel):

@@ -1,4 +1,6 @@
-"""What has ended is in no page of a vault, nothing makes it live again, and the person is told how much it was."""
+"""What has ended opens nowhere, is in no page of a vault, nothing makes it live again, and the person is told how much
+it was.
+"""
 
 import asyncio
 import json
@@ -8,15 +10,34 @@ from pathlib import Path
 import pytest
 
 from pourparler_clients.errors import Unreachable, UserError
-from pourparler_clients.examine import files_below, found, traces, vault_pages
+from pourparler_clients.examine import files_below, found, open_texts, pieces, stored_texts, traces, vault_pages
+from pourparler_clients.hours import Block, Hours
 from pourparler_clients.testing import PASSPHRASE, House, Person, breaks
 
 
 def there(person: Person, texts: list[str], root: Path) -> set[str]:
-    """Which texts a search of the vault's files with its passphrase finds, free pages and journal included."""
+    """Which texts open in a copy of the vault's files with its passphrase and all halves that were ever given out.
+
+    None of them may stand in a page as it is, free pages and journal included.
+    """
     image = person.copy(root)
-    pages = list(vault_pages(image, PASSPHRASE))
-    return {text for text in texts if found(traces(text), pages)}
+    assert not found((trace for text in texts for trace in traces(text)), vault_pages(image, PASSPHRASE))
+    opened = open_texts(stored_texts(image, PASSPHRASE), HALVES)
+    return {text for text in texts if found(traces(text), opened)}
+
+
+HALVES: set[bytes] = set()  # all that the service has given out
+
+
+@pytest.fixture(autouse=True)
+def halves_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    learn = Hours.learn
+
+    def remembering(hours: Hours, block: Block, halves: list[bytes]) -> dict[int, bytes]:
+        HALVES.update(halves)
+        return learn(hours, block, halves)
+
+    monkeypatch.setattr(Hours, "learn", remembering)
 
 
 async def test_ended_messages_are_in_no_page_and_living_ones_stay(house: House, tmp_path: Path) -> None:
@@ -31,6 +52,9 @@ async def test_ended_messages_are_in_no_page_and_living_ones_stay(house: House, 
     await ben.sync()
     texts = list(lives)
     for person in (ada, ben):
+        image = person.copy(tmp_path / f"{person.name}-image")
+        sealed = [kept.sealed for kept in stored_texts(image, PASSPHRASE)]
+        assert found(pieces(sealed), vault_pages(image, PASSPHRASE)) == pieces(sealed)
         assert there(person, texts, tmp_path / f"{person.name}-0") == set(texts)
         for now in (100, 200, 300, 1200):
             person.clock.offset = now + 5
@@ -38,6 +62,7 @@ async def test_ended_messages_are_in_no_page_and_living_ones_stay(house: House, 
             living = [text for text in texts if lives[text] > now]
             assert there(person, texts, tmp_path / f"{person.name}-{now}") == set(living)
             assert person.texts() == living
+        assert not found(pieces(sealed), vault_pages(person.copy(tmp_path / person.name), PASSPHRASE))
 
 
 async def test_nothing_of_a_message_can_be_read_without_the_key(house: House, tmp_path: Path) -> None:
@@ -49,7 +74,7 @@ async def test_nothing_of_a_message_can_be_read_without_the_key(house: House, tm
     needles = {piece for word in (text, "Winter wheat prices", "ada", "ben-and") for piece in traces(word)}
     needles = {piece for piece in needles if len(piece) > 8} | {ben.log.row.token, ben.channel.id, ada.channel.id}
     assert found(needles, files_below(image)) == set()
-    assert found({text.encode()}, vault_pages(image, PASSPHRASE)) == {text.encode()}  # the search works
+    assert found({ben.channel.id}, vault_pages(image, PASSPHRASE)) == {ben.channel.id}  # the search works
 
 
 async def test_clock_set_back_makes_nothing_live_again(house: House) -> None:
@@ -65,6 +90,18 @@ async def test_clock_set_back_makes_nothing_live_again(house: House) -> None:
     ben.clock.offset = -1_000_000
     assert ben.texts() == []
     assert ben.device.clock() >= ada.device.clock() + 60
+
+
+async def test_a_copy_of_a_running_vault_is_no_younger_than_the_last_thing_it_did(
+    house: House, tmp_path: Path
+) -> None:
+    ada, ben = await house.room("ada", "ben")
+    ben.clock.offset = 60
+    await ada.say("the newest")
+    await ben.sync()
+    copy = Person.open(ben.copy(tmp_path / "image"), "ben", offset=-1_000_000)
+    house.people.append(copy)
+    assert copy.device.clock() >= ada.device.clock() + 58
 
 
 async def test_copy_opened_after_the_time_shows_and_keeps_nothing(house: House, tmp_path: Path) -> None:

@@ -137,6 +137,7 @@ async def test_replayed_key_change_shown_to_one_is_caught(house: House) -> None:
             number + 1,
             lambda entry: [
                 entry,
+                # Not earlier than what it follows: times that run backwards alarm by themselves.
                 {
                     **again[0],
                     "seq": number + 2,

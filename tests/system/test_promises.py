@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pourparler_clients.errors import Halted, UserError
-from pourparler_clients.examine import files_below, found, traces, vault_pages
+from pourparler_clients.examine import files_below, found, open_texts, pieces, stored_texts, traces, vault_pages
 from pourparler_clients.testing import PASSPHRASE, House, Person, rewrite_pages
 from pourparler_crypto.errors import ProtocolError
 from pourparler_crypto.mls import Group
@@ -50,11 +50,17 @@ async def test_promise_3_expiry_past_its_time_a_message_can_be_opened_nowhere(
     await ben.sync()
     sealed = ada.line.sealed[-1]
     for person in (ada, ben):
-        assert found(traces(SECRET), vault_pages(person.copy(tmp_path / f"{person.name}-living"), PASSPHRASE))
+        before = person.copy(tmp_path / f"{person.name}-living")
+        stored = stored_texts(before, PASSPHRASE)
+        halves = set(person.log.store.hours.at_hand().values())
+        assert found(traces(SECRET), open_texts(stored, halves))
+        # Once the service has destroyed its half: neither in what was copied before, nor in what is there now.
+        assert not found(traces(SECRET), [*open_texts(stored, []), *vault_pages(before, PASSPHRASE)])
         person.clock.offset = 61
         person.device.purge()
         image = person.copy(tmp_path / f"{person.name}-later")
-        assert not found(traces(SECRET), vault_pages(image, PASSPHRASE))
+        assert not found(traces(SECRET), [*open_texts(stored_texts(image, PASSPHRASE), halves)])
+        assert not found(pieces(one.sealed for one in stored), vault_pages(image, PASSPHRASE))
         # Not with the sealed bytes either, had somebody recorded them: the message's key is used up.
         with pytest.raises(ProtocolError):
             Group.load(records(person)).decrypt(sealed)

@@ -6,7 +6,7 @@ A name that could be taken for another carries the first digits of its card.
 import argparse
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any, Final
 
 from pourparler_crypto.card import check_digits
@@ -24,6 +24,7 @@ _GONE: Final = "somebody who has left"
 _OURS: Final = ("you", _GONE)
 _MARK: Final = re.compile(r"\(this device\)|\([0-9]{5}\)$")
 _LINES: Final = {
+    "shortened": "— {name} gave something they said a shorter life; here it is shortened or gone —",
     "seated": "— {name} has taken a seat; nothing is said until all devices have attested it —",
     "attested": "— {name} is attested —",
     "back": "— {name} is back, and attested by others; nothing is said before your own side has attested the device —",
@@ -100,6 +101,10 @@ _REASONS: Final = {
     "spoiled": "what came in answer to the invitation to {name} cannot be read: it was damaged, or somebody else "
     "has the invitation's address. Make a new one",
 }
+_CLOSED: Final = (
+    ("unopened", "{count} more can be read only with a connection: the service has the other half of their keys"),
+    ("lost", "{count} can no longer be read: the service has lost its half of their keys. Ask the others"),
+)
 _ENDED: Final = {
     State.REMOVED: "This device is no longer in “{title}”; everything of it here is erased.",
     State.CLOSED: "“{title}” has been closed; everything of it here is erased.",
@@ -191,9 +196,11 @@ def show_message(arguments: argparse.Namespace, channel: Channel, message: Messa
     emit(arguments, record, [f"{head} {first}", *("    " + line for line in rest)])
 
 
-def history(arguments: argparse.Namespace, channel: Channel, now: int) -> set[int]:
-    """What is alive; returns the seqs that were shown."""
-    messages = channel.log.store.messages(now)
+async def history(
+    arguments: argparse.Namespace, channel: Channel, now: int, but: Container[int] = frozenset()
+) -> set[int]:
+    """What is alive and opens, `but` for these seqs; returns the seqs that were shown."""
+    messages = await channel.read([one for one in channel.log.store.messages(now) if one.seq not in but])
     for message in messages:
         show_message(arguments, channel, message, channel.log.members.get(message.sender))
     return {message.seq for message in messages}
@@ -212,6 +219,30 @@ def show_missed(arguments: argparse.Namespace, channel: Channel) -> None:
     if missed and channel.log.row.state in (State.OPEN, State.ALARM):
         channel.log.forget_missed()
         emit(arguments, {"event": "missed", "count": missed}, [f"— {missed} expired unread —"])
+
+
+def warn_absent(
+    arguments: argparse.Namespace, channel: Channel, life: int | None, but: Container[bytes] = frozenset()
+) -> set[bytes]:
+    """Who will probably not see what was said before it ends, `but` for these credentials; returns who was named."""
+    life = life or channel.log.charter.retention.messages
+    absent = [member for member in channel.may_miss(life) if member.credential not in but]
+    for member in absent:
+        away = say_duration(channel.clock() - member.heard)
+        record = {"event": "away", "name": member.name, "heard": member.heard, "life": life}
+        name = name_of(member, channel.log.members)
+        sentence = (
+            f"— {name} has not been heard of for {away}; this lives for {say_duration(life)}, and may be missed —"
+        )
+        emit(arguments, record, [sentence])
+    return {member.credential for member in absent}
+
+
+def show_closed(arguments: argparse.Namespace, channel: Channel, now: int) -> None:
+    """How many messages are here that do not open, and why."""
+    for count, (kind, sentence) in zip(channel.log.store.closed(now), _CLOSED, strict=True):
+        if count:
+            emit(arguments, {"event": kind, "count": count}, [f"— {sentence.format(count=count)} —"])
 
 
 def show_step(arguments: argparse.Namespace, step: Progress) -> None:

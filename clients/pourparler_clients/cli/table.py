@@ -45,7 +45,17 @@ from ..grounds import may_approve
 from ..log import Log
 from ..subjects import charter_names, code_of, describe, difference, find_subject
 from . import release
-from .common import GlobalOptions, choose_channel, duration, emit, open_device, plain, read_charter, read_text
+from .common import (
+    GlobalOptions,
+    choose_channel,
+    duration,
+    emit,
+    open_device,
+    plain,
+    read_charter,
+    read_text,
+    say_duration,
+)
 from .showing import name_of, news
 from .who import who
 
@@ -94,6 +104,8 @@ def _add_acts(commands: Any) -> list[argparse.ArgumentParser]:
     add(commands, "hold", hold, _hold, _WHO)
     add(commands, "discard", "end one of your own devices, for instance a lost one", _discard, _WHO)
     add(commands, "cancel", "take back your side's consent to somebody who has not come", _cancel, _WHO)
+    add(commands, "shorten", "give something you said a shorter life, or end it now", _shorten, _NUMBER, _TO)
+    add(commands, "lives", "how long words live here, and shorter lives for this device", _lives, _OWN, _READ)
     add(commands, "remove", "take a device out that nobody has attested, or that has to go", _remove, _WHO)
     return made
 
@@ -242,6 +254,53 @@ async def _remove(arguments: argparse.Namespace, channel: Channel) -> None:
     emit(arguments, {"event": "taken out"}, ["It is no longer in the channel."])
 
 
+# How long words live
+
+
+async def _shorten(arguments: argparse.Namespace, channel: Channel) -> None:
+    if arguments.number is None:
+        for message in channel.log.store.messages(channel.clock()):
+            if message.own:
+                record = {
+                    "event": "own",
+                    "number": message.seq,
+                    "text": message.text,
+                    "expires_at": message.expires_at,
+                }
+                left = say_duration(max(0, message.expires_at - channel.clock()))
+                line = plain(message.text, lines=False)
+                emit(arguments, record, [f"{message.seq:>8}  {left} left  {line[:60]}"])
+        return
+    await channel.shorten(arguments.number, arguments.to)
+    emit(arguments, {"event": "shorter", "number": arguments.number}, [_SHORTER])
+
+
+async def _lives(arguments: argparse.Namespace, channel: Channel) -> None:
+    log = channel.log
+    messages, after_reading = log.store.own_rule()
+    if arguments.messages is not None or arguments.after_reading is not None:
+        messages = messages if arguments.messages is None else arguments.messages
+        after_reading = after_reading if arguments.after_reading is None else arguments.after_reading
+        await channel.set_own_rule(messages, after_reading)
+    rules = log.charter.retention
+    record = {
+        "event": "lives",
+        "charter": {"messages": rules.messages, "after_reading": rules.after_reading},
+        "own": {"messages": messages, "after_reading": after_reading},
+        "messages": log.longest_life(),
+        "after_reading": log.life_once_read(),
+    }
+    once = log.life_once_read()
+    lines = [f"On this device a message lives for {say_duration(log.longest_life())}."]
+    if once:
+        lines.append(f"Once it was shown here, it lives for {say_duration(once)}.")
+    if messages or after_reading:
+        lines.append(
+            "That is shorter than the charter where you chose so; the others' devices keep the charter's rule."
+        )
+    emit(arguments, record, lines)
+
+
 # What can be proposed, made from the arguments
 
 
@@ -282,6 +341,46 @@ def _amend(arguments: argparse.Namespace, channel: Channel) -> Subject:
     return Amend(read_charter(arguments.charter).encode())
 
 
+_SHORTER: Final = (
+    "It has the shorter life, at the service too. Who has read it may remember it; a device that is off erases it when "
+    "it comes back, at the latest at its old end."
+)
+
+
+def _none_or_duration(text: str) -> int:
+    return 0 if text in ("now", "none") else duration(text)
+
+
+_NUMBER: Final = (
+    "number",
+    {
+        "type": int,
+        "nargs": "?",
+        "metavar": "NUMBER",
+        "help": "which message; without it your living ones are listed",
+    },
+)
+_TO: Final = (
+    "--to",
+    {
+        "type": _none_or_duration,
+        "default": 0,
+        "metavar": "LIFE",
+        "help": "how long since it was said: 30m, 12h (now)",
+    },
+)
+_OWN: Final = (
+    "--messages",
+    {
+        "type": _none_or_duration,
+        "metavar": "LIFE",
+        "help": "a message lives here at most so long; none: no own rule",
+    },
+)
+_READ: Final = (
+    "--after-reading",
+    {"type": _none_or_duration, "metavar": "LIFE", "help": "once it was shown here; none: no own rule"},
+)
 _CODE: Final = ("code", {"metavar": "CODE", "help": "its code in `pourparler table`"})
 _AT_HOME: Final = (
     "--confirm-at-home",
@@ -305,7 +404,7 @@ _SUBJECTS: Final[list[tuple[str, Any, str, list[tuple[str, dict[str, Any]]]]]] =
     ("expel", _expel, "somebody's seat ends, by every party", [_WHO]),
     ("recall", _recall, "a side calls back one of its own", [_WHO]),
     ("lift", _lift, "somebody is no longer on hold", [_WHO]),
-    ("recess", _recess, "a pause in which nobody counts as absent", [_LENGTH]),
+    ("recess", _recess, "a pause: what was said is erased, nobody counts as absent", [_LENGTH]),
     ("erase", _erase, "end this session and erase what was said, everywhere", []),
     ("amend", _amend, "change the charter", [_CHARTER]),
 ]

@@ -7,18 +7,29 @@ import sys
 import threading
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Final
 
 from pourparler_policies.wire import Problem
 
 from ..channel import Channel
 from ..device import Device
-from ..errors import PourparlerError, Refused, Unreachable, UserError
+from ..errors import PourparlerError, Refused, Unkept, Unreachable, UserError
 from ..happenings import Happening
 from ..invitations import Inviter
 from ..store import State
 from .common import PASSING, GlobalOptions, choose_channel, duration, emit, erasing, open_device, progress
-from .showing import history, news, show, show_missed, show_step, title_of, trouble
+from .showing import (
+    history,
+    news,
+    show,
+    show_closed,
+    show_missed,
+    show_step,
+    title_of,
+    trouble,
+    warn_absent,
+)
 from .table import do_words
 
 _LOOK: Final = (0.3, 5.0)  # seconds between looks for answered invitations: while some are under way, otherwise
@@ -62,6 +73,10 @@ async def _say(arguments: argparse.Namespace) -> int:
         text = _decode(sys.stdin.buffer.read(_MAX_LINE + 1))
         try:
             await channel.say(text, arguments.life)
+        except Unkept as error:
+            record = {"said": False, "waiting": channel.log.store.waiting(), "title": title}
+            emit(arguments, record, [_GONE.format(why=error)])
+            return 1
         except Unreachable as error:
             record = {"said": False, "waiting": channel.log.store.waiting(), "title": title}
             emit(arguments, record, [_WAITS.format(why=error)])
@@ -73,6 +88,7 @@ async def _say(arguments: argparse.Namespace) -> int:
         if not await _told(arguments, channel):
             return 1
         emit(arguments, {"said": True, "title": title}, [f"Said in “{shown}”."])
+        warn_absent(arguments, channel, arguments.life)
     return 0
 
 
@@ -85,6 +101,8 @@ async def _told(arguments: argparse.Namespace, channel: Channel) -> bool:
 
 
 _WAITS: Final = "Not sent yet: {why}. The message waits in the vault and is sent the next time."
+_UNKEPT: Final = "Not sent yet: {why}"
+_GONE: Final = "Not said: {why}. This program ends now: say it again when there is a connection."
 
 
 def _decode(data: bytes) -> str:
@@ -123,7 +141,8 @@ async def _read(arguments: argparse.Namespace) -> int:
         except Unreachable:
             progress(arguments, "The service does not answer: this is what this device already has.")
         show_missed(arguments, channel)
-        history(arguments, channel, device.clock())
+        await history(arguments, channel, device.clock())
+        show_closed(arguments, channel, device.clock())
         if channel.log.row.trouble:
             progress(arguments, f"ATTENTION: {channel.log.row.trouble}")
     return 0
@@ -161,11 +180,17 @@ async def _follow(arguments: argparse.Namespace, device: Device, channel: Channe
     line = _Line(arguments, channel)
     async with erasing(device):
         happened = await line.sync()
-        shown = history(arguments, channel, device.clock())  # also without the service: what is here can be read
+        shown = await history(
+            arguments, channel, device.clock()
+        )  # also without the service: what opens can be read
+        show_closed(arguments, channel, device.clock())
         while happened is None:
             await asyncio.sleep(_AGAIN)
             happened = await line.sync()
-        _show_new(arguments, channel, happened, shown)
+        shown |= await history(
+            arguments, channel, device.clock(), shown
+        )  # what opens now that the service is there
+        await _show_new(arguments, channel, happened, shown)
         if channel.log.row.state not in (State.OPEN, State.ALARM):
             return
         show_missed(arguments, channel)
@@ -176,17 +201,22 @@ async def _follow(arguments: argparse.Namespace, device: Device, channel: Channe
         ]
         try:
             async for happening in channel.watch():
-                _show_new(arguments, channel, [happening], shown)
+                await _show_new(arguments, channel, [happening], shown)
                 show_missed(arguments, channel)
         finally:
             for task in helpers:
                 task.cancel()
 
 
-def _show_new(arguments: argparse.Namespace, channel: Channel, happened: list[Happening], shown: set[int]) -> None:
+async def _show_new(
+    arguments: argparse.Namespace, channel: Channel, happened: list[Happening], shown: set[int]
+) -> None:
     for happening in happened:
-        if happening.kind != "said" or happening.seq not in shown:
+        if happening.kind != "said":
             show(arguments, channel, happening)
+        elif happening.message is not None and happening.seq not in shown:
+            for message in await channel.read([happening.message]):
+                show(arguments, channel, replace(happening, message=message))
 
 
 class _Line:
@@ -223,16 +253,17 @@ class _Line:
 
 async def _speak(arguments: argparse.Namespace, channel: Channel) -> None:
     """Ends with the input; or locks, when told to, and when nothing was written for long."""
+    warned: set[bytes] = set()  # of whom the person was told that they may miss it: once for each is enough
     with suppress(TimeoutError):
         async for line in _input_lines(arguments.lock_after):
-            if line.strip() and await _hear(arguments, channel, line):
+            if line.strip() and await _hear(arguments, channel, line, warned):
                 break
         else:
             return
     emit(arguments, {"event": "locked"}, ["— locked: the passphrase opens it again —"])
 
 
-async def _hear(arguments: argparse.Namespace, channel: Channel, line: bytes) -> bool:
+async def _hear(arguments: argparse.Namespace, channel: Channel, line: bytes, warned: set[bytes]) -> bool:
     """Says or does what one line wants. Returns whether to lock."""
     try:
         said, done = _meant(line, as_json=arguments.json)
@@ -242,6 +273,9 @@ async def _hear(arguments: argparse.Namespace, channel: Channel, line: bytes) ->
             await do_words(done, channel, as_json=arguments.json)
         else:
             await channel.say(said, arguments.life)
+            warned |= warn_absent(arguments, channel, arguments.life, warned)
+    except Unkept as error:
+        emit(arguments, {"event": "unkept"}, [f"— {_UNKEPT.format(why=error)} —"])
     except Unreachable as error:
         emit(arguments, {"event": "waiting"}, [f"— {_WAITS.format(why=error)} —"])
     except (PourparlerError, ValueError) as error:

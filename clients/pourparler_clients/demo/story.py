@@ -7,21 +7,23 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from importlib.resources import files
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
+from pourparler_policies import wire
 from pourparler_policies.errors import Misuse
+from pourparler_policies.limits import SHORT_STEP
 from pourparler_policies.payload import check_text
 
 from ..api import Api
-from ..errors import UserError
-from ..examine import files_below, found, traces, vault_pages
-from ..store import ChannelStore
-from ..vault import Vault
+from ..errors import Refused, UserError
+from ..examine import examining, files_below, found, open_texts, possible_halves, stored_texts, traces, vault_pages
+from ..store import ChannelStore, Row
 from . import release
 from .processes import Process, run, serve
 
@@ -272,30 +274,73 @@ def _image(demo: _Demo, name: str, target: Path) -> Path:
     return Path(shutil.copytree(demo.vault(name), target / name))
 
 
+def _copies(demo: _Demo, when: str) -> Path:
+    """Copies of every vault and of the service's files."""
+    place = demo.root / f"copied-{when}"
+    for name in NAMES:
+        _image(demo, name, place)
+    shutil.copytree(demo.root / "server", place / "server")
+    return place
+
+
+def _readable(demo: _Demo, messages: list[str], copies: Path, name: str, halves: Iterable[bytes]) -> int:
+    """How many texts somebody reads in a copied vault who has its passphrase and these halves of keys."""
+    opened = open_texts(stored_texts(copies / name, demo.passphrases[name]), halves)
+    pages = vault_pages(copies / name, demo.passphrases[name])
+    return _count(messages, found({trace for text in messages for trace in traces(text)}, chain(opened, pages)))
+
+
 def _look_before(demo: _Demo, messages: list[str]) -> list[bytes]:
-    """Shows that the search works: while they live, texts are in the vaults, and only sealed at the service."""
+    """Shows that the search works: who copies a device while the texts live, and asks the service, reads them."""
     say = demo.say
-    say("7. While the messages live, this is where they are:")
+    say(
+        "7. While the messages live, everything is copied: three vaults, with their passphrases, and the service's"
+    )
+    say("   files. In a vault each text lies under a key of which the service has the other half:")
+    copies = _copies(demo, "before")
+    halves = {name: asyncio.run(_ask_halves(copies / name, demo.passphrases[name])) for name in NAMES}
+    sealed = asyncio.run(_sealed_entries(copies / NAMES[0], demo.passphrases[NAMES[0]]))
+    for name in NAMES:
+        alone = _readable(demo, messages, copies, name, [])
+        both = _readable(demo, messages, copies, name, halves[name])
+        say(
+            f"     vault of {name:<8} by itself: {alone} of {len(messages)} texts; with the service's halves: {both}"
+        )
+        if both < len(messages):
+            raise UserError(
+                f"the messages live for {demo.life} seconds, and this machine was too slow to look at all of them "
+                "meanwhile: try again when it has less to do"
+            )
     needles = {trace for text in messages for trace in traces(text)}
-    with tempfile.TemporaryDirectory() as directory:
-        for name in NAMES:
-            pages = vault_pages(_image(demo, name, Path(directory)), demo.passphrases[name])
-            count = _count(messages, found(needles, pages))
-            say(f"     vault of {name:<8} opened with its key: {count} of {len(messages)} texts")
-        sealed = asyncio.run(_sealed_entries(Path(directory) / NAMES[0], demo.passphrases[NAMES[0]]))
-        image = Path(shutil.copytree(demo.root / "server", Path(directory) / "server"))
-        readable = _count(messages, found(needles, files_below(image)))
-        there = len(found(sealed, files_below(image)))
-        say(f"     files of the service: {readable} texts readable, {there} of {len(sealed)} sealed entries")
+    readable = _count(messages, found(needles, files_below(copies / "server")))
+    there = len(found(sealed, files_below(copies / "server")))
+    say(f"     files of the service: {readable} texts readable, {there} of {len(sealed)} sealed entries")
     return sealed
+
+
+async def _ask_halves(image: Path, passphrase: str) -> list[bytes]:
+    """What the service gives to who has a copy of a device: its halves of the keys of all that is stored there."""
+    ends = sorted({text.end for text in stored_texts(image, passphrase)})
+    row = _row(image, passphrase)
+    halves = []
+    async with Api(row.url, row.token) as api:
+        for end in ends:
+            with suppress(Refused):
+                halves += (await api.halves(row.id, wire.AskHalves(first=end, step=10, number=1))).halves
+    return halves
+
+
+def _row(image: Path, passphrase: str) -> Row:
+    with examining(image, passphrase) as vault:
+        row = ChannelStore(vault, ChannelStore.all(vault)[0]).row()
+    if row is None:
+        raise UserError("the vault's copy has no channel")
+    return row
 
 
 async def _sealed_entries(image: Path, passphrase: str) -> list[bytes]:
     """A piece of every sealed message as the service hands it out to a device of the channel."""
-    with closing(Vault.open(image, passphrase)) as vault:
-        row = ChannelStore(vault, ChannelStore.all(vault)[0]).row()
-    if row is None:
-        raise UserError("the vault's copy has no channel")
+    row = _row(image, passphrase)
     pieces: list[bytes] = []
     async with Api(row.url, row.token) as api:
         after = 0
@@ -312,28 +357,36 @@ def _count(messages: list[str], seen: set[bytes]) -> int:
 
 
 def _let_expire(demo: _Demo, last: float) -> None:
-    left = max(0.0, last + demo.life + 2.5 - time.time())
+    # A half is destroyed at the first full ten seconds after the last text that needs it.
+    left = max(0.0, last + demo.life + SHORT_STEP + 2.5 - time.time())
     demo.say(f"8. Nobody deletes anything. We wait {left:.0f} seconds, until the last message's life is over.")
     time.sleep(left)
 
 
 def _look_after(demo: _Demo, messages: list[str], sealed: list[bytes]) -> bool:
     say = demo.say
-    say("9. Afterwards, everything is searched again: every byte of the service's files, and every page of the")
-    say("   vaults (free pages and journals too), with their keys:")
-    needles = {trace for text in messages for trace in traces(text)}
+    say(
+        "9. Afterwards everything is examined again, whatever any clock says. First the copies from before the end,"
+    )
+    say("   with all halves that the service would give to their devices, and all that its files still hold:")
+    before, after = demo.root / "copied-before", _copies(demo, "after")
     clean = True
-    with tempfile.TemporaryDirectory() as directory:
+    left = possible_halves(after / "server" / "outside-backups")
+    for when, copies in (("before", before), ("now", after)):
+        if when == "now":
+            say("   Then the devices and the service as they are now, every byte and every page:")
         for name in NAMES:
-            image = _image(demo, name, Path(directory))
-            count = _count(messages, found(needles, vault_pages(image, demo.passphrases[name])))
-            say(f"     vault of {name:<8} opened with its key: {count} of {len(messages)} texts")
+            halves = asyncio.run(_ask_halves(copies / name, demo.passphrases[name]))
+            count = _readable(demo, messages, copies, name, chain(halves, left))
+            say(
+                f"     vault of {name:<8} copied {when}, opened with its passphrase: {count} of {len(messages)} texts"
+            )
             clean = clean and count == 0
-        image = Path(shutil.copytree(demo.root / "server", Path(directory) / "server"))
-        readable = _count(messages, found(needles, files_below(image)))
-        left = len(found(sealed, files_below(image)))
-        say(f"     files of the service: {readable} texts readable, {left} of {len(sealed)} sealed entries")
-        clean = clean and readable == 0 and left == 0
+    needles = {trace for text in messages for trace in traces(text)}
+    readable = _count(messages, found(needles, files_below(after / "server")))
+    there = len(found(sealed, files_below(after / "server")))
+    say(f"     files of the service: {readable} texts readable, {there} of {len(sealed)} sealed entries")
+    clean = clean and readable == 0 and there == 0
     say("   Nothing of what was said is left." if clean else "   SOMETHING IS LEFT: a defect, please report it.")
     return clean
 
@@ -341,5 +394,8 @@ def _look_after(demo: _Demo, messages: list[str], sealed: list[bytes]) -> bool:
 def _keep(demo: _Demo) -> None:
     passphrases = "".join(f"{name}: {demo.passphrases[name]}\n" for name in NAMES)
     (demo.root / "passphrases.txt").write_text(passphrases)
-    demo.say(f"Kept in {demo.root}: the service's files (server), the vaults, cards, invitations and passphrases.")
+    demo.say(
+        f"Kept in {demo.root}: the service's files (server), the vaults, copies of both from before the end and after,"
+    )
+    demo.say("cards, invitations and passphrases.")
     demo.say("What was published is communique.note, with the parties' press keys beside it (*.key).")

@@ -37,11 +37,7 @@ _ALWAYS: Final = (
     "with anything that this channel leaves behind.",
 )
 # What a charter already rules, and the program does not apply yet. Who builds one of these strikes it out here.
-NOT_YET: Final = (
-    "a life once read",
-    "expiry on a device that stays switched off or was copied",
-    "ideas without a name",
-)
+NOT_YET: Final = ("ideas without a name",)
 
 
 def explain(charter: Charter, for_whom: str = "", *, accepted: bool = False) -> list[str]:
@@ -211,7 +207,7 @@ def _leaving(charter: Charter) -> str:
 def _talk(charter: Charter) -> str:
     lives = charter.retention
     text = f"A message lives for at most {say(lives.messages)}"
-    text += f", and {say(lives.after_reading)} once you have read it" if lives.after_reading else ""
+    text += f", and {say(lives.after_reading)} once your device has shown it to you" if lives.after_reading else ""
     text += (
         f"; a text on the table for at most {say(lives.papers)}. Whoever is away for longer than a message lives "
         "will find only that something expired. Each device renews its keys every "
@@ -222,6 +218,12 @@ def _talk(charter: Charter) -> str:
         text += (
             " Messages can be read without a connection. This gives something up: a device that was taken before "
             "a message's end may show it after its end."
+        )
+    else:
+        text += (
+            " Reading what a device has stored needs a connection, after each time it was closed. So a device that "
+            "was switched off, copied or set back before a message's end shows nothing of it afterwards, at most an "
+            "hour later."
         )
     if charter.attribution.ideas:
         text += " Ideas may be put forward without a name, from three people present on."
@@ -234,7 +236,8 @@ def _absence(charter: Charter) -> str:
         f"party that is there says so, and {say(charter.retention.notice)} have passed in which it can answer. "
         "How long it was silent is those parties' word; an answer within that time is enough to stay. The place "
         "remains: the device comes back without new approvals. The parties may agree on a recess of up to "
-        f"{say(charter.admission.longest_recess)}, in which nobody is removed for silence."
+        f"{say(charter.admission.longest_recess)}, in which nobody is removed for silence; what was said until then is "
+        "erased on every device."
     )
 
 

@@ -94,7 +94,8 @@ def _enacted(state: State, _author: Device, event: events.Enacted, entry: Entry)
             return changes.shift_seat(state, subject.seat, Trigger.LIFTED)
         case Recess():
             devices = {card: replace(device, absent={}) for card, device in state.devices.items()}
-            return replace(state, recess=subject.until, devices=devices)
+            # Nothing that was said waits on devices which nobody looks at for months (DESIGN 4.3.7).
+            return replace(state, recess=subject.until, devices=devices, erased=max(state.erased, entry.seq))
         case Erase():
             return replace(state, erased=max(state.erased, subject.seq))
         case Close():

@@ -131,7 +131,7 @@ class Lift:
 
 @dataclass(frozen=True, slots=True)
 class Recess:
-    """No vote of absence before `until` (Unix seconds)."""
+    """No vote of absence before `until` (Unix seconds); what has been said until now is erased everywhere."""
 
     until: int
 

@@ -45,6 +45,7 @@ def test_unofficial_talks_become_official_by_every_party_and_no_earlier_approval
     history.post("b1", ev.Approved(digest))
     history.commit("b1", amending(official))
     assert history.state.rules == parse(official).rules
+    assert decode_state(encode(history.state)) == history.state
     with pytest.raises(Void, match="no such subject"):
         history.post("a1", ev.Enacted(early))
     assert history.digest(Recess(START + DAY)) != early

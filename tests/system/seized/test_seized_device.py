@@ -1,0 +1,276 @@
+"""The seized device: images of every file, taken before, at and after the end of what was said, and examined
+afterwards with passphrases, with no regard for clocks, by `pourparler_clients.examine`.
+
+One story is told once: people talk, messages expire, everything is copied meanwhile. The tests look at the copies. The
+same attacks succeed where the promise does not hold and does not claim to: those tests are controls.
+"""
+
+import asyncio
+import shutil
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from pourparler_clients.device import Device
+from pourparler_clients.errors import PourparlerError, Unreachable
+from pourparler_clients.examine import (
+    files_below,
+    found,
+    open_entries,
+    open_texts,
+    pieces,
+    possible_halves,
+    stored_texts,
+    traces,
+    vault_pages,
+)
+from pourparler_clients.store import ChannelStore
+from pourparler_clients.testing import CHEAP, PASSPHRASE, House, Person, breaks, channel_row
+from pourparler_clients.vault import DATABASE_NAME, Vault
+from pourparler_policies.limits import HANDSHAKE_BURST
+from pourparler_service.database import OUTSIDE_BACKUPS
+from pourparler_service.grants import issue
+from pourparler_service.testing import ServerProcess, running
+
+LIFE = 12  # seconds that a text lives in this story: long enough to be read and copied on a slow machine
+READ = ("Both villages may use the wells on alternate days.", "We could live with that, from the spring on.")
+DRAFT = "A text that waits while the line is down."
+UNDER_WAY = "A text that was sealed, and never arrived."
+LASTING = "The date of the next meeting."
+OFFLINE = "Read where there is no connection."
+EXPIRED = (*READ, DRAFT, UNDER_WAY)
+MOMENTS = ("before", "at", "after")
+
+
+@dataclass
+class Evidence:
+    """What was copied, and what copies of vaults could still do online."""
+
+    root: Path
+    sealed: list[bytes] = field(default_factory=list)  # every sealed entry that was ever sent
+    opened_online: dict[str, list[str]] = field(default_factory=dict)
+    expires_at: int = 0
+
+    def vaults(self, *moments: str) -> list[Path]:
+        return sorted(path for moment in moments for path in (self.root / moment).glob("vault-*"))
+
+    def service(self, moment: str) -> Path:
+        return self.root / moment / "service"
+
+    def take(self, moment: str, house: House, data: Path) -> None:
+        for person in house.people:
+            if not person.closed:
+                person.copy(self.root / moment / f"vault-{person.name}")
+        shutil.copytree(data, self.service(moment))
+        backup = shutil.ignore_patterns(OUTSIDE_BACKUPS)
+        shutil.copytree(data, self.root / moment / "backup", ignore=backup)
+
+
+@pytest.fixture(scope="module")
+def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
+    return asyncio.run(story(tmp_path_factory.mktemp("seized")))
+
+
+async def story(root: Path) -> Evidence:
+    evidence = Evidence(root)
+    with running(root / "data", "--newcomer-handshakes", str(HANDSHAKE_BURST)) as server:
+        house = House(server.url, lambda: issue(server.data)[0], root / "people")
+        try:
+            await talk(house, evidence, server.data)
+            await wait_for_the_ends(house, evidence, server.data)
+            await go_online(evidence, "copied and run again", "vault-ben", offset=-86400)
+            server.stop()
+            await restore_the_backup(evidence, server)
+        finally:
+            await house.close()
+    return evidence
+
+
+async def talk(house: House, evidence: Evidence, data: Path) -> None:
+    ada, ben, cleo, fay = await house.room("ada", "ben", "cleo", "fay")
+    dan, eve = await house.room("dan", "eve", read_offline=True)
+    await ada.say(LASTING)
+    for person in (ben, cleo, fay):
+        await person.sync()
+    for text in READ:
+        await ada.say(text, life=LIFE)
+    await dan.say(OFFLINE, life=LIFE)
+    for person in (ben, cleo, eve):  # fay's device is off meanwhile
+        await person.sync()
+        assert person.texts()[-1] in (READ[1], OFFLINE)
+    for person, text, method in ((ben, DRAFT, "GET"), (ada, UNDER_WAY, "POST")):
+        breaks(method, "/entries", reached=False, times=9)(person.line)
+        with pytest.raises(Unreachable):
+            await person.say(text, life=LIFE)
+    evidence.expires_at = int(time.time()) + LIFE
+    evidence.take("before", house, data)
+    evidence.sealed = [entry for person in house.people for entry in person.line.sealed]
+    await cleo.channel.leave()
+    await fay.channel.sync()
+    await go_online(evidence, "of a device that is removed", "vault-cleo")
+
+
+async def wait_for_the_ends(house: House, evidence: Evidence, data: Path) -> None:
+    await asyncio.sleep(max(0.0, evidence.expires_at + 1 - time.time()))
+    evidence.take("at", house, data)
+    ends = [text.end for path in evidence.vaults("before") for text in stored_texts(path, PASSPHRASE)]
+    last = max(end for end in ends if end < evidence.expires_at + 60)
+    await asyncio.sleep(max(0.0, last + 2 - time.time()))
+    for person in house.people:
+        person.device.purge()
+    evidence.take("after", house, data)
+
+
+async def go_online(evidence: Evidence, how: str, image: str, offset: int = 0) -> None:
+    """A thief, or the police, opens a copy that was taken before, asks the service, and looks."""
+    place = evidence.root / f"online {how}"
+    shutil.copytree(evidence.root / "before" / image, place)
+    copy = Person.open(place, image, offset=offset)
+    channel = copy.channel
+    for act in (channel.open_texts, channel.sync):
+        try:
+            await act()
+        except PourparlerError:
+            continue
+    evidence.opened_online[how] = [
+        message.text for message in channel.log.store.messages(0) if channel.log.row.state != "removed"
+    ]
+    await copy.close()
+
+
+async def restore_the_backup(evidence: Evidence, server: ServerProcess) -> None:
+    """The operator puts the backup of before in place and starts; the copied vault asks it for halves."""
+    data = evidence.root / "restored"
+    shutil.copytree(evidence.root / "before" / "backup", data)
+    with running(data, "--port", server.url.rpartition(":")[2], "--restored"):
+        await go_online(evidence, "of a restored service", "vault-ben")
+        await go_online(evidence, "of a restored service, the author's", "vault-ada")
+
+
+def opens(evidence: Evidence, vaults: Iterable[Path], *services: Path) -> set[str]:
+    """Which texts open with every half that can be found in these files of the service."""
+    halves = {half for place in services for half in possible_halves(place)}
+    texts = [text for path in vaults for text in stored_texts(path, PASSPHRASE)]
+    opened = open_texts(texts, halves)
+    return {text for text in (*EXPIRED, LASTING, OFFLINE) if found(traces(text), opened)}
+
+
+def held_by(place: Path, entries: Iterable[bytes]) -> list[bytes]:
+    """Those of the sealed entries that are in files of the service: by their middle, for all begin alike."""
+    middles = {entry[len(entry) // 2 :][:32]: entry for entry in entries}
+    return [middles[piece] for piece in found(middles, files_below(place))]
+
+
+pytestmark = pytest.mark.slow
+
+
+# Controls: where the promise does not hold, and says so, the same attack succeeds.
+
+
+def test_control_a_charter_that_reads_offline_gives_expiry_up_on_a_copied_device(evidence: Evidence) -> None:
+    assert OFFLINE in opens(evidence, evidence.vaults("before"))
+
+
+def test_control_who_kept_copies_of_the_services_halves_opens_a_vault_that_was_copied_too(
+    evidence: Evidence,
+) -> None:
+    assert opens(evidence, evidence.vaults("before"), evidence.service("before")) >= {*EXPIRED, LASTING}
+
+
+def test_control_a_vault_that_had_not_read_a_message_opens_it_with_the_operators_backup(
+    evidence: Evidence,
+) -> None:
+    backup = held_by(evidence.root / "before" / "backup", evidence.sealed)
+    unread = open_entries(evidence.root / "before" / "vault-fay", PASSPHRASE, backup)
+    assert {text for text in READ if found(traces(text), unread)} == {*READ}
+
+
+def test_control_what_lives_still_opens_after_the_others_ended(evidence: Evidence) -> None:
+    assert LASTING in opens(evidence, evidence.vaults("before", "after"), evidence.service("after"))
+
+
+# The suite
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_nothing_expired_opens_with_the_passphrase_and_all_that_the_service_still_has(
+    moment: str, evidence: Evidence
+) -> None:
+    vaults = [path for path in evidence.vaults(moment) if path.name not in ("vault-dan", "vault-eve")]
+    assert len(vaults) == (4 if moment == "before" else 3 + (evidence.root / moment / "vault-cleo").exists())
+    later = (evidence.service("after"), *(evidence.root / moment / "backup" for moment in MOMENTS))
+    assert opens(evidence, vaults, *later) <= {LASTING}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_no_text_stands_in_any_file_as_it_is(moment: str, evidence: Evidence) -> None:
+    """Not even a living one: raw bytes, free pages, journals, whatever lies about."""
+    needles = {trace for text in (*EXPIRED, LASTING, OFFLINE) for trace in traces(text)}
+    for path in evidence.vaults(moment):
+        assert not found(needles, vault_pages(path, PASSPHRASE))
+    assert not found(needles, files_below(evidence.root / moment))
+
+
+def test_of_what_expired_no_sealed_piece_is_left_after_the_end(evidence: Evidence) -> None:
+    lasting = {text.end for path in evidence.vaults("after") for text in stored_texts(path, PASSPHRASE)}
+    before = [text for path in evidence.vaults("before") for text in stored_texts(path, PASSPHRASE)]
+    gone = pieces(text.sealed for text in before if text.end not in lasting)
+    assert len(gone) >= 3 * len(EXPIRED)
+    for path in evidence.vaults("after"):
+        if path.name not in ("vault-cleo",):
+            assert not found(gone, vault_pages(path, PASSPHRASE))
+    left = held_by(evidence.service("after"), evidence.sealed)
+    assert 0 < len(left) <= len(evidence.sealed) - 3  # what was read, and what another room said
+    for path in evidence.vaults("before", "at", "after"):
+        opened = open_entries(path, PASSPHRASE, left)
+        assert not found((trace for text in READ for trace in traces(text)), opened)
+
+
+def test_channel_keys_of_a_device_that_had_read_open_nothing_that_a_backup_has(evidence: Evidence) -> None:
+    for path in evidence.vaults(*MOMENTS):
+        if path.name != "vault-fay" or "before" not in path.parts:
+            opened = open_entries(path, PASSPHRASE, evidence.sealed)
+            assert not found((trace for text in EXPIRED for trace in traces(text)), opened)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "copied and run again",
+        "of a device that is removed",
+        "of a restored service",
+        "of a restored service, the author's",
+    ],
+)
+def test_a_copy_that_goes_online_gets_nothing_that_is_over_whatever_its_clock_says(
+    how: str, evidence: Evidence
+) -> None:
+    assert set(evidence.opened_online[how]) <= ({LASTING} if how == "copied and run again" else set())
+
+
+def test_locked_without_its_passphrase_a_vault_says_nothing_but_its_class_of_size(
+    evidence: Evidence, tmp_path: Path
+) -> None:
+    needles = {trace for word in ("Two wells", "Side 0", *EXPIRED, LASTING) for trace in traces(word)}
+    with_channel = evidence.vaults("after")[0]
+    vault = Vault.open(Path(shutil.copytree(with_channel, tmp_path / "copy")), PASSPHRASE)
+    (channel,) = ChannelStore.all(vault)
+    row = ChannelStore(vault, channel).row()
+    assert row is not None
+    needles |= {channel, row.token, row.credential, row.device}
+    vault.close()
+    assert not found(needles, files_below(with_channel))
+    sizes = set()
+    for number in (0, 1, 5):
+        Device.create(tmp_path / str(number), PASSPHRASE, "Cedar", CHEAP).vault.close()
+        vault = Vault.open(tmp_path / str(number), PASSPHRASE)
+        for place in range(number):
+            with vault.transaction():
+                ChannelStore(vault, bytes([place]) * 16).insert(channel_row(bytes([place]) * 16, f"title {place}"))
+        vault.close()
+        sizes.add(tuple((path.name, path.stat().st_size) for path in sorted((tmp_path / str(number)).iterdir())))
+    assert len(sizes) == 1
+    assert (tmp_path / "copy" / DATABASE_NAME).stat().st_size in {2**power for power in range(20, 30)}
