@@ -29,6 +29,7 @@ from pourparler_policies.payload import (
     Event,
     Said,
     Seated,
+    Shortened,
     check_name,
     check_text,
     decode,
@@ -39,6 +40,7 @@ from pourparler_policies.payload import (
 SAID = Said(id=b"i" * 16, text="hello", life=60)
 ACT = Act.of(1, Leaving())
 BESIDE = Beside(content=b"of a release")
+SHORTER = Shortened(id=b"i" * 16, life=0)
 STEP = Attesting(peer=b"p" * 16, step=b"step")
 SEATED = Seated(
     credential=b"c" * 16,
@@ -67,6 +69,7 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
         ground=st.sampled_from(Ground),
         digest=st.sampled_from([b"", b"s" * 32]),
     ),
+    st.builds(Shortened, id=st.binary(min_size=16, max_size=16), life=st.integers(0, MAX_LIFE)),
     st.builds(Attesting, peer=st.binary(min_size=16, max_size=16), step=st.binary(max_size=40)),
     st.builds(
         Act.of,
@@ -240,12 +243,16 @@ def test_a_commit_explains_only_whom_it_seats() -> None:
 
 
 def test_messages_papers_and_attestation_are_outside_the_procedure() -> None:
-    assert [envelope(one).procedure for one in (SAID, BESIDE, STEP, ACT, SEATED)] == [False] * 3 + [True] * 2
-    assert {one.model_fields["type"].default for one in (Said, Act, Beside, Attesting, Seated)} == payload.TYPES
+    assert [envelope(one).procedure for one in (SAID, SHORTER, BESIDE, STEP, ACT, SEATED)] == [False] * 4 + [
+        True
+    ] * 2
+    assert {
+        one.model_fields["type"].default for one in (Said, Shortened, Act, Beside, Attesting, Seated)
+    } == payload.TYPES
 
 
 def test_events_wait_in_a_vault_and_come_back_alike() -> None:
-    events: list[Event] = [SAID, ACT, STEP, SEATED]
+    events: list[Event] = [SAID, SHORTER, ACT, STEP, SEATED]
     assert payload.decode_events(payload.encode_events(events)) == events
     for junk in (b"", b"{}", b"[7]", b"[" * 50_000, payload.encode_events(events)[:-1]):
         with pytest.raises(Void):
