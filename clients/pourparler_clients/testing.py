@@ -609,7 +609,7 @@ def pourparler(
             [sys.executable, "-m", "pourparler_clients.cli", *map(str, arguments), *extra],
             input=text,
             capture_output=True,
-            timeout=120,
+            timeout=400,
             pass_fds=descriptors,
             env={**os.environ, **(environment or {})},
             check=False,

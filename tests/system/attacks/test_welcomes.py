@@ -12,17 +12,21 @@ from pourparler_clients.store import State
 from pourparler_clients.testing import House, Person
 from pourparler_policies.charter import decode as decode_charter
 from pourparler_policies.fold import subject_digest
-from pourparler_policies.fold.decoding import decode_state
 from pourparler_policies.fold.encoding import encode
 from pourparler_policies.fold.facts import Close, Open, Phase
 from pourparler_policies.fold.facts import State as Consent
 from pourparler_policies.invitation import Welcome
+from pourparler_policies.release.decoding import decode_state
 
 Lie = Callable[[Welcome], Welcome]
 
 
 def state(change: Callable[[Consent], Consent]) -> Lie:
-    return lambda told: told.model_copy(update={"state": encode(change(decode_state(told.state)))})
+    def lie(told: Welcome) -> Welcome:
+        folded = decode_state(told.state)
+        return told.model_copy(update={"state": encode(replace(folded, consent=change(folded.consent)))})
+
+    return lie
 
 
 def approved(held: Consent) -> Consent:
