@@ -406,7 +406,7 @@ class Log:
 
     def _settle(self, state: Folded) -> None:
         if self._folded is not None and state.papers.keys() != self._folded.papers.keys():
-            self.signing.papers.keep_to(state)
+            self._keys_ended |= self.signing.papers.keep_to(state) > 0
         self._folded = state
         self.store.save_folded(state)
 
