@@ -468,9 +468,9 @@ class Channel:
             if await self._too_late(outgoing):
                 continue
             try:
+                self.log.owed_in_vain = False
                 await self._send(outgoing)
                 if self.log.owed_in_vain:  # by the log's time it is too early: it would be void again at once
-                    self.log.owed_in_vain = False
                     self._handshakes_at = self.clock() + IN_VAIN
             except Stale:
                 await self._catch_up(outgoing)

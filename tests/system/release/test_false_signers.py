@@ -2,7 +2,6 @@
 
 import pytest
 
-from pourparler_clients.channel import IN_VAIN
 from pourparler_clients.forging import Hostile
 from pourparler_clients.signing_testing import (
     HOUR,
@@ -110,7 +109,6 @@ async def test_a_copy_of_anothers_commitment_does_not_count(house: House, hours:
     await mal.act(ev.First(room.case.nonce, 2, another(room, "first")))
     await room.visit(*room.parties[:2])
     assert len(room.case.signers) == 2
-    room.later(IN_VAIN)
     await room.rounds()  # its device goes on as if nothing had been
 
 
@@ -151,7 +149,6 @@ async def test_an_old_rounds_messages_do_not_count_in_the_next(house: House, hou
     await mal.act(ev.Second(nonce, old))
     await room.visit()
     assert room.case.nonce != nonce
-    room.later(IN_VAIN)
     await room.rounds()
     await room.sign()
     await room.published()
