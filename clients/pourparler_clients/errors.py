@@ -10,7 +10,10 @@ PourparlerError
 └── Halted           this channel must not go on from here (an old copy, a fork, an unknown event)
 """
 
-from pourparler_policies.wire import Problem
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # its schemas load what could reach a network, and `pourparler verify` loads nothing that could
+    from pourparler_policies.wire import Problem
 
 
 class PourparlerError(Exception):
@@ -32,7 +35,7 @@ class Waits(Unreachable):
 class Refused(PourparlerError):
     """The service said no; `problem` says why."""
 
-    def __init__(self, message: str, problem: Problem | None = None, retry_after: int = 0) -> None:
+    def __init__(self, message: str, problem: "Problem | None" = None, retry_after: int = 0) -> None:
         super().__init__(message)
         self.problem = problem
         self.retry_after = retry_after  # seconds
@@ -46,6 +49,8 @@ class WrongCount(Refused):
     """The service has accepted `count` entries of this device, which is not what the vault says."""
 
     def __init__(self, message: str, count: int) -> None:
+        from pourparler_policies.wire import Problem  # noqa: PLC0415 -- see above
+
         super().__init__(message, Problem.WRONG_COUNT)
         self.count = count
 

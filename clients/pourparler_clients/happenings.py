@@ -9,7 +9,7 @@ from typing import Final
 
 from pourparler_policies import release
 from pourparler_policies.admission import Member
-from pourparler_policies.fold import events
+from pourparler_policies.fold import events, standing
 from pourparler_policies.fold.facts import Phase, State, Subject
 from pourparler_policies.release import events as release_events
 from pourparler_policies.release.decoding import Act
@@ -22,10 +22,10 @@ from .store import Message
 class Happening:
     """Something for the person.
 
-    `kind` is said, seated, attested, leaving, held, stranded, left, removed, closed, erased, amended, alarm,
-    halted, drafted, revised, shelved, initialled, retracted, opposed, relented, appointed, remarked, frozen,
-    lapsed, released, release (this device's part in one), desk (it refuses a case), warned, refused (an own act
-    that does not count) or the name of an event about a `subject` on the table.
+    `kind` is said, seated, attested, back, leaving, held, stranded, left, removed, closed, erased, amended, alarm,
+    halted, drafted, revised, shelved, initialled, retracted, opposed, relented, appointed, text (its words are
+    here), remarked, frozen, lapsed, released, release (this device's part in one), desk (it refuses a case),
+    warned, refused (an own act that does not count) or the name of an event about a `subject` on the table.
     `member` is whom it concerns, or who did it; `digest` names the subject (32 bytes).
     """
 
@@ -97,9 +97,14 @@ def _of_release(
 
 
 def of_states(
-    seq: int, before: State, after: State, old: Mapping[bytes, Member], new: Mapping[bytes, Member]
+    seq: int, before: State, after: State, old: Mapping[bytes, Member], new: Mapping[bytes, Member], own: bytes
 ) -> Iterator[Happening]:
-    """Who came, who went, who stands otherwise than before. `old` and `new` are the rosters."""
+    """Who came, who went, who stands otherwise than before. `old` and `new` are the rosters, `own` the own card.
+
+    Who has come back and is attested by others only is *back*; it is *attested* when the own side has done so too.
+    """
+    body = standing.body_of(after, after.devices[own]) if own in after.devices else ""
+    here = own in before.devices and before.devices[own].phase is Phase.PRESENT
     for credential, member in old.items():
         if credential not in new:
             yield Happening("left", seq, member=member)
@@ -109,9 +114,16 @@ def of_states(
     by_card = {member.fingerprint: member for member in (*old.values(), *new.values())}
     for card, device in after.devices.items():
         earlier = before.devices.get(card)
-        if earlier is not None and earlier.phase is not device.phase and device.phase in _PHASES:
+        if earlier is None:
+            continue
+        if earlier.phase is not device.phase and device.phase in _PHASES:
             kind = _PHASES[device.phase]
+            met = body in device.by | {standing.body_of(after, device)}
+            if earlier.phase is Phase.RETURNING and kind == "attested" and not met:
+                kind = "back"
             if kind != "held" or earlier.phase is not Phase.HOLDING:
                 yield Happening(kind, seq, member=by_card.get(card))
+        elif here and earlier.phase is device.phase is Phase.PRESENT and body in device.by - earlier.by:
+            yield Happening("attested", seq, member=by_card.get(card))
     if after.rules.charter != before.rules.charter:
         yield Happening("amended", seq)

@@ -392,7 +392,9 @@ class Log:
         for credential in self.members.keys() - old.keys():
             self.attestations.meet(following, self.row.credential, self.members[credential], self.consent)
         own = self.consent.devices.get(self.own_card.fingerprint)
-        happened = [*happenings.of_states(entry.seq, before, self.consent, old, self.members)]
+        happened = [
+            *happenings.of_states(entry.seq, before, self.consent, old, self.members, self.own_card.fingerprint)
+        ]
         if own is None or own.credential != self.row.credential:
             happened += self.alarm(IMPOSTOR)
         return happened + self._release()
@@ -431,7 +433,9 @@ class Log:
                 happened += happenings.of_act(entry.seq, author, act, earlier, later)
             elif outgoing is not None and outgoing.draft is not None:
                 happened.append(Happening("refused", entry.seq, text=void))
-        happened += happenings.of_states(entry.seq, before, self.consent, self.members, self.members)
+        happened += happenings.of_states(
+            entry.seq, before, self.consent, self.members, self.members, self.own_card.fingerprint
+        )
         if self.consent.closed:
             return self._end(State.CLOSED, Happening("closed", entry.seq, member=author))
         own = self.consent.devices.get(self.own_card.fingerprint)
@@ -445,7 +449,8 @@ class Log:
         event, papers = beside.event, self.signing.papers
         match event:
             case Words():
-                papers.keep(self.folded, event, entry.seq, entry.expires_at)
+                if papers.keep(self.folded, event, entry.seq, entry.expires_at):
+                    return [Happening("text", entry.seq, member=self.members.get(sender), digest=event.paper)]
             case Remark():
                 papers.remark(self.folded, event, entry.seq, sender, entry.expires_at)
                 return [Happening("remarked", entry.seq, member=self.members.get(sender), text=event.text)]
@@ -535,7 +540,11 @@ class Log:
         before = self.consent
         place = Entry(entry.seq, entry.received_at, said.credential, Complained(), said.counter)
         self._settle(release.step(self.folded, place).state)
-        return [*happenings.of_states(entry.seq, before, self.consent, self.members, self.members)]
+        return [
+            *happenings.of_states(
+                entry.seq, before, self.consent, self.members, self.members, self.own_card.fingerprint
+            )
+        ]
 
     def _check_complaint(self, said: complaint.Complaint, epoch: int, keys: tuple[bytes, ...]) -> None:
         for key in reversed(keys):

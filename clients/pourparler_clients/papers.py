@@ -37,13 +37,13 @@ class Papers:
         self._vault = vault
         self._channel = channel
 
-    def keep(self, state: State, words: Words, seq: int, expires_at: int) -> None:
-        """Keeps words that fit a revision on the table; drops all others."""
+    def keep(self, state: State, words: Words, seq: int, expires_at: int) -> bool:
+        """Keeps words that fit a revision on the table, and says whether they did; drops all others."""
         paper = state.papers.get(words.paper)
         digest = text_digest(words.salt, words.text) if len(words.salt) == SALT_BYTES else b""
         if paper is None or paper.text.digest != digest:
-            return
-        self._vault.execute(
+            return False
+        kept = self._vault.execute(
             "INSERT OR IGNORE INTO words VALUES (?, ?, ?, ?, ?, ?, ?)",
             self._channel,
             digest,
@@ -53,6 +53,7 @@ class Papers:
             seq,
             min(expires_at, paper.expires),
         )
+        return kept == 1
 
     def remark(self, state: State, remark: Remark, seq: int, sender: bytes, expires_at: int) -> None:
         """Keeps a remark on a revision that is on the table."""

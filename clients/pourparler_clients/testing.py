@@ -710,8 +710,9 @@ class Running:
 
 def serve_commands() -> None:
     """What the process of `Commands` does: a fork for each line of input."""
-    from .cli import main  # noqa: PLC0415 -- the command line does not need this module
+    from .cli import build_parser, main  # noqa: PLC0415 -- the command line does not need this module
 
+    build_parser()  # loads the commands
     for line in sys.stdin:
         job = json.loads(line)
         child = job.get("reap") or os.fork()

@@ -47,7 +47,7 @@ MAX_CHUNKS: Final = ATTACHMENT_SIZES[-1] // ATTACHMENT_CHUNK
 
 # Commits and procedure events. Whoever seats somebody proposes, approves, adds and attests: four, with a few tries.
 HANDSHAKE_BURST: Final = 12  # handshakes a device may post at once ...
-HANDSHAKE_REFILL: Final = 20  # seconds until it may post one more: nobody can starve the others
+HANDSHAKE_REFILL: Final = 10  # seconds until it may post one more: nobody can starve the others
 
 # The desk (DESIGN 6.3). The sizes are those of `pourparler_crypto.jr2`; a test compares them.
 MAX_CASE: Final = 200 * KIB  # bytes of a case: 32 parties with 32 texts have about 68,000

@@ -9,7 +9,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, delete, func, insert, select
 
@@ -22,6 +22,9 @@ from .lane import Lane
 from .problems import Refusal
 from .tables import DOCKET, NOTE
 from .writer import Batch
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 MAX_TITLE: Final = 120  # characters: one line of a list
 
@@ -44,7 +47,10 @@ def remember_cases(cases: Iterable[tuple[bytes, int]]) -> Callable[[Batch], None
     named = dict(cases)
 
     def act(batch: Batch) -> None:
-        known = set(batch.connection.execute(select(DOCKET.c.name)).scalars())
+        asked = select(DOCKET.c.name)
+        if len(named) == 1:  # an opening; else a start, which compares all of them
+            asked = asked.where(DOCKET.c.name.in_(named))
+        known = set(batch.connection.execute(asked).scalars())
         new = [{"name": name, "forget_at": at} for name, at in named.items() if name not in known]
         if new:
             batch.changed().execute(insert(DOCKET), new)
@@ -177,6 +183,10 @@ class Board:
         if found is None:
             raise Refusal(Problem.NOT_FOUND)
         return found
+
+    async def away(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a long computation on the board's thread: nobody's messages wait for a page."""
+        return await self._lane.submit(job, *args, **kwargs)
 
     def _newest(self, before: int | None) -> tuple[list[Entry], bool]:
         asked = select(*_LISTED).order_by(NOTE.c.key.desc()).limit(limits.BOARD_PAGE + 1)

@@ -93,7 +93,7 @@ class BoardApi:
                 raise
             return _served(boardpages.missing(), HTML, 404)
         shown = (entry.digest, tuple((mark.sequel, mark.digest) for mark in entry.marks), entry.siblings)
-        page = self._rendered.pop(shown, None) or boardpages.page(entry, Note.parse(entry.note))
+        page = self._rendered.pop(shown, "") or await self._board.away(_rendered, entry)
         self._rendered[shown] = page
         if len(self._rendered) > _KEPT:
             del self._rendered[next(iter(self._rendered))]
@@ -108,3 +108,7 @@ class BoardApi:
         if not _DIGEST.fullmatch(digest):
             raise Refusal(Problem.NOT_FOUND)
         return await self._board.entry(bytes.fromhex(digest))
+
+
+def _rendered(entry: Entry) -> str:
+    return boardpages.page(entry, Note.parse(entry.note))

@@ -99,6 +99,16 @@ class LiveCase:
         return cls(stored.name, case, stored.forget_at, held, masks, shares)
 
 
+def _case(request: wire.OpenCase) -> Case:
+    """Checked: a large case has thousands of points, so not on the event loop. Raises Refusal."""
+    try:
+        case = Case.decode(request.case)
+        case.check_bundle(request.bundle)
+    except ProtocolError as error:
+        raise Refusal(Problem.MALFORMED, f"This is no case: {error}.") from None
+    return case
+
+
 def _held(case: Case) -> Held:
     """The case as the table sees it: nothing has been deposited. Its signers are numbered from 0."""
     terms = case.terms
@@ -140,11 +150,7 @@ class Desk:
 
     async def open(self, request: wire.OpenCase) -> None:
         """A case with its bundle. Raises Refusal."""
-        try:
-            case = Case.decode(request.case)
-            case.check_bundle(request.bundle)
-        except ProtocolError as error:
-            raise Refusal(Problem.MALFORMED, f"This is no case: {error}.") from None
+        case = await self._run(_case, request)
         name, now = name_of(case.handle), self._now()
         if name in self._cases or await self._run(self._store.reply, name) is not None:
             return

@@ -1,6 +1,11 @@
 """Release keys in a vault: a name chooses exactly one, nothing is lost by a mistake, a forgotten one is gone."""
 
-from collections.abc import Iterator
+import base64
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,10 +14,13 @@ from pourparler_clients import releasekeys
 from pourparler_clients.device import Device
 from pourparler_clients.errors import UserError
 from pourparler_clients.examine import vault_pages
-from pourparler_clients.testing import CHEAP, PASSPHRASE
+from pourparler_clients.testing import CHEAP, PASSPHRASE, Commands, Done
 from pourparler_clients.vault import Vault
 from pourparler_crypto.errors import UsageError
-from pourparler_crypto.note import ReleaseKey
+from pourparler_crypto.note import PressKey, ReleaseKey, open_backup, seal_backup
+
+BACKUP = "a drawer at home, locked"
+Run = Callable[..., Done]
 
 
 @pytest.fixture
@@ -93,3 +101,273 @@ def test_a_vault_from_before_there_were_release_keys_takes_one_and_loses_nothing
     vault = Vault.open(directory, PASSPHRASE)
     assert releasekeys.all(vault) == [held]
     vault.close()
+
+
+# The commands
+
+
+@pytest.fixture(scope="module")
+def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
+    commands = Commands(tmp_path_factory.mktemp("commands"))
+    yield commands
+    commands.close()
+
+
+@pytest.fixture
+def run(commands: Commands, directory: Path) -> Run:
+    """`pourparler release-key …` on the vault; `backup`: the passphrase of the backup."""
+
+    def run(*arguments: str | Path, passphrase: str = PASSPHRASE, backup: str | None = None) -> Done:
+        more = ["--backup-passphrase-fd", "0"] if backup is not None else []
+        return commands(
+            *("release-key", *arguments, *more, "--vault", directory),
+            passphrase=passphrase,
+            text=f"{backup}\n".encode(),
+        )
+
+    return run
+
+
+def cheap_backup(key: ReleaseKey, name: str) -> str:
+    return seal_backup(key, name, BACKUP, passes=1, memory_kib=8)
+
+
+def kept(directory: Path) -> list[str]:
+    vault = Vault.open(directory, PASSPHRASE)
+    names = [held.press.name for held in releasekeys.all(vault)]
+    vault.close()
+    return names
+
+
+def test_a_key_is_made_and_its_press_key_published(run: Run, directory: Path, tmp_path: Path) -> None:
+    (made,) = run("new", "--name", "North.example/Press", "--json").records
+    press = PressKey.parse(made["press_key"])
+    assert made == {
+        "name": "north.example/press",
+        "check_digits": press.digits,
+        "public": press.public.hex(),
+        "press_key": str(press),
+    }
+    shown = run("show")
+    assert (shown.status, shown.errors) == (0, "")
+    assert f"Check digits: {press.digits}\n" in shown.out
+    assert f"\n{press}\n" in shown.out
+    assert shown.out.count("█") + shown.out.count("▀") + shown.out.count("▄") > 100  # the QR code
+    file = tmp_path / "north.press"
+    assert run("show", "north.example/press", "--out", file).status == 0
+    assert PressKey.parse(file.read_text().removesuffix("\n")) == press
+    again = run("show", "--out", file)
+    assert (again.status, again.out) == (2, "")
+    assert again.errors == f"pourparler: {file} exists already: choose another file with --out\n"
+    assert kept(directory) == ["north.example/press"]
+
+
+def test_the_keys_of_a_vault_are_listed_by_name(run: Run) -> None:
+    assert run("list").out == "No release key is in this vault: `pourparler release-key new` makes one.\n"
+    assert run("list", "--json").out == ""
+    for name in ("South", "North"):
+        run("new", "--name", name)
+    records = run("list", "--json").records
+    assert [one["name"] for one in records] == ["north", "south"]
+    assert run("list").out == "".join(f"{one['check_digits']}  {one['name']}\n" for one in records)
+
+
+def test_no_command_shows_the_secret_half(run: Run, directory: Path, tmp_path: Path) -> None:
+    done = [run("new", "--name", "north"), run("new", "--name", "south", "--json")]
+    done += [run(*words) for words in (("show", "north"), ("show", "north", "--json"), ("list",))]
+    done.append(run("backup", "north", "--out", tmp_path / "backup", backup=BACKUP))
+    vault = Vault.open(directory, PASSPHRASE)
+    seeds = [held.key.seed for held in releasekeys.all(vault)]
+    vault.close()
+    said = "".join(one.out + one.errors for one in done) + (tmp_path / "backup").read_text()
+    assert [one.status for one in done] == [0] * 6
+    for seed in seeds:
+        assert seed.hex() not in said
+    assert BACKUP not in said
+
+
+def test_a_backup_brings_the_key_into_another_vault(run: Run, commands: Commands, tmp_path: Path) -> None:
+    run("new", "--name", "north")
+    (shown,) = run("show", "--json").records
+    file = tmp_path / "north.backup"
+    done = run("backup", "--out", file, backup=BACKUP)
+    assert (done.status, done.out.splitlines()[0]) == (0, f"The backup of north is in {file}.")
+    assert file.stat().st_mode & 0o777 == 0o600
+    other = tmp_path / "other"
+    Device.create(other, PASSPHRASE, "Cedar", CHEAP).vault.close()
+    (taken,) = commands(
+        *("release-key", "import", file, "--vault", other, "--json", "--backup-passphrase-fd", "0"),
+        passphrase=PASSPHRASE,
+        text=f"{BACKUP}\n".encode(),
+    ).records
+    assert taken == shown
+    again = run("import", file, backup=BACKUP)  # where it is already
+    assert (again.status, again.out) == (2, "")
+    assert again.errors.splitlines()[-1] == "pourparler: this key is in the vault already, as north"
+    run("forget", "north", "--yes")
+    assert run("import", file, "--json", backup=BACKUP).records == [shown]
+
+
+def test_what_cannot_be_imported_is_one_sentence_and_changes_nothing(
+    run: Run, directory: Path, tmp_path: Path
+) -> None:
+    run("new", "--name", "north")
+    (shown,) = run("show", "--json").records
+    text = cheap_backup(ReleaseKey.generate(), "south")
+    middle = len(text) // 2
+    altered = text[:middle] + ("A" if text[middle] != "A" else "B") + text[middle + 1 :]
+    head = text.split(":")[0]
+    dear = f"{head}:{base64.urlsafe_b64encode(bytes([255]) * 212).decode()}"  # passes and memory as high as can be
+    file = tmp_path / "file"
+    for data, passphrase, sentence in [
+        (text.encode(), "another drawer", "the passphrase is wrong, or the backup was altered"),
+        (text.encode(), "", "the passphrase is wrong, or the backup was altered"),
+        (altered.encode(), BACKUP, "the passphrase is wrong, or the backup was altered"),
+        (dear.encode(), BACKUP, "this backup asks for more work than is allowed"),
+        (text[:-9].encode(), BACKUP, "this is not a backup of a release key, or a part is missing"),
+        (shown["press_key"].encode(), BACKUP, "this is not a backup of a release key, or a part is missing"),
+        (b"", BACKUP, "this is not a backup of a release key, or a part is missing"),
+        (b"x" * 17_000, BACKUP, f"{file} is larger than any backup of a release key"),
+        (b"\xff\xfe", BACKUP, f"{file} is not a backup of a release key: it is not UTF-8 text"),
+        (
+            cheap_backup(ReleaseKey.generate(), "north").encode(),
+            BACKUP,
+            "this vault has another release key called north: choose another name",
+        ),
+    ]:
+        file.write_bytes(data)
+        done = run("import", file, backup=passphrase)
+        assert (done.status, done.out) == (2, ""), sentence
+        assert done.errors.splitlines()[-1] == f"pourparler: {sentence}"
+        assert "Traceback" not in done.errors
+    missing = run("import", tmp_path / "none", backup=BACKUP)
+    assert missing.status == 2
+    assert missing.errors == (
+        f"pourparler: the backup of a release key {tmp_path / 'none'} cannot be read: No such file or directory\n"
+    )
+    file.write_text(text)
+    wrong = run("import", file, passphrase="not the vault's", backup=BACKUP)
+    assert (wrong.status, wrong.errors.splitlines()[-1]) == (
+        2,
+        "pourparler: this passphrase does not open the vault",
+    )
+    assert kept(directory) == ["north"]
+
+
+def test_what_cannot_be_done_with_a_key_is_one_sentence_and_changes_nothing(
+    run: Run, directory: Path, tmp_path: Path
+) -> None:
+    there = tmp_path / "there"
+    there.write_text("something of mine")
+    name = "a key's name is like example.org/mission: lower-case letters, digits and . - _ / within, at most 100"
+    none = "there is no release key in this vault yet: make one with `pourparler release-key new`"
+    for words, backup, sentence in [
+        (("show",), None, none),
+        (("backup", "--out", tmp_path / "new"), BACKUP, none),
+        (("forget", "north", "--yes"), None, none),
+        (("new", "--name", ""), None, name),
+        (("new", "--name", "northern assembly"), None, name),
+        (("new", "--name", "nörth"), None, name),
+        (("new", "--name", "\x1b[2J"), None, name),
+        (("new", "--name", "n" * 101), None, name),
+        (("new", "--name", "North"), None, ""),
+        (("new", "--name", "north"), None, "this vault has another release key called north: choose another name"),
+        (("backup", "--out", there), BACKUP, f"{there} exists already: choose another file with --out"),
+        (
+            ("backup", "--out", tmp_path / "no" / "b"),
+            BACKUP,
+            f"{tmp_path / 'no' / 'b'}: No such file or directory",
+        ),
+        (("backup", "--out", tmp_path / "new"), "short", "a passphrase has at least 8 characters"),
+        (("show", "south"), None, "no release key here has this name: see `pourparler release-key list`"),
+        (("forget", "north"), None, "nothing was done"),
+        (("new", "--name", "south"), None, ""),
+        (("show",), None, "there are several release keys: name one (see `pourparler release-key list`)"),
+        (("backup", "--out", tmp_path / "new"), BACKUP, "there are several release keys: name one"),
+    ]:
+        done = run(*words, backup=backup)
+        if not sentence:
+            assert done.status == 0
+            continue
+        assert (done.status, done.out) == (2, ""), words
+        assert done.errors.splitlines()[-1].startswith(f"pourparler: {sentence}"), done.errors
+        assert "Traceback" not in done.errors
+        assert "\x1b" not in done.errors
+    assert there.read_text() == "something of mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["there", "vault"]
+    assert kept(directory) == ["north", "south"]
+
+
+OWNING_ITS_TERMINAL = """
+import fcntl, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+from pourparler_clients.cli import run
+run()
+"""
+
+
+def at_terminal(directory: Path, *arguments: str | Path, answers: list[tuple[str, str]]) -> tuple[int, str]:
+    """One command at a terminal of its own: each question is waited for, then answered. Its status, and the screen."""
+    ours, theirs = pty.openpty()
+    command = subprocess.Popen(
+        [*(sys.executable, "-c", OWNING_ITS_TERMINAL, "release-key"), *map(str, arguments), "--vault", directory],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    screen = b""
+    for question, answer in answers:
+        start = len(screen)
+        while question.encode() not in screen[start:]:
+            piece = os.read(ours, 4096)
+            assert piece, screen
+            screen += piece
+        os.write(ours, answer.encode() + b"\n")
+    while True:
+        try:
+            piece = os.read(ours, 4096)
+        except OSError:  # Linux: the other side is closed
+            break
+        if not piece:
+            break
+        screen += piece
+    os.close(ours)
+    return command.wait(timeout=60), screen.decode().replace("\r\n", "\n")
+
+
+def test_at_a_terminal_the_passphrase_of_a_backup_is_asked_twice_and_never_shown(
+    run: Run, directory: Path, tmp_path: Path
+) -> None:
+    run("new", "--name", "north")
+    file = tmp_path / "north.backup"
+    vault = ("Passphrase: ", PASSPHRASE)
+    first, second = ("Passphrase of the backup: ", BACKUP), ("The same again: ", BACKUP)
+    status, screen = at_terminal(
+        directory, "backup", "--out", file, answers=[vault, first, ("The same again: ", "another drawer")]
+    )
+    assert (status, file.exists()) == (2, False)
+    assert screen.endswith("pourparler: the two passphrases differ: nothing was written\n")
+    status, screen = at_terminal(directory, "backup", "--out", file, answers=[vault, first, second])
+    assert status == 0, screen
+    assert PASSPHRASE not in screen
+    assert BACKUP not in screen
+    assert open_backup(file.read_text(), BACKUP)[1].name == "north"
+
+
+def test_a_key_is_forgotten_only_when_its_name_is_typed(run: Run, directory: Path) -> None:
+    run("new", "--name", "north")
+
+    def answered(typed: str) -> tuple[int, str]:
+        answers = [("Passphrase: ", PASSPHRASE), ("type its name: ", typed)]
+        return at_terminal(directory, "forget", "north", answers=answers)
+
+    status, screen = answered("yes")
+    assert status == 2
+    assert "Without a backup nobody can sign with it ever again" in screen
+    assert screen.endswith("pourparler: nothing was done\n")
+    assert kept(directory) == ["north"]
+    status, screen = answered("north")
+    assert (status, screen.splitlines()[-1]) == (0, "north is no longer in this vault.")
+    assert kept(directory) == []

@@ -9,9 +9,11 @@ import pytest
 
 from pourparler_clients.api import SENTENCES
 from pourparler_clients.cli import build_parser
+from pourparler_crypto.note import Act
 from pourparler_policies import hours, limits, payload, wire
 from pourparler_policies.admission import KEPT_KEYS
 from pourparler_policies.invitation import KEPT_EPOCHS
+from pourparler_policies.release.facts import Answer
 from pourparler_policies.wire import Problem, Route
 from pourparler_service.caps import Caps
 
@@ -87,6 +89,26 @@ def test_the_protocol_says_the_operators_caps_on_halves_and_attachments() -> Non
     words = " ".join(PROTOCOL.split())
     assert f"and {Caps().halves_a_device:,} living ones in all" in words
     assert f"A channel's attachments have at most {Caps().attachments_a_channel // 1024**3} GiB" in words
+
+
+def test_the_protocol_says_the_sizes_limits_and_answers_of_the_desk() -> None:
+    words, caps = " ".join(section(PROTOCOL, "The desk").split()), Caps()
+    sizes = re.search(r"and a bundle of ([\d, or]+)\.", words)
+    assert sizes
+    assert tuple(int(size) for size in re.findall(r"\d+", sizes[1])) == limits.BUNDLES
+    assert f"at most {limits.MAX_CASE} bytes" in words
+    assert f"A case has 2 to {limits.MAX_SIGNERS} parties and 1 to {limits.MAX_NOTES} texts" in words
+    assert f"lasts at most {caps.longest_case // limits.DAY} days" in words
+    assert f"({caps.case_burst} at once, then one in {caps.case_refill} seconds)" in words
+    assert f"one quota ({caps.open_cases:,} cases)" in words
+    assert f"for {limits.ANSWER_LIFE // limits.DAY} days after the not-before time" in words
+    assert first_column(section(PROTOCOL, "The desk")) == [
+        "open", "complete", "published", "lapsed", "stopped",
+    ]  # fmt: skip
+    assert set(first_column(section(PROTOCOL, "The desk"))) == set(wire.CaseAnswer) == set(Answer)
+    board = " ".join(section(PROTOCOL, "The board").split())
+    assert f"at most {caps.board_bytes // 1024**3} GiB" in board
+    assert all(f"`{act.value}`" in board for act in Act)
 
 
 def test_the_protocol_lists_every_event_and_its_class() -> None:

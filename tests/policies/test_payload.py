@@ -24,6 +24,7 @@ from pourparler_policies.payload import (
     MAX_TEXT,
     Act,
     Attesting,
+    Beside,
     Envelope,
     Event,
     Said,
@@ -37,6 +38,7 @@ from pourparler_policies.payload import (
 
 SAID = Said(id=b"i" * 16, text="hello", life=60)
 ACT = Act.of(1, Leaving())
+BESIDE = Beside(content=b"of a release")
 STEP = Attesting(peer=b"p" * 16, step=b"step")
 SEATED = Seated(
     credential=b"c" * 16,
@@ -212,9 +214,19 @@ def test_an_act_of_another_version_is_unknown_and_a_broken_one_is_void_when_it_i
 
 
 def test_an_application_entry_holds_one_message_or_events_of_one_other_kind() -> None:
-    for good in ([SAID], [ACT], [ACT, Act.of(2, Approved(b"s" * 32))], [STEP, STEP]):
+    for good in ([SAID], [BESIDE], [ACT], [ACT, Act.of(2, Approved(b"s" * 32))], [STEP, STEP]):
         assert decode_application(encode(envelope(*good))).events == good
-    for bad in ([], [SAID, SAID], [SEATED], [SAID, ACT], [ACT, STEP], [SAID, STEP], [ACT, SEATED]):
+    for bad in (
+        [],
+        [SAID, SAID],
+        [SEATED],
+        [SAID, ACT],
+        [ACT, STEP],
+        [SAID, STEP],
+        [ACT, SEATED],
+        [BESIDE, BESIDE],
+        [BESIDE, ACT],
+    ):
         with pytest.raises(Void):
             decode_application(encode(envelope(*bad)))
 
@@ -222,14 +234,14 @@ def test_an_application_entry_holds_one_message_or_events_of_one_other_kind() ->
 def test_a_commit_explains_only_whom_it_seats() -> None:
     for good in ([], [SEATED], [SEATED, SEATED]):
         assert payload.decode_commit(encode(envelope(*good))).events == good
-    for bad in ([SAID], [ACT], [STEP], [SEATED, SAID], [SEATED, ACT]):
+    for bad in ([SAID], [BESIDE], [ACT], [STEP], [SEATED, SAID], [SEATED, ACT]):
         with pytest.raises(Void):
             payload.decode_commit(encode(envelope(*bad)))
 
 
-def test_messages_and_attestation_are_outside_the_procedure() -> None:
-    assert [envelope(one).procedure for one in (SAID, STEP, ACT, SEATED)] == [False, False, True, True]
-    assert {one.model_fields["type"].default for one in (Said, Act, Attesting, Seated)} == payload.TYPES
+def test_messages_papers_and_attestation_are_outside_the_procedure() -> None:
+    assert [envelope(one).procedure for one in (SAID, BESIDE, STEP, ACT, SEATED)] == [False] * 3 + [True] * 2
+    assert {one.model_fields["type"].default for one in (Said, Act, Beside, Attesting, Seated)} == payload.TYPES
 
 
 def test_events_wait_in_a_vault_and_come_back_alike() -> None:

@@ -153,7 +153,7 @@ async def test_what_is_said_while_the_channel_is_founded_waits_in_order_and_is_s
     ada, ben, cleo = await house.opened("ada", "ben", "cleo")
     sent = len(ada.line.sealed)
     for text in ("one", "two"):
-        with pytest.raises(Waits, match=r"being founded.*waits in the vault"):
+        with pytest.raises(Waits, match="being founded"):
             await ada.say(text)
     assert len(ada.line.sealed) == sent
     assert ada.waiting() == ["one", "two"]

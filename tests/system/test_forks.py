@@ -135,7 +135,15 @@ async def test_replayed_key_change_shown_to_one_is_caught(house: House) -> None:
         ben,
         each(
             number + 1,
-            lambda entry: [entry, {**again[0], "seq": number + 2, "entry": text_of(os.urandom(16))}],
+            lambda entry: [
+                entry,
+                {
+                    **again[0],
+                    "seq": number + 2,
+                    "entry": text_of(os.urandom(16)),
+                    "received_at": entry["received_at"],  # in the next second it would alarm by its time
+                },
+            ],
         ),
     )
     api = Api(ada.log.row.url, ada.log.row.token)

@@ -19,11 +19,12 @@ from pourparler_crypto.mls import SUITE_PQ, SUITE_X25519_AES128, KeyPackageBundl
 from pourparler_policies import charter as charters
 from pourparler_policies import invitation as steps
 from pourparler_policies.charter.withholding import AFTER, shown_before_acceptance
-from pourparler_policies.fold.decoding import decode_commit, decode_state
+from pourparler_policies.fold.decoding import decode_commit
 from pourparler_policies.fold.encoding import encode as canonical
 from pourparler_policies.fold.events import Ground
 from pourparler_policies.fold.facts import Amend
 from pourparler_policies.limits import DAY, HOUR, MAX_BOX_LIFE
+from pourparler_policies.release.decoding import decode_state
 
 
 def keys_left(person: Person) -> list[tuple[Any, ...]]:
@@ -332,8 +333,9 @@ def another_charter(packet: steps.Welcome) -> dict[str, Any]:
 
 
 def of_another_charter(packet: steps.Welcome) -> dict[str, Any]:
-    state = decode_state(packet.state)
-    return {"state": canonical(replace(state, rules=replace(state.rules, charter=bytes(32))))}
+    folded = decode_state(packet.state)
+    rules = replace(folded.consent.rules, charter=bytes(32))
+    return {"state": canonical(replace(folded, consent=replace(folded.consent, rules=rules)))}
 
 
 def one_more(packet: steps.Welcome) -> dict[str, Any]:
@@ -362,10 +364,10 @@ def another_card(packet: steps.Welcome) -> dict[str, Any]:
 
 
 def nobody_approved(packet: steps.Welcome) -> dict[str, Any]:
-    state = decode_state(packet.state)
-    (digest,) = state.open
-    held = replace(state.open[digest], approvals={})
-    return {"state": canonical(replace(state, open={digest: held}))}
+    folded = decode_state(packet.state)
+    (digest,) = folded.consent.open
+    held = replace(folded.consent.open[digest], approvals={})
+    return {"state": canonical(replace(folded, consent=replace(folded.consent, open={digest: held})))}
 
 
 def another_commit(packet: steps.Welcome) -> dict[str, Any]:

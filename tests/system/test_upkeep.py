@@ -115,7 +115,7 @@ async def test_whoever_was_removed_for_absence_comes_back_without_approvals(hous
     ada, ben = everybody = await house.room("ada", "ben", **ABSENCE)
     await ada.say("before")
     await ben.sync()
-    assert not await ben.device.invitee()._is_out(
+    assert await ben.device.invitee()._has_place(
         ben.log.row
     )  # whoever has a seat keeps it, whatever a welcome says
     time_passes(31 * DAY, *everybody)

@@ -1,13 +1,16 @@
-"""`pourparler`: the command line. One clear sentence for a person when something cannot be done, and status 2."""
+"""`pourparler`: the command line. One clear sentence for a person when something cannot be done, and status 2.
+
+Commands are loaded when the command line is built. `verify` is built alone: its process loads no module that could
+reach a network, not even the standard library's `socket`, which asyncio and importlib.metadata bring along.
+"""
 
 import argparse
-import asyncio
-import importlib.metadata
 import inspect
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
 from sqlcipher3 import dbapi2
 
@@ -15,8 +18,8 @@ from pourparler_crypto.errors import CryptoError
 from pourparler_policies.errors import PolicyError
 
 from ..errors import PourparlerError
-from . import acts, cards, channels, charter, demo, table, talk
-from .common import GlobalOptions
+from . import verify
+from .texts import plain
 
 _EPILOG = """\
 first steps:
@@ -36,19 +39,31 @@ _VAULT = (
 )
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The whole command line; `docs/commands.md` and the README are compared with it."""
+def build_parser(command: str | None = None) -> argparse.ArgumentParser:
+    """The whole command line, with which the README is compared; or, for `verify`, no more than that command."""
     parser = argparse.ArgumentParser(
         prog="pourparler",
         description="Confidential talks for unofficial diplomacy: off the record, between equals.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.set_defaults(func=None)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    if command != "verify":
+        _add_commands(parser, commands)
+    verify.add_commands(commands)
+    return parser
+
+
+def _add_commands(parser: argparse.ArgumentParser, commands: Any) -> None:
+    import importlib.metadata  # noqa: PLC0415 -- see the module's docstring
+
+    from . import acts, cards, channels, charter, demo, release_keys, table, talk  # noqa: PLC0415
+    from .common import GlobalOptions  # noqa: PLC0415
+
     parser.add_argument(
         "--version", action="version", version="pourparler " + importlib.metadata.version("pourparler")
     )
-    parser.set_defaults(func=None)
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     options = GlobalOptions()
     cards.add_commands(commands, options)
     charter.add_commands(commands)
@@ -56,13 +71,13 @@ def build_parser() -> argparse.ArgumentParser:
     talk.add_commands(commands, options)
     table.add_commands(commands, options)
     acts.add_commands(commands, options)
+    release_keys.add_commands(commands, options)
     demo.add_commands(commands)
     for entry in sorted(importlib.metadata.entry_points(group="pourparler.commands"), key=lambda e: e.name):
         try:
             entry.load()(commands)
         except ModuleNotFoundError:
             continue  # the plain install is what a client needs: no service here
-    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -70,22 +85,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a character shows its number
             stream.reconfigure(errors="backslashreplace")
-    parser = build_parser()
-    arguments = parser.parse_args(argv)
+    words = sys.argv[1:] if argv is None else list(argv)
+    parser = build_parser(words[0] if words else None)
+    arguments = parser.parse_args(words)
     if arguments.func is None:
         parser.print_help()
         return 2
     try:
         result = arguments.func(arguments)
-        return int(asyncio.run(result) if inspect.iscoroutine(result) else result)
+        return int(_finish(result) if inspect.iscoroutine(result) else result)
     except (PourparlerError, CryptoError, PolicyError) as error:
-        print(f"pourparler: {error}", file=sys.stderr)
+        print(f"pourparler: {plain(str(error))}", file=sys.stderr)
         return 2
     except BrokenPipeError:
         return 1
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        print(f"pourparler: {place}{error.strerror or 'the system gave no reason'}", file=sys.stderr)
+        print(f"pourparler: {plain(place)}{error.strerror or 'the system gave no reason'}", file=sys.stderr)
         return 2
     except dbapi2.Error:
         print(f"pourparler: {_VAULT}", file=sys.stderr)
@@ -105,6 +121,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 70
+
+
+def _finish(result: Coroutine[Any, Any, int]) -> int:
+    import asyncio  # noqa: PLC0415 -- see the module's docstring
+
+    return asyncio.run(result)
 
 
 def run() -> None:

@@ -1,7 +1,7 @@
 """What the commands share: where the vault is, how secrets come in, how answers go out.
 
 Secrets are never arguments: a passphrase is asked for or read from a file descriptor, a grant from a file or
-standard input. What others wrote is shown without the characters that could move the cursor or turn the line.
+standard input. How files are read and answers shown is in `texts`.
 """
 
 import argparse
@@ -9,16 +9,13 @@ import asyncio
 import base64
 import binascii
 import getpass
-import json
 import os
 import re
 import sys
-import unicodedata
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from sqlcipher3 import dbapi2
 
@@ -30,13 +27,37 @@ from ..channel import Channel
 from ..device import Device
 from ..errors import PourparlerError, UserError
 from ..store import Row
+from .texts import MAX_FILE, emit, local_time, plain, progress, read_text
+
+__all__ = [
+    "MAX_FILE",
+    "MAX_SECRET_LINE",
+    "PASSING",
+    "GlobalOptions",
+    "choose_channel",
+    "choose_row",
+    "default_vault",
+    "duration",
+    "emit",
+    "erasing",
+    "line_from",
+    "local_time",
+    "open_device",
+    "passphrase",
+    "plain",
+    "progress",
+    "read_charter",
+    "read_charter_text",
+    "read_grant",
+    "read_text",
+    "row_title",
+    "say_duration",
+]
 
 MAX_SECRET_LINE: Final = 1024  # bytes
-MAX_FILE: Final = 16 * 1024  # bytes of a card, an invitation or a grant
 # What passes by itself: the service is away, the disk is full.
 PASSING: Final = (PourparlerError, dbapi2.Error, OSError)
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_DIRECTION: Final = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c")
 
 
 class GlobalOptions:
@@ -155,24 +176,6 @@ async def _erase_on_time(device: Device) -> None:
         await asyncio.sleep(pause)
 
 
-def read_text(path: Path, what: str, limit: int = MAX_FILE) -> str:
-    """A small text file of at most `limit` bytes, or standard input for `-`. Raises UserError."""
-    try:
-        if str(path) == "-":
-            data = sys.stdin.buffer.read(limit + 1)
-        else:
-            with path.open("rb") as file:
-                data = file.read(limit + 1)
-    except OSError as error:
-        raise UserError(f"the {what} {path} cannot be read: {error.strerror or 'no reason given'}") from None
-    if len(data) > limit:
-        raise UserError(f"{path} is larger than any {what}")
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        raise UserError(f"{path} is not a {what}: it is not UTF-8 text") from None
-
-
 def read_charter_text(path: Path) -> str:
     """A charter's text, read with its own limit. Raises UserError."""
     return read_text(path, "charter", MAX_CHARTER).removeprefix("\ufeff")  # some editors begin with one
@@ -219,34 +222,3 @@ def say_duration(seconds: int) -> str:
             count = round(seconds / size)
             return f"{count} {unit}{'s' if count != 1 else ''}"
     return f"{seconds} second{'s' if seconds != 1 else ''}"
-
-
-def plain(text: str, *, lines: bool = True) -> str:
-    """Somebody else's text, safe on a terminal: control and direction characters become visible marks."""
-    return "".join(
-        char if (lines and char in "\n\t") or not _dangerous(char) else f"\\u{ord(char):04x}" for char in text
-    )
-
-
-def _dangerous(char: str) -> bool:
-    return char in _DIRECTION or unicodedata.category(char) in ("Cc", "Cs", "Co", "Zl", "Zp")
-
-
-def local_time(seconds: int) -> str:
-    """A time as this device's owner reads it."""
-    return datetime.fromtimestamp(seconds, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
-
-
-def emit(arguments: argparse.Namespace, record: dict[str, Any], lines: Sequence[str]) -> None:
-    """One answer: an object for programs, or lines for people."""
-    if arguments.json:
-        print(json.dumps(record, ensure_ascii=False), flush=True)
-    else:
-        for line in lines:
-            print(line, flush=True)
-
-
-def progress(arguments: argparse.Namespace, text: str) -> None:
-    """Long work says what it is doing, on standard error."""
-    if not arguments.json:
-        print(text, file=sys.stderr, flush=True)

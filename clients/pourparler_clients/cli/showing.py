@@ -26,6 +26,7 @@ _MARK: Final = re.compile(r"\(this device\)|\([0-9]{5}\)$")
 _LINES: Final = {
     "seated": "— {name} has taken a seat; nothing is said until all devices have attested it —",
     "attested": "— {name} is attested —",
+    "back": "— {name} is back, and attested by others; nothing is said before your own side has attested the device —",
     "leaving": "— {name} is leaving —",
     "held": "— {name} is on hold —",
     "stranded": "— {name} cannot follow a change of keys: invite that card anew —",
@@ -70,6 +71,7 @@ STAGES: Final[dict[Stage, str]] = {
 _TEXTS: Final = {
     "drafted": "{name} puts a text on the table",
     "revised": "{name} puts another revision of a text on the table: initials under the old one are void",
+    "text": "the words of {name}'s text are here: `release show`",
     "shelved": "{name} takes a text off the table",
     "initialled": "{name} initials a text",
     "retracted": "{name} takes the initial back",

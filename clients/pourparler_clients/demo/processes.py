@@ -120,7 +120,7 @@ class Process:
             if wanted(item[1]):
                 return item
 
-    def event(self, **fields: Any) -> tuple[float, dict[str, Any]]:
+    def event(self, patience: float = PATIENCE, **fields: Any) -> tuple[float, dict[str, Any]]:
         """The next line that is an object with these fields."""
 
         def matches(line: str) -> bool:
@@ -128,9 +128,11 @@ class Process:
                 record = json.loads(line)
             except ValueError:
                 return False
+            if record.get("event") == "error" and fields.get("event") != "error":
+                raise DemoError(f"`pourparler {self.name}`: {record.get('text')}")
             return all(record.get(key) == value for key, value in fields.items())
 
-        when, line = self.wait_for(matches)
+        when, line = self.wait_for(matches, patience)
         return when, json.loads(line)
 
     def _close(self) -> None:

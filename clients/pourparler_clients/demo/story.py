@@ -22,14 +22,16 @@ from ..errors import UserError
 from ..examine import files_below, found, traces, vault_pages
 from ..store import ChannelStore
 from ..vault import Vault
+from . import release
 from .processes import Process, run, serve
 
 NAMES: Final = ("Cedar", "Heron", "Lantern")
-PLACES: Final = ("north:delegate", "south:delegate", "bridge:intermediary")  # in the charter, in this order
+PLACES: Final = ("north:delegate", "south:delegate", "lake:delegate")  # in the charter, in this order
+PARTIES: Final = ("The northern village", "The southern village", "The village at the lake")
 TITLE: Final = "Two wells"  # the charter's
 MAX_FILE: Final = 8 * 1024 * 1024  # bytes
 _PACE: Final = 0.25  # seconds a paragraph may take on a slow machine: sets how long messages live
-_SHORTEST: Final = 10  # seconds
+_SHORTEST: Final = 15  # seconds
 _LONGEST: Final = 24 * 3600  # seconds: longer than any message of the demonstration lives
 _FRAGMENT: Final = 32  # bytes of a sealed entry by which it is recognised
 
@@ -67,6 +69,8 @@ class _Demo:
     say: Say
     stack: ExitStack
     life: int = 0  # seconds that each message lives
+    url: str = ""  # the service's
+    pace: float = 0.0  # seconds that it took to seat two people
     passphrases: dict[str, str] = field(default_factory=dict)
     talks: dict[str, Process] = field(default_factory=dict)
 
@@ -74,8 +78,11 @@ class _Demo:
         return self.root / f"vault-{name.lower()}"
 
 
-def tell(messages: list[str], keep: Path | None, say: Say) -> int:
-    """Runs the whole story. 0 when everything held, 1 when something was left that should not be."""
+def tell(messages: list[str], words: list[tuple[str, str]], keep: Path | None, say: Say) -> int:
+    """Runs the whole story; `words` are the communiqué's, by language.
+
+    0 when everything held, 1 when something was left that should not be.
+    """
     with ExitStack() as stack:
         root = keep if keep is not None else Path(stack.enter_context(tempfile.TemporaryDirectory()))
         root.mkdir(parents=True, exist_ok=True)
@@ -88,6 +95,11 @@ def tell(messages: list[str], keep: Path | None, say: Say) -> int:
         sealed = _look_before(demo, messages)
         _let_expire(demo, last)
         clean = _look_after(demo, messages, sealed)
+        talks = {name: demo.talks[name] for name in NAMES}
+        cast = release.Cast(talks, dict(zip(NAMES, PARTIES, strict=True)), demo.root, demo.url, demo.pace)
+        release.tell(cast, words, say)
+        for process in demo.talks.values():
+            process.end_of_input()
         if keep is not None:
             _keep(demo)
     say("" if keep is not None else "Everything was cleaned up.")
@@ -99,6 +111,7 @@ def _set_up(demo: _Demo) -> None:
     data = demo.root / "server"
     # A newcomer may act at once here; by default it has to wait for some seconds (docs/protocol.md, 2).
     server, url = serve(data, ["--newcomer-handshakes", "6"])
+    demo.url = url
     demo.stack.callback(server.stop)
     say(f"1. A service runs as a process of its own (number {server.pid}) at {url}. It will read nothing.")
     grant = run(["grant", "--data", str(data)]).strip().splitlines()[-1]
@@ -108,22 +121,32 @@ def _set_up(demo: _Demo) -> None:
         arguments = ["card", "new", "--vault", str(demo.vault(name)), "--name", name, "--json"]
         card = json.loads(run(arguments, demo.passphrases[name]))
         (demo.root / f"{name}.card").write_text(card["card"] + "\n")
+        _press_key(demo, name)
         say(f"     {name:<8} check digits {card['check_digits']}")
     charter = demo.root / "charter.toml"
     charter.write_bytes((files("pourparler_clients") / "demo" / "charter.toml").read_bytes())
     cards = [f"--card={place}={demo.root / f'{name}.card'}" for name, place in zip(NAMES, PLACES, strict=True)]
     run(["charter", "add", str(charter), *cards])
     run(["charter", "check", str(charter)])
-    say("3. A charter: Cedar's side and Heron's side are the parties, Lantern the facilitator. It begins:")
+    say("3. A charter under which three villages meet, each with one delegate. It begins:")
     explained = json.loads(run(["charter", "explain", str(charter), "--json"]))
     say(f"     “{explained['paragraphs'][0]}”")
     first = NAMES[0]
     opening = ["open", "--vault", str(demo.vault(first)), "--service", url, "--charter", str(charter)]
     run(opening, demo.passphrases[first], grant + "\n")
     say(f"4. {first} opens the channel under it. Nobody enters without every party:")
+    begun = time.monotonic()
     _found(demo)
     _admit(demo)
+    demo.pace = time.monotonic() - begun
     _hold_and_return(demo)
+
+
+def _press_key(demo: _Demo, name: str) -> None:
+    """A release key of the party, kept in this vault and published beforehand, as a press key is."""
+    vault = ["--vault", str(demo.vault(name)), "--json"]
+    run(["release-key", "new", "--name", f"{name.lower()}.example", *vault], demo.passphrases[name])
+    run(["release-key", "show", "--out", str(demo.root / f"{name}.key"), *vault], demo.passphrases[name])
 
 
 def _found(demo: _Demo) -> None:
@@ -311,9 +334,7 @@ def _look_after(demo: _Demo, messages: list[str], sealed: list[bytes]) -> bool:
         left = len(found(sealed, files_below(image)))
         say(f"     files of the service: {readable} texts readable, {left} of {len(sealed)} sealed entries")
         clean = clean and readable == 0 and left == 0
-    for process in demo.talks.values():
-        process.end_of_input()
-    say("Nothing of what was said is left." if clean else "SOMETHING IS LEFT: this is a defect, please report it.")
+    say("   Nothing of what was said is left." if clean else "   SOMETHING IS LEFT: a defect, please report it.")
     return clean
 
 
@@ -321,4 +342,4 @@ def _keep(demo: _Demo) -> None:
     passphrases = "".join(f"{name}: {demo.passphrases[name]}\n" for name in NAMES)
     (demo.root / "passphrases.txt").write_text(passphrases)
     demo.say(f"Kept in {demo.root}: the service's files (server), the vaults, cards, invitations and passphrases.")
-    demo.say("Nothing was published: the joint release does not exist yet.")
+    demo.say("What was published is communique.note, with the parties' press keys beside it (*.key).")

@@ -51,8 +51,17 @@ def copies(keys: Sequence[ReleaseKey]) -> list[Communique]:
 def released(
     keys: Sequence[ReleaseKey], texts: Sequence[Communique], nonce: bytes | None = None
 ) -> tuple[Note, ...]:
-    """The notes of a joint release of these texts, by all of its steps."""
-    about = Round(nonce or os.urandom(32), tuple(text.text for text in texts), texts[0].keys, TERMS)
+    """The notes of a joint release of these texts, by all of its steps: at the test terms' times, or at earlier or
+    later ones when the texts name another time.
+    """
+    shift = texts[0].foot.not_before - TERMS.not_before
+    terms = replace(
+        TERMS,
+        sign_by=TERMS.sign_by + shift,
+        deposit_by=TERMS.deposit_by + shift,
+        not_before=TERMS.not_before + shift,
+    )
+    about = Round(nonce or os.urandom(32), tuple(text.text for text in texts), texts[0].keys, terms)
     check_round(about, texts)
     return assemble(release([Party(about, key) for key in keys])[1])
 

@@ -75,15 +75,22 @@ class Signed:
     suspect: bool
 
     @property
-    def sentence(self) -> str:
-        """In these words on every screen."""
+    def finding(self) -> str:
+        """What is known, in these words on every screen. Nothing in it is the text's own claim."""
         key = self.signatory.key
         said = f"signed by key {key.digits} ({key.name})"
         if self.owner is not None:
             return f"{said}: {self.owner}, by your key book"
         if self.suspect:
             return f"{said}: NOT the key that your book has under this name"
-        return f"{said}: not in your key book, the text calls it “{self.signatory.name}”"
+        return f"{said}: not in your key book"
+
+    @property
+    def sentence(self) -> str:
+        """The finding, and of a key that is not in the book what the text calls it."""
+        if self.owner is not None or self.suspect:
+            return self.finding
+        return f"{self.finding}, the text calls it “{self.signatory.name}”"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +104,12 @@ class Verified:
     def all_known(self) -> bool:
         """Whether every signatory's key is in the reader's book."""
         return all(signed.owner is not None for signed in self.signatures)
+
+    @property
+    def doubled(self) -> tuple[str, ...]:
+        """Owners of several of these keys, by the reader's book: one party may have signed for two."""
+        owners = [signed.owner for signed in self.signatures if signed.owner is not None]
+        return tuple(dict.fromkeys(owner for owner in owners if owners.count(owner) > 1))
 
     def __iter__(self) -> Iterator[Signed]:
         return iter(self.signatures)

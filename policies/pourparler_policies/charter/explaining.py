@@ -38,11 +38,9 @@ _ALWAYS: Final = (
 )
 # What a charter already rules, and the program does not apply yet. Who builds one of these strikes it out here.
 NOT_YET: Final = (
-    "texts on the table",
     "a life once read",
     "expiry on a device that stays switched off or was copied",
     "ideas without a name",
-    "joint publication",
 )
 
 

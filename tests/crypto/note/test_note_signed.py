@@ -155,6 +155,16 @@ def test_a_key_that_borrows_a_known_name_is_pointed_out() -> None:
     assert "Assembly" not in signed[0].sentence
 
 
+def test_an_owner_of_several_of_the_keys_is_pointed_out() -> None:
+    _, made = a_note(3)
+    keys = [party.key for party in made.communique.foot.signatories]
+    book = KeyBook.parse("".join(f"{key} {name}\n" for key, name in zip(keys, "ABA", strict=True)).encode())
+    verified = note.verify(made.encode(), book)
+    assert verified.all_known
+    assert verified.doubled == ("A",)
+    assert note.verify(made.encode()).doubled == ()
+
+
 def test_a_book_with_a_fault_is_refused_with_its_line() -> None:
     key = PressKey("a.example", ReleaseKey.generate().public)
     other = PressKey("b.example", key.public)
