@@ -189,11 +189,8 @@ def test_bad_input_gets_one_sentence_and_loses_nothing(table: Table) -> None:
 
 def text(words: dict[str, str]) -> Communique:
     keys = [ReleaseKey(bytes([number]) * 32).public for number in (1, 2)]
-    return compose(
-        [*words.items()],
-        [("A side", PressKey("a.example", keys[0])), ("B side", PressKey("b.example", keys[1]))],
-        2_000_000_000,
-    )
+    sides = [(f"Side {one}", PressKey(f"{one}.example", key)) for one, key in zip("ab", keys, strict=True)]
+    return compose([*words.items()], sides, 2_000_000_000)
 
 
 def test_differences_are_shown_word_by_word_in_each_language() -> None:
@@ -204,4 +201,4 @@ def test_differences_are_shown_word_by_word_in_each_language() -> None:
     assert lines[1:] == ["de: new", "fr: gone"]
     assert [*differences(before, before)] == []
     gone = text({"en": "Both sides will open the wells.", "fr": "Rien ne change ici."})
-    assert [*differences(before, gone)] == ["en: … will open the -[wells to all.] +[wells.]  …"]
+    assert [*differences(before, gone)] == ["en: … will open the -[wells to all.] +[wells.] …"]
