@@ -2,7 +2,7 @@
 
 The story of one release is told many times, in one room. In the n-th telling each visit of Ben's device is cut at its
 n-th step; the device that died goes on from what its disk held, and visits again. The tellings end when no visit has
-an n-th step. Of late steps, which only the longest visits have, every third is tried.
+an n-th step.
 """
 
 import itertools
@@ -63,7 +63,8 @@ class Story:
             try:
                 if sign and stage_of(self.ben) is Stage.ASKED:
                     await self.ben.channel.release_act(Cue.SIGN)
-                await self.room.visit(self.ben)
+                else:
+                    await self.room.visit(self.ben)
             except PowerCut as cut:
                 where = re.sub(r"(/desk|/channels)/[^/ ]+", r"\1/…", str(cut))
                 self.cuts.append(f"{'sign: ' if sign else ''}{where}")
@@ -114,7 +115,7 @@ async def test_power_cut_at_any_step_of_a_signer_resends_the_same_bytes_and_the_
 ) -> None:
     room = await release_room(house, hours, "ada", "ben")
     struck: set[str] = set()
-    for cut in itertools.chain(range(12), itertools.count(12, 3)):
+    for cut in itertools.count():
         story = Story(house, room, cut)
         try:
             await story.tell()
@@ -130,7 +131,12 @@ async def test_power_cut_at_any_step_of_a_signer_resends_the_same_bytes_and_the_
     kinds = [message[:3] for message in posted]
     assert len(kinds) == len(set(kinds))
     assert {kind for kind, *_ in kinds} >= {"First", "Second", "Third", "Masks"}
-    for place in ("before a commit", "after a commit", "sign: after a commit", "sign: before POST /v1/desk/…/deposit"):
+    for place in (
+        "before a commit",
+        "after a commit",
+        "sign: after a commit",
+        "sign: before POST /v1/desk/…/deposit",
+    ):
         assert place in struck, struck
     for ending in ("/desk/…/deposit", "/entries"):
         assert any(where.endswith(ending) and "before the answer to POST" in where for where in struck), struck
