@@ -62,6 +62,7 @@ _NEVER: Final = (Problem.OVER_CAP, Problem.TOO_LARGE, Problem.MALFORMED, Problem
 _PASSING: Final = (Problem.BUDGET, Problem.UNAVAILABLE)
 RECONNECT: Final = (0.2, 30.0)  # seconds: first and longest pause before a broken stream is opened again
 TEND: Final = 5.0  # seconds between looks at what a watching device owes: votes and lapsed runs come due by time
+IN_VAIN: Final = 60  # seconds before a device tries again what did not count, for its clock seems to be fast
 JITTER: Final = 0.3  # seconds within which one of several watching devices is first to do what all of them owe
 
 
@@ -497,7 +498,8 @@ class Channel:
         # Only a desk that was asked after the hour, by the log's time too, can be silent at it.
         late = before is not None and before.own.not_before <= min(self.clock(), self.log.consent.time)
         try:
-            final = await visit(self.log, self._connect)
+            final, told = await visit(self.log, self._connect)
+            self._tell(told)
         except Unreachable:  # the desk is asked again at the next visit
             pass
         except Refused as refusal:
@@ -583,7 +585,10 @@ class Channel:
             if await self._too_late(outgoing):
                 continue
             try:
+                self.log.owed_in_vain = False
                 await self._send(outgoing)
+                if self.log.owed_in_vain:  # by the log's time it is too early: it would be void again at once
+                    self._handshakes_at = self.clock() + IN_VAIN
             except Stale:
                 await self._catch_up(outgoing)
             except Refused as refusal:

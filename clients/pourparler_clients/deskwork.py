@@ -18,6 +18,7 @@ from pourparler_policies.wire import Problem
 
 from .api import Api
 from .errors import Refused
+from .happenings import Happening
 from .log import Log
 from .signing import Kept
 
@@ -31,14 +32,15 @@ _ASKS = frozenset(
 )
 
 
-async def visit(log: Log, connect: Connect) -> bool:
-    """One visit, if this device's stage calls for one. Returns whether the desk has given a final answer.
+async def visit(log: Log, connect: Connect) -> tuple[bool, list[Happening]]:
+    """One visit, if this device's stage calls for one. Returns whether the desk has given a final answer, and what
+    follows from it for the person.
 
     Raises Unreachable, or Refused when the desk says no for another reason than that the case is new to it.
     """
     kept = log.signing.kept
     if kept is None or kept.own.stage not in _ASKS or not kept.handle:
-        return False
+        return False, []
     refused: Refused | None = None
     try:
         await _open(log, kept, connect)
@@ -51,15 +53,15 @@ async def visit(log: Log, connect: Connect) -> bool:
     except Refused as refusal:
         if refusal.problem is not Problem.NOT_FOUND:
             raise
-        if min(log.clock(), log.consent.time) < kept.own.sign_by:
+        if log.clock() < kept.own.sign_by:
             if refused is not None:
                 raise refused from None
-            return False
+            return False, []
         told = wire.Case(answer=wire.CaseAnswer.LAPSED)
     answer = Answer(told.answer)
     with log.step():
-        log.signing.heard(answer, told.masks or [], told.shares or [], log.clock())
-    return answer in (Answer.LAPSED, Answer.STOPPED, Answer.PUBLISHED)
+        happened = log.signing.heard(answer, told.masks or [], told.shares or [], log.clock())
+    return answer in (Answer.LAPSED, Answer.STOPPED, Answer.PUBLISHED), happened
 
 
 async def _open(log: Log, kept: Kept, connect: Connect) -> None:

@@ -199,6 +199,13 @@ class Device:
         rows = (ChannelStore(self.vault, channel).row() for channel in ChannelStore.all(self.vault))
         return [row for row in rows if row is not None]
 
+    def unfinished(self) -> list[Row]:
+        """Channels in which a signature of this device is under way: without the device others may be left with a
+        release that cannot complete, or its person with a word that nobody can take back.
+        """
+        kept = [(channel.log.row, channel.log.signing.kept) for channel in self.channels()]
+        return [row for row, held in kept if held is not None and held.own.unfinished]
+
     async def forget(self, channel: bytes) -> None:
         """Erases a channel on this device, in whatever state it is; then tells the service, if it answers.
 

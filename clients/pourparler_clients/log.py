@@ -106,6 +106,7 @@ class Log:
             0,
         )  # the newest own commit of this process: its entry's id, and when by its clock
         self._keys_ended = False
+        self.owed_in_vain = False  # what this device owed by itself did not count: its clock may be fast
         self._reload()
         self.signing = Signing(self)
 
@@ -183,8 +184,8 @@ class Log:
         """A joint release goes on as far as log and time lead it; in a transaction. `silent` as for `advance`."""
         if self.row.state is not State.OPEN or self._folded is None or not self.signing.active:
             return []
-        self.signing.finish_from_locks(self.clock())
-        return self.signing.advance(self.clock(), silent=silent)
+        happened = self.signing.finish_from_locks(self.clock())
+        return happened + self.signing.advance(self.clock(), silent=silent)
 
     def expire_release(self) -> None:
         """By this device's clock alone, in whatever state the channel is: what is over is erased."""
@@ -244,7 +245,9 @@ class Log:
             return [Happening("refused", entry.seq, text=str(error))] if outgoing.draft is not None else []
         except Unknown:
             return self.halt(UNKNOWN)
-        self._deliver(outgoing, next((void for _, _, void in judged.acts if void), ""))
+        void = next((void for _, _, void in judged.acts if void), "")
+        self._deliver(outgoing, void)
+        self.owed_in_vain |= bool(void) and outgoing.draft is None
         return self._apply(entry, judged, author, outgoing)
 
     def _deliver(self, outgoing: Outgoing, void: str = "") -> None:
@@ -413,7 +416,7 @@ class Log:
 
     def _settle(self, state: Folded) -> None:
         if self._folded is not None and state.papers.keys() != self._folded.papers.keys():
-            self.signing.papers.keep_to(state)
+            self._keys_ended |= self.signing.papers.keep_to(state) > 0
         self._folded = state
         self.store.save_folded(state)
 

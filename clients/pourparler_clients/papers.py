@@ -128,16 +128,21 @@ class Papers:
             "INSERT OR IGNORE INTO note VALUES (?, ?, ?, ?)", self._channel, digest, note, expires_at
         )
 
-    def keep_to(self, state: State) -> None:
-        """Erases the words and remarks of papers that are not on the table any more; a publication may be corrected."""
+    def keep_to(self, state: State) -> int:
+        """Erases the words and remarks of papers that are not on the table any more; returns how many rows that were.
+
+        What was published stays to its end: it may be corrected.
+        """
+        erased = 0
         for digest, paper in self._vault.rows("SELECT digest, paper FROM words WHERE channel = ?", self._channel):
             if paper not in state.papers and digest not in state.released:
                 for table in ("words", "remark"):
-                    self._vault.execute(
+                    erased += self._vault.execute(
                         f"DELETE FROM {table} WHERE channel = ? AND digest = ?",  # noqa: S608 -- constants
                         self._channel,
                         digest,
                     )
+        return erased
 
 
 def purge(vault: Vault, now: int) -> int:

@@ -153,11 +153,12 @@ class Signing:
             cue = cue or device.due(kept.own, now, state.consent.time if silent else 0)
             if cue is None or not self._enter(kept, cue, now):
                 break
-            after = self.kept
-            happened.append(
-                Happening("release", self._log.row.cursor, text=str(after.own.stage if after else "over"))
-            )
+            happened.append(self._stage())
         return happened
+
+    def _stage(self) -> Happening:
+        kept = self.kept
+        return Happening("release", self._log.row.cursor, text=str(kept.own.stage if kept is not None else "over"))
 
     def ends(self, now: int) -> bool:
         """Whether by this device's own clock something is over that it still keeps."""
@@ -180,16 +181,16 @@ class Signing:
         device.act(kept.own, cue, self._log.folded, now)  # raises Misuse with the reason
         self._enter(kept, cue, now)
 
-    def heard(self, answer: Answer, masks: Sequence[bytes], shares: Sequence[bytes], now: int) -> None:
+    def heard(self, answer: Answer, masks: Sequence[bytes], shares: Sequence[bytes], now: int) -> list[Happening]:
         """The desk's answer, in a transaction. "Complete" and "published" count only when everything fits."""
         kept = self.kept
         cue = device.heard(answer, self._log.folded)
         if kept is None or cue is None:
-            return
+            return []
         if masks and not kept.heard:
             joined = lp(*masks)
             if not self._fits(kept, joined):
-                return
+                return []
             kept = replace(kept, heard=joined)
             self.save(kept)
         if cue is Cue.PUBLISHED:
@@ -197,8 +198,8 @@ class Signing:
                 self._enter(kept, Cue.COMPLETE, now)
                 kept = self.kept or kept
             if kept.own.stage not in (Stage.COMPLETE, Stage.STOPPING, Stage.UNLOCKED) or not self.finish(shares):
-                return
-        self._enter(kept, cue, now)
+                return []
+        return [self._stage()] if self._enter(kept, cue, now) else []
 
     def finish(self, shares: Sequence[bytes]) -> bool:
         """Completes the note from every share. False when one is missing or does not fit; in a transaction."""
@@ -215,16 +216,17 @@ class Signing:
             self.papers.keep_note(kept.own.text, note.encode(), expires)
         return True
 
-    def finish_from_locks(self, now: int) -> None:
+    def finish_from_locks(self, now: int) -> list[Happening]:
         """The hour has come, the desk is silent, and every signer has passed its lock on; in a transaction."""
         kept = self.kept
         if kept is None or kept.own.stage is not Stage.UNLOCKED:
-            return
+            return []
         rows = self._log.vault.rows(
             "SELECT share FROM lock WHERE channel = ? AND nonce = ?", self._log.row.id, kept.own.nonce
         )
-        if rows and self.finish([row[0] for row in rows]):
-            self._enter(kept, Cue.PUBLISHED, now)
+        if rows and self.finish([row[0] for row in rows]) and self._enter(kept, Cue.PUBLISHED, now):
+            return [self._stage()]
+        return []
 
     def case(self) -> bytes | None:
         """The case for the desk, once every pre-signature is checked."""

@@ -29,7 +29,7 @@ from .examine import found, vault_pages
 from .happenings import Happening
 from .papers import compose
 from .store import State
-from .testing import PASSPHRASE, House, Person, charter_of
+from .testing import PASSPHRASE, House, Person, Rewrite, charter_of
 
 SIGN, DEPOSIT, HOUR = 3600, 600, 7200  # seconds: to sign, then for devices, and from the draft to the text's hour
 WORDS = "Both sides will keep the wells open to everybody."
@@ -229,3 +229,14 @@ def secrets_of(person: Person) -> set[bytes]:
 def left_in(person: Person, needles: Iterable[bytes], place: Path) -> set[bytes]:
     """What of it is in the vault's pages, free ones and the journal's too; `place` takes a copy of the files."""
     return found(needles, vault_pages(person.copy(place), PASSPHRASE))
+
+
+def desk_says(answer: str) -> Rewrite:
+    """A desk that says this of every case."""
+
+    def rewrite(method: str, path: str, status: int, body: bytes) -> tuple[int, bytes]:
+        if method == "GET" and "/desk/" in path:
+            return 200, b'{"answer": "%s"}' % answer.encode()
+        return status, body
+
+    return rewrite

@@ -111,8 +111,9 @@ class Faults:
 
 
 def _next_to(directory: Path) -> Path:
+    first = directory.name.partition(".")[0]
     for number in itertools.count(1):
-        place = directory.with_name(f"{directory.name}-{number}")
+        place = directory.with_name(f"{first}.{number}")
         if not place.exists():
             return place
     raise AssertionError

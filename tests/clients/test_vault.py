@@ -102,8 +102,8 @@ def test_nothing_readable_is_in_any_file(tmp_path: Path) -> None:
     device = Device.create(tmp_path / "vault", PASSPHRASE, "Heron-of-the-north", CHEAP)
     text = "The delegation arrives on Tuesday."
     with device.vault.transaction():
-        device.vault.execute("CREATE TABLE slip (text TEXT)")
-        device.vault.execute("INSERT INTO slip VALUES (?)", text)
+        device.vault.execute("CREATE TABLE jotted (text TEXT)")
+        device.vault.execute("INSERT INTO jotted VALUES (?)", text)
     words = [text, "Heron-of-the-north", PASSPHRASE, "CREATE TABLE", "SQLite format 3"]
     secret = device.vault.row("SELECT secret FROM card")
     assert secret is not None

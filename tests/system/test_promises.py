@@ -8,16 +8,26 @@ import json
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from pourparler_clients.errors import Halted, UserError
 from pourparler_clients.examine import files_below, found, open_texts, pieces, stored_texts, traces, vault_pages
+from pourparler_clients.signing_testing import Hours, release_room
 from pourparler_clients.testing import PASSPHRASE, House, Person, rewrite_pages
 from pourparler_crypto.errors import ProtocolError
 from pourparler_crypto.mls import Group
+from pourparler_crypto.note import Note
 from pourparler_policies.charter.rules import Role
 from pourparler_policies.fold.events import Approved, Enacted
 from pourparler_policies.fold.facts import Admit, Close, Expel
+from pourparler_policies.limits import HANDSHAKE_BURST
+from pourparler_policies.wire import Route
+from pourparler_service.caps import Caps
+from pourparler_service.grants import issue
+from pourparler_service.settings import Settings
+from pourparler_service.testing import threaded
 
 SECRET = "Both villages may use the wells on alternate days."
 
@@ -64,6 +74,34 @@ async def test_promise_3_expiry_past_its_time_a_message_can_be_opened_nowhere(
         # Not with the sealed bytes either, had somebody recorded them: the message's key is used up.
         with pytest.raises(ProtocolError):
             Group.load(records(person)).decrypt(sealed)
+
+
+async def test_promise_4_joint_release_until_every_party_has_signed_there_is_no_signature_and_then_there_are_all(
+    tmp_path: Path,
+) -> None:
+    hours, service = Hours(), tmp_path / "service"
+    caps = Caps(newcomer_handshakes=HANDSHAKE_BURST)
+    with threaded(Settings(service, caps, clock=hours)) as url:
+        house = House(url, lambda: issue(service)[0], tmp_path)
+        try:
+            room = await release_room(house, hours, "ada", "ben", words=SECRET)
+            board = f"{url}{Route.BOARD_NOTE.value.replace('{digest}', room.text.digest.hex())}"
+            await room.ready()
+            await room.sign(room.parties[0])
+            await room.visit()
+            # One has signed. No signature exists, nothing can be read at the service, and nothing tells who it was.
+            assert room.notes() == []
+            assert httpx.get(board, trust_env=False).status_code == 404
+            assert not found(traces(SECRET), files_below(service))
+            await room.sign(room.parties[1])
+            await room.published()
+            (note,) = set(room.notes())
+            read = Note.parse(note)
+            for public, signature in zip(read.communique.keys, read.signatures, strict=True):
+                Ed25519PublicKey.from_public_bytes(public).verify(signature, room.text.text)
+            assert httpx.get(board, trust_env=False).content == note
+        finally:
+            await house.close()
 
 
 async def test_promise_5_consent_nobody_enters_whom_not_every_party_has_approved(house: House) -> None:

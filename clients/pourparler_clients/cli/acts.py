@@ -11,13 +11,15 @@ from ..api import Api
 from ..device import Device
 from ..errors import Refused, Unreachable, UserError
 from ..vault import clear
-from .common import GlobalOptions, emit, line_from, open_device, progress
+from .common import GlobalOptions, add_yes, check_unfinished, emit, line_from, open_device, progress
 
 _GOODBYE: Final = 5.0  # seconds that telling the services may take
 _LOST: Final = """\
 Everything of Pourparler in {vault} will be erased: its card, its channels, what waits to be sent.
 This cannot be undone, not with a passphrase either. It needs no network, and the others are not told: your places
 stay, and you come back with a new card that your side and one other propose as your replacement.
+A joint text that you have signed and that is not published yet needs this device: without the passphrase nobody
+can tell here whether there is one (`--tell` looks first).
 Copies of the vault that you or anybody made elsewhere are not touched; nor are what flash storage keeps of old blocks,
 pictures, and other people's devices. Clearing at home, before a journey, is better than clearing at a border, and in
 some places wiping a device is itself an offence."""
@@ -29,7 +31,7 @@ def add_commands(commands: Any, options: GlobalOptions) -> None:
         "clear", help="erase everything on this device at once: no network, no passphrase"
     )
     options.add(cleared)
-    cleared.add_argument("--yes", action="store_true", help="do not ask again")
+    add_yes(cleared)
     cleared.add_argument(
         "--tell",
         action="store_true",
@@ -67,6 +69,7 @@ def _clear(arguments: argparse.Namespace) -> int:
 async def _access(arguments: argparse.Namespace) -> list[tuple[str, bytes, bytes]]:
     """Address, token and channel of every place that this device has at a service."""
     async with open_device(arguments) as device:
+        check_unfinished(arguments, device.unfinished())
         return [(row.url, row.token, row.id) for row in device.all_channels()]
 
 

@@ -20,6 +20,8 @@ from ..joining import Invitation
 from ..store import ChannelStore, State
 from .common import (
     GlobalOptions,
+    add_yes,
+    check_unfinished,
     choose_channel,
     choose_row,
     duration,
@@ -81,8 +83,10 @@ def add_commands(commands: Any, options: GlobalOptions) -> None:
     ):
         command = commands.add_parser(name, help=text)
         options.add(command, channel=True)
-        command.add_argument("--yes", action="store_true", help="do not ask again")
-        if name == "leave":
+        if name != "leave":
+            command.add_argument("--yes", action="store_true", help="do not ask again")
+        else:
+            add_yes(command)
             command.add_argument(
                 "--here",
                 action="store_true",
@@ -297,6 +301,7 @@ async def _leave(arguments: argparse.Namespace) -> int:
             return await _forget(arguments, device)
         channel = choose_channel(device, arguments)
         title = title_of(channel)
+        check_unfinished(arguments, [row for row in device.unfinished() if row.id == channel.id])
         _sure(arguments, f"Leave “{title}” for good? Everything of it on this device is erased; the others stay.")
         await channel.leave()
         emit(
@@ -311,6 +316,7 @@ async def _forget(arguments: argparse.Namespace, device: Device) -> int:
     row = choose_row(device.all_channels(), arguments.channel)
     title = row_title(row)
     shown = plain(title, lines=False)
+    check_unfinished(arguments, [held for held in device.unfinished() if held.id == row.id])
     _sure(
         arguments,
         f"Erase “{shown}” on this device? It cannot be undone, and the others are not told that you leave.",

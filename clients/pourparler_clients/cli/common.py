@@ -12,7 +12,7 @@ import getpass
 import os
 import re
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -58,6 +58,11 @@ MAX_SECRET_LINE: Final = 1024  # bytes
 # What passes by itself: the service is away, the disk is full.
 PASSING: Final = (PourparlerError, dbapi2.Error, OSError)
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+_UNFINISHED: Final = """\
+ATTENTION: a joint text is being signed on this device, in {titles}.
+What is on this device alone is needed to complete it, or to take your word back. Erased now, the text may come to
+nothing for everybody, or appear when you can no longer stop it."""
 
 
 class GlobalOptions:
@@ -146,6 +151,25 @@ def choose_row(rows: list[Row], wanted: str | None) -> Row:
     if len(found) > 1:
         raise UserError(f"{len(found)} channels have this title: use the number from `pourparler channels`")
     return found[0]
+
+
+def add_yes(parser: argparse.ArgumentParser) -> None:
+    """For what erases: given once it is not asked again, given twice not even about an unfinished signature."""
+    text = "do not ask again; twice: not even when a joint text is being signed on this device"
+    parser.add_argument("--yes", action="count", default=0, help=text)
+
+
+def check_unfinished(arguments: argparse.Namespace, rows: Sequence[Row]) -> None:
+    """Raises UserError unless the person gives a second yes to erase a device that a joint text still needs."""
+    if not rows or arguments.yes > 1:
+        return
+    titles = ", ".join(f"“{plain(row_title(row), lines=False)}”" for row in rows)
+    progress(arguments, _UNFINISHED.format(titles=titles))
+    if not sys.stdin.isatty() or input('To erase it none the less, type "unfinished": ').strip() != "unfinished":
+        raise UserError(
+            f"nothing was done: a joint text is being signed on this device, in {titles}; wait until `pourparler "
+            "release status` says that it is over, or give --yes twice"
+        )
 
 
 def row_title(row: Row) -> str:

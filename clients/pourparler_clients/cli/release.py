@@ -293,9 +293,9 @@ def differences(before: Communique, after: Communique) -> Iterator[str]:
         left, right = old[language].split(), words.split()
         for tag, i, j, k, m in difflib.SequenceMatcher(a=left, b=right, autojunk=False).get_opcodes():
             if tag != "equal":
-                gone = f"-[{' '.join(left[i:j])}] " if i < j else ""
-                new = f"+[{' '.join(right[k:m])}] " if k < m else ""
-                yield f"{language}: … {' '.join(left[max(0, i - 3) : i])} {gone}{new}{' '.join(left[j : j + 3])} …"
+                gone = [f"-[{' '.join(left[i:j])}]"] if i < j else []
+                new = [f"+[{' '.join(right[k:m])}]"] if k < m else []
+                yield " ".join([f"{language}: …", *left[max(0, i - 3) : i], *gone, *new, *left[j : j + 3], "…"])
     for language in old.keys() - set(after.foot.languages):
         yield f"{language}: gone"
 

@@ -106,7 +106,7 @@ HOLDS: Final[Mapping[Stage, frozenset[Secret]]] = {
     Stage.WITHDRAWN: frozenset({Secret.MASK}),
     Stage.COMPLETE: _LOCK | {Secret.MASKS},
     Stage.AGAIN: _LOCK | {Secret.MASKS},
-    Stage.WAITING: _LOCK,
+    Stage.WAITING: _LOCK | {Secret.MASK},  # by its own d it knows a list of every d
     Stage.STOPPING: _LOCK | {Secret.MASKS},
     Stage.UNLOCKED: _LOCK | {Secret.MASKS},
     Stage.TOO_LATE: frozenset({Secret.MASKS}),

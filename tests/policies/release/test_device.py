@@ -111,7 +111,7 @@ def test_after_lapsed_a_late_complete_asks_the_person_again() -> None:
     made = frozen()
     own = device.follow(at(Stage.SIGNED, made), Cue.LAPSED, made.now + DAY)
     assert own.stage is Stage.WAITING
-    assert own.holds == {Secret.LOCK}
+    assert own.holds == {Secret.LOCK, Secret.MASK}
     assert own.answer is Answer.LAPSED
     made.now += DAY
     made.told(Answer.LAPSED, "a1")

@@ -11,13 +11,14 @@ from pourparler_clients.signing_testing import (
     HOUR,
     Hours,
     Signing,
+    desk_says,
     left_in,
     release_room,
     secrets_of,
     stage_of,
     text_between,
 )
-from pourparler_clients.testing import House, Person, Rewrite
+from pourparler_clients.testing import House, Person
 from pourparler_policies.errors import Misuse
 from pourparler_policies.release.device import Cue, Stage
 from pourparler_policies.release.facts import GRACE
@@ -184,14 +185,3 @@ async def test_told_lapsed_and_complete_after_all_the_person_is_asked_again(
         room.until(room.case.deposit_by)
         await room.through(room.over)
         assert room.notes() == []
-
-
-def desk_says(answer: str) -> Rewrite:
-    """A desk that says this of every case."""
-
-    def rewrite(method: str, path: str, status: int, body: bytes) -> tuple[int, bytes]:
-        if method == "GET" and "/desk/" in path:
-            return 200, b'{"answer": "%s"}' % answer.encode()
-        return status, body
-
-    return rewrite

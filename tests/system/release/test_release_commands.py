@@ -1,0 +1,204 @@
+"""The joint release at the command line: real processes, two vaults, a real service with its own clock."""
+
+import asyncio
+import os
+import pty
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pourparler_clients.cli.release import differences
+from pourparler_clients.papers import compose
+from pourparler_clients.testing import PASSPHRASE, Commands, Done, House
+from pourparler_crypto.note import Communique, PressKey, ReleaseKey
+from pourparler_service.grants import issue
+from pourparler_service.testing import ServerProcess
+
+
+@pytest.fixture(scope="module")
+def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
+    commands = Commands(tmp_path_factory.mktemp("commands"))
+    yield commands
+    commands.close()
+
+
+class Table:
+    """Vaults of people who are in one channel, opened by one command after the other."""
+
+    def __init__(self, commands: Commands, vaults: dict[str, Path], place: Path) -> None:
+        self.commands, self.vaults, self.place = commands, vaults, place
+
+    def run(self, name: str, *arguments: str | Path) -> Done:
+        done = self.commands(*arguments, "--vault", self.vaults[name], passphrase=PASSPHRASE)
+        assert "Traceback" not in done.errors
+        return done
+
+    def ok(self, name: str, *arguments: str | Path) -> Done:
+        done = self.run(name, *arguments)
+        assert done.status == 0, done
+        return done
+
+    def refused(self, name: str, *arguments: str | Path) -> str:
+        """One sentence, and status 2."""
+        done = self.run(name, *arguments)
+        assert done.status == 2, done
+        (line,) = [line for line in done.errors.splitlines() if line.startswith("pourparler")]
+        return line
+
+    def file(self, name: str, text: str) -> Path:
+        path = self.place / name
+        path.write_text(text)
+        return path
+
+    def until(self, done: str, names: tuple[str, ...], patience: float = 40) -> None:
+        """Everybody looks at `release status` until that is where the signing stands on each device."""
+        end = time.monotonic() + patience
+        while time.monotonic() < end:
+            seen = [self.ok(name, "release", "status", "--json").records for name in names]
+            stages = [[r.get("stage") for r in records if r["event"] in ("case", "release")] for records in seen]
+            if all(done in stage for stage in stages):
+                return
+            time.sleep(0.2)
+        raise AssertionError(stages)
+
+
+@pytest.fixture
+def table(commands: Commands, server: ServerProcess, tmp_path: Path) -> Table:
+    """Ada and Ben in one channel, their vaults closed, with a release key each and its press key in a file."""
+    vaults = {}
+
+    async def meet() -> None:
+        house = House(server.url, lambda: issue(server.data)[0], tmp_path)
+        for person in await house.room("ada", "ben"):
+            vaults[person.name] = person.directory
+        await house.close()
+
+    asyncio.run(meet())
+    made = Table(commands, vaults, tmp_path)
+    for name in vaults:
+        made.ok(name, "release-key", "new", "--name", f"{name}.example")
+        made.ok(name, "release-key", "show", "--out", tmp_path / f"{name}.key")
+    return made
+
+
+def drafted(table: Table, not_before: str = "+24s") -> None:
+    keys = [option for name in table.vaults for option in ("--key", f"Side {name}={table.place / f'{name}.key'}")]
+    words = table.file("en.md", "We agreed on the wells, and on nothing else.\n")
+    persian = table.file("fa.md", "بر سر چاه‌ها توافق کردیم.\n")
+    table.ok("ada", "release", "draft", f"en={words}", f"fa={persian}", *keys, "--not-before", not_before)
+
+
+@pytest.mark.slow
+def test_two_people_bring_a_text_from_its_draft_to_a_note_that_verifies(table: Table) -> None:
+    drafted(table)
+    shown = table.ok("ben", "release", "show", "--json").records[-1]
+    assert "We agreed on the wells" in shown["text"]
+    for name in table.vaults:
+        table.ok(name, "release", "initial")
+    assert table.refused("ben", "release", "sign", "--as", "Side ben").startswith(
+        "pourparler: nothing can be signed"
+    )
+    table.ok("ben", "release", "appoint", "--sign-within", "16s", "--deposit-within", "3s")
+    table.until("asked", ("ada", "ben"))
+    # Without a terminal nobody is there to be asked, and a wrong name signs nothing.
+    assert "nobody is there to be asked" in table.refused("ada", "release", "sign")
+    assert "nothing was signed" in table.refused("ada", "release", "sign", "--as", "Side ben")
+    signed = table.ok("ada", "release", "sign", "--as", "Side ada")
+    assert "We agreed on the wells" in signed.out
+    assert "publishes at" in signed.out
+    assert "nothing has been completed" in table.refused(
+        "ada", "release", "export", "--out", table.place / "no.note"
+    )
+    assert sign_at_a_terminal(table, "ben", "Side ben") == 0
+    table.until("complete", ("ada", "ben"))
+    table.until("published", ("ada",))
+    table.ok("ben", "release", "status")
+    notes = [table.place / f"{name}.note" for name in table.vaults]
+    for name, note in zip(table.vaults, notes, strict=True):
+        table.ok(name, "release", "export", "--out", note)
+    assert notes[0].read_bytes() == notes[1].read_bytes()
+    verified = table.commands("verify", notes[0])
+    assert verified.status == 0, verified
+    assert "ada.example" in verified.out
+    assert "We agreed on the wells" in verified.out
+
+
+def sign_at_a_terminal(table: Table, name: str, *typed: str) -> int:
+    """`release sign` on a terminal: waits for the question, and types."""
+    reading, writing = os.pipe()
+    os.write(writing, PASSPHRASE.encode() + b"\n")
+    os.close(writing)
+    ours, theirs = pty.openpty()
+    arguments = ["release", "sign", "--vault", str(table.vaults[name]), "--passphrase-fd", str(reading)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pourparler_clients.cli", *arguments],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        pass_fds=(reading,),
+    )
+    os.close(theirs)
+    os.close(reading)
+    seen = b""
+    for answer in typed:
+        while b"type the party's name: " not in seen:
+            seen += os.read(ours, 4096)
+        assert b"We agreed on the wells" in seen  # the text comes before the question
+        os.write(ours, answer.encode() + b"\n")
+        seen = b""
+    status = process.wait(60)
+    os.close(ours)
+    return status
+
+
+def test_bad_input_gets_one_sentence_and_loses_nothing(table: Table) -> None:
+    words, key = table.file("en.md", "Words.\n"), table.place / "ada.key"
+    both = ("--key", f"Side ada={key}", "--key", f"Side ben={table.place / 'ben.key'}")
+    good = (*both, "--not-before", "+2h")
+    bidi = table.file("bidi", "Words \u202e.")
+    large = table.file("large", "x" * 300_000)
+    long = table.file("long", "\n".join(["A line."] * 20_000))
+    for arguments, expected in (
+        ((f"{words}", *good), "is not written as LANGUAGE=FILE"),
+        ((f"en={table.place / 'none'}", *good), "cannot be read"),
+        ((f"en={bidi}", *good), ""),
+        ((f"en={large}", *good), "larger than any text"),
+        ((f"en={long}", *good), "at most"),
+        ((f"en={words}", "--key", f"{key}", "--not-before", "+2h"), "NAME=FILE"),
+        ((f"en={words}", "--key", f"Side ada={words}", "--not-before", "+2h"), ""),
+        ((f"en={words}", *both, "--not-before", "tomorrow"), "a time is written like"),
+        ((f"en={words}", *both, "--not-before", "+soon"), "duration looks like"),
+        ((f"en={words}", *both, "--not-before", "0001-01-01"), ""),
+        ((f"en={words}", *both, "--not-before", "+99999999d"), ""),
+        ((f"en={words}", *good, "--corrects", str(words)), ""),
+        ((f"en={words}", *good, "--corrects", str(words), "--withdraws", str(words)), "not both"),
+    ):
+        assert expected in table.refused("ada", "release", "draft", *arguments)
+    for verb in (("show",), ("initial",), ("appoint",), ("oppose",), ("revise", f"en={words}")):
+        assert "no such text" in table.refused("ada", "release", *verb)
+    for verb in ("withdraw", "agree", "refuse", "stop"):
+        assert "no part in a signing appointment" in table.refused("ada", "release", verb)
+    assert "nothing can be signed" in table.refused("ada", "release", "sign", "--as", "Side ada")
+    assert "nothing has been completed" in table.refused("ada", "release", "export", "--out", table.place / "n")
+    assert table.ok("ada", "release", "status").out.strip().endswith("There is no text on the table.")
+
+
+def text(words: dict[str, str]) -> Communique:
+    keys = [ReleaseKey(bytes([number]) * 32).public for number in (1, 2)]
+    sides = [(f"Side {one}", PressKey(f"{one}.example", key)) for one, key in zip("ab", keys, strict=True)]
+    return compose([*words.items()], sides, 2_000_000_000)
+
+
+def test_differences_are_shown_word_by_word_in_each_language() -> None:
+    before = text({"en": "Both sides will open the wells to all.", "fr": "Rien ne change ici."})
+    after = text({"en": "Both sides will open all wells to all.", "de": "Neu."})
+    lines = [*differences(before, after)]
+    assert lines[0] == "en: … sides will open -[the] +[all] wells to all. …"
+    assert lines[1:] == ["de: new", "fr: gone"]
+    assert [*differences(before, before)] == []
+    gone = text({"en": "Both sides will open the wells.", "fr": "Rien ne change ici."})
+    assert [*differences(before, gone)] == ["en: … will open the -[wells to all.] +[wells.] …"]
