@@ -58,6 +58,9 @@ Connect = Callable[[str, bytes | None], Api]
 MAX_TRIES: Final = 12  # times a handshake is sealed anew before the person is told that the channel is too busy
 # Refusals that sending again would not change: the text is given up, and the person is told.
 _NEVER: Final = (Problem.OVER_CAP, Problem.TOO_LARGE, Problem.MALFORMED, Problem.ID_REUSED)
+_NO_KEY: Final = (
+    "the service has no key yet for so late an end: if this device's clock is fast, set it and try again"
+)
 # Refusals that pass by themselves: a watching device comes back.
 _PASSING: Final = (Problem.BUDGET, Problem.UNAVAILABLE)
 RECONNECT: Final = (0.2, 30.0)  # seconds: first and longest pause before a broken stream is opened again
@@ -150,7 +153,9 @@ class Channel:
         try:
             async with self._turn:
                 return await self._halves.with_halves(lambda: self.log.add_draft(content, said.life, until))
-        except (Unreachable, Refused):
+        except Refused as refusal:
+            raise UserError(_NO_KEY if refusal.problem is Problem.OVER_CAP else str(refusal)) from None
+        except Unreachable:
             self._unkept.append((said, until))
             raise Unkept(
                 "there is no connection, and no key under which the message could be kept: it is in memory only, "
@@ -457,6 +462,15 @@ class Channel:
         async with self._turn:
             await self._halves.stored()
 
+    async def _keep_all_unkept(self) -> None:
+        try:
+            await self._halves.with_halves(self._keep_unkept)
+        except Refused as refusal:
+            if refusal.problem is not Problem.OVER_CAP:
+                raise
+            self._unkept.pop(0)
+            self._tell([Happening("refused", self.log.row.cursor, text=_NO_KEY)])
+
     def _keep_unkept(self) -> None:
         """What was said while no key was at hand is stored as soon as one is."""
         while self._unkept:
@@ -472,7 +486,7 @@ class Channel:
     async def _sync(self, *, update: bool = True) -> None:
         if self.log.row.state not in (State.REMOVED, State.CLOSED):
             await self._halves.stored()
-            await self._halves.with_halves(self._keep_unkept)
+            await self._keep_all_unkept()
         if not self._at_head:
             await self._pull()
         if self.log.row.state is State.HALTED and not self._ended:

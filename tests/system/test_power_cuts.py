@@ -44,6 +44,7 @@ class Story:
         self.keys = Keys()
         self.sealed: dict[str, list[bytes]] = {}
         self.seen: dict[str, list[str]] = {"ada": [], "ben": []}
+        self.after: dict[str, list[str]] = {"ada": [], "ben": []}  # the agreement: a recess ends what was said
         self.cuts: list[str] = []
         self.counters: dict[str, int] = {}
         self._watch()
@@ -88,6 +89,7 @@ class Story:
             *(self.saying("ada", text) for text in WORDS),
             self.refresh,
             self.saying("ben", ANSWER),
+            self.read,
             self.propose,
             self.approve,
             self.enact,
@@ -155,6 +157,12 @@ class Story:
 
         return say
 
+    async def read(self) -> None:
+        for name in ("ada", "ben"):
+            person: Person = getattr(self, name)
+            await person.sync()
+            self.seen[name] = person.texts()
+
     async def propose(self) -> None:
         await self.ada.channel.propose(self.recess)
 
@@ -186,11 +194,11 @@ class Story:
             person: Person = getattr(self, name)
             if person.state is State.OPEN:
                 await person.sync()
-                self.seen[name] = person.texts()
+                self.after[name] = person.texts()
 
     async def leave(self) -> None:
         if self.ben.state is State.OPEN:
-            self.seen["ben"] = self.ben.texts()
+            self.after["ben"] = self.ben.texts()
         if self.ben.device.channels():
             try:
                 await self.ben.channel.leave()
@@ -199,8 +207,8 @@ class Story:
                     await channel.sync()
 
     def check(self) -> None:
-        assert self.seen["ada"] == [EARLY, *WORDS, ANSWER, LAST]
-        assert self.seen["ben"] == [EARLY, *WORDS, ANSWER]
+        assert self.seen == {name: [EARLY, *WORDS, ANSWER] for name in ("ada", "ben")}
+        assert self.after == {"ada": [LAST], "ben": []}
         assert [member.name for member in self.ada.log.members.values()] == ["ada"]
         assert self.ada.state is State.OPEN
         assert self.ben.device.channels() == []

@@ -154,11 +154,8 @@ async def test_who_only_reads_is_not_found_absent(house: House) -> None:
     ada, ben = everybody = await house.room("ada", "ben", **ABSENCE)
     time_passes(10 * DAY, *everybody)
     epoch = ben.log.group.epoch
-    await ben.sync()
-    assert ben.log.group.epoch == epoch
-    time_passes(6 * DAY, *everybody)
     await rounds(ben, ben)
-    assert ben.log.group.epoch == epoch + 1  # once in a while, not at every visit
+    assert ben.log.group.epoch == epoch + 1  # on the charter's schedule, not at every visit
     for _ in range(5):
         time_passes(16 * DAY, *everybody)
         await rounds(ada, ben)
@@ -173,13 +170,15 @@ async def test_a_clock_that_is_far_ahead_votes_and_removes_nobody(house: House) 
     ada.clock.offset = 400 * DAY
     await ada.sync()
     assert of(ada, ben).absent == {"side-0": of(ada, ben).absent["side-0"]}
-    await ada.say("what a long time")  # its removals, for which the notice has not passed, are void for everybody
+    with pytest.raises(UserError, match="clock"):
+        await ada.say("what a long time")  # there are no keys yet for what would end then
+    await rounds(ada, ada)  # its removals, for which the notice has not passed, are void for everybody
     assert names(ada) == ["ada", "ben"]
     await ben.sync()
-    assert (ben.state, ben.texts()) == (State.OPEN, ["what a long time"])
+    assert (ben.state, ben.texts()) == (State.OPEN, [])
     await ben.say("here I am")
     await rounds(ada, ben)
-    assert ben.texts() == ["what a long time", "here I am"]
+    assert ben.texts() == ["here I am"]
     for person in (ada, ben):
         assert person.state is State.OPEN
         assert names(person) == ["ada", "ben"]
@@ -265,7 +264,7 @@ async def test_a_spent_budget_delays_what_a_device_owes_and_nothing_that_people_
     await rounds(ada, ben)
     for person in (ada, ben):
         assert person.log.consent.recess == subject.until
-        assert person.texts() == ["one", "two"]
+        assert person.texts() == []  # a recess ends what was said before
 
 
 async def test_what_a_person_does_beyond_the_budget_is_refused_and_does_not_happen_later(house: House) -> None:
