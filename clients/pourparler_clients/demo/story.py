@@ -112,7 +112,7 @@ def _set_up(demo: _Demo) -> None:
     say = demo.say
     data = demo.root / "server"
     # A newcomer may act at once here; by default it has to wait for some seconds (docs/protocol.md, 2).
-    server, url = serve(data, ["--newcomer-handshakes", "6"])
+    server, url = serve(data, ["--newcomer-handshakes", "12"])
     demo.url = url
     demo.stack.callback(server.stop)
     say(f"1. A service runs as a process of its own (number {server.pid}) at {url}. It will read nothing.")
