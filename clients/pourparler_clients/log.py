@@ -101,10 +101,8 @@ class Log:
         self.own_card = key.card(name)
         self.attestations = Attestations(self.store, key, self.own_card)
         self.delivered: dict[int, str] = {}  # drafts that the log was seen to hold, and why one counts for nothing
-        self.commit_sealed = (
-            b"",
-            0,
-        )  # the newest own commit of this process: its entry's id, and when by its clock
+        # The newest own commit of this process: its entry's id, and when by its clock.
+        self.commit_sealed = (b"", 0)
         self._keys_ended = False
         self.owed_in_vain = False  # what this device owed by itself did not count: its clock may be fast
         self._reload()
