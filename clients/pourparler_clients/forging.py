@@ -17,6 +17,7 @@ counts for them brings it into the next epoch, so it can attack again. A test of
 call succeeds when the rule allows it: else it would prove nothing. `go_on` is what has to hold after every attack.
 
 Nothing here validates, and no product code imports it; the service it talks to, the vaults and the keys are real.
+Longer than 500 lines, for its attacks share one forged device.
 """
 
 import base64

@@ -1,7 +1,8 @@
 """For tests: power cuts at any step, lines that lie, clocks that are set, and devices on real vaults.
 
 Nothing here stands in for the real part: vaults are files, services are processes, keys are keys. Only the line
-between a device and its service, its clock, and the moment at which it dies are in the test's hands.
+between a device and its service, its clock, and the moment at which it dies are in the test's hands. Longer than 500
+lines: it is the one kit of all system tests.
 """
 
 import io

@@ -1,5 +1,7 @@
-"""`pourparler charter` as a mediator meets it: at a terminal, without one, with cards from files, with "
-"mistakes."""
+"""`pourparler charter` as a mediator meets it: at a terminal, without one, with cards from files, with mistakes.
+
+One file, although long: its tests share one desk with a terminal.
+"""
 
 import contextlib
 import io

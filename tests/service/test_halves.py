@@ -1,4 +1,7 @@
-"""Key halves: the same until their end, then gone from every file; in no backup; durable before they are given."""
+"""Key halves: the same until their end, then gone from every file; in no backup; durable before they are given.
+
+One file, although long: what is promised of one thing, from the request to the bytes on disk.
+"""
 
 import random
 import secrets

@@ -1,4 +1,7 @@
-"""The command line against a real service: real processes, real vaults, and nothing lost when one is killed."""
+"""The command line against a real service: real processes, real vaults, and nothing lost when one is killed.
+
+One file, although long: every command is tried on one desk.
+"""
 
 import argparse
 import asyncio

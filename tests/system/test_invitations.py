@@ -1,4 +1,7 @@
-"""An invitation that goes wrong is refused in one sentence, and leaves none of its one-time keys behind."""
+"""An invitation that goes wrong is refused in one sentence, and leaves none of its one-time keys behind.
+
+One file, although long: a table of what can go wrong at each step.
+"""
 
 import base64
 import os

@@ -3,6 +3,7 @@
 Three outcomes for what comes in. Not authentic: an error, and nothing has changed. Authentic but not acceptable:
 an error that carries the used-up ratchet key as ``changes``. Acceptable: a result with its ``changes``; a commit
 is only staged, and the caller's policy decides. The next epoch is another Group; this one is then forgotten.
+Longer than 500 lines: it is the one surface of the library.
 """
 
 import os
