@@ -211,8 +211,8 @@ class Database:
     def checkpoint(self, *, truncate: bool) -> bool:
         """Move the WAL into the database; with `truncate`, leave no frame of it. False when a reader was there."""
         mode = "TRUNCATE" if truncate else "PASSIVE"
-        busy, _frames, _done = raw(self.write).execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
-        return not busy
+        row = raw(self.write).execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+        return row is not None and not row[0]  # seldom there was no row: then nothing is known, and it is done again
 
     def wal_size(self) -> int:
         """Bytes of the write-ahead log file."""

@@ -295,7 +295,7 @@ class Writer:
     def _checkpoint(self, scrub: bool) -> None:
         try:
             self._scrub_due = not self._database.checkpoint(truncate=scrub) and scrub
-        except sqlite3.Error as error:
+        except Exception as error:  # whatever it is: without this thread nothing is acknowledged any more
             self._scrub_due = scrub
             _log.error("checkpoint failed: %s", type(error).__name__)
 
