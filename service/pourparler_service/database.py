@@ -212,7 +212,9 @@ class Database:
         """Move the WAL into the database; with `truncate`, leave no frame of it. False when a reader was there."""
         mode = "TRUNCATE" if truncate else "PASSIVE"
         row = raw(self.write).execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
-        return row is not None and not row[0]  # seldom there was no row: then nothing is known, and it is done again
+        return (
+            row is not None and not row[0]
+        )  # seldom there was no row: then nothing is known, and it is done again
 
     def wal_size(self) -> int:
         """Bytes of the write-ahead log file."""

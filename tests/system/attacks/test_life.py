@@ -3,11 +3,12 @@ amendment, closing. After each: people were told, they agree, and the channel go
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from pourparler_clients.errors import Refused, UserError
 from pourparler_clients.forging import Hostile, go_on, new_leaf, settle
@@ -67,14 +68,16 @@ def weather() -> Weather:
     return Weather(int(time.time()))
 
 
-@pytest.fixture
-def house_in_time(weather: Weather, tmp_path: Path) -> Iterator[House]:
+@pytest_asyncio.fixture
+async def house_in_time(weather: Weather, tmp_path: Path) -> AsyncIterator[House]:
     """A house whose service runs in a thread, with a clock of its own: handshakes come back, notices pass."""
     data = tmp_path / "data"
     data.mkdir()
     caps = Caps(newcomer_handshakes=HANDSHAKE_BURST)
     with threaded(Settings(data, caps=caps, clock=lambda: float(weather.now))) as url:
-        yield House(url, lambda: issue(data)[0], tmp_path)
+        house = House(url, lambda: issue(data)[0], tmp_path)
+        yield house
+        await house.close()
 
 
 async def test_a_hold_by_the_own_side_removes_at_once_and_the_same_device_returns(house: House) -> None:
