@@ -2,7 +2,7 @@
 them.
 """
 
-from collections.abc import Sequence
+from pourparler_policies import documents
 
 from .acts import EVENTS
 from .table import CONSENT, GROUNDS, PHASES, PROPOSALS, REMOVALS
@@ -23,24 +23,28 @@ def diagram() -> str:
 
 def proposals() -> str:
     """MLS proposal, what makes it valid, who may commit it."""
-    return _table(("proposal", "valid when", "committed by"), [(f"`{k}`", *v) for k, v in PROPOSALS.items()])
+    return documents.table(
+        ("proposal", "valid when", "committed by"), [(f"`{k}`", *v) for k, v in PROPOSALS.items()]
+    )
 
 
 def grounds() -> str:
     """Why a device may be added."""
-    return _table(("ground of an Add", "valid when", "committed by"), [(f"`{k}`", *v) for k, v in GROUNDS.items()])
+    return documents.table(
+        ("ground of an Add", "valid when", "committed by"), [(f"`{k}`", *v) for k, v in GROUNDS.items()]
+    )
 
 
 def removals() -> str:
     """Why a leaf may be removed."""
-    return _table(
+    return documents.table(
         ("phase", "its leaf may be removed since", "committed by"), [(p, *v) for p, v in REMOVALS.items()]
     )
 
 
 def consents() -> str:
     """Whose approvals a subject needs."""
-    return _table(
+    return documents.table(
         ("subject", "needs", "consumed by"), [(f"`{kind.__name__.lower()}`", *v) for kind, v in CONSENT.items()]
     )
 
@@ -50,12 +54,7 @@ def events() -> str:
     rows = []
     for kind, (author, _) in EVENTS.items():
         rows.append((f"`{kind.__name__.lower()}`", author, " ".join((kind.__doc__ or "").split())))
-    return _table(("event", "posted by", "meaning"), rows)
-
-
-def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    lines = [heads, tuple("---" for _ in heads), *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+    return documents.table(("event", "posted by", "meaning"), rows)
 
 
 BLOCKS = {
@@ -69,10 +68,5 @@ BLOCKS = {
 
 
 def fill(text: str) -> str:
-    """A document with each part between `<!-- name -->` and `<!-- end -->` replaced by its table."""
-    for name, make in BLOCKS.items():
-        before, mark, rest = text.partition(f"<!-- {name} -->")
-        if mark:
-            _, end, after = rest.partition("<!-- end -->")
-            text = f"{before}{mark}\n{make()}\n{end}{after}"
-    return text
+    """A document with each of these blocks made anew. See `documents.fill`."""
+    return documents.fill(text, BLOCKS)

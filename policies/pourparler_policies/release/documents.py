@@ -1,8 +1,10 @@
 """The tables of release as Markdown and Mermaid: `docs/release.md` holds exactly this, as a test compares."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
+
+from pourparler_policies import documents
 
 from .acts import EVENTS
 from .desk import ANSWERS, DESK, KEEPS
@@ -36,18 +38,18 @@ def events() -> str:
     for kind, (author, _) in EVENTS.items():
         when = ", ".join(sorted(WHEN[kind])) if kind in WHEN else "-"
         rows.append((f"`{kind.__name__.lower()}`", author, when, " ".join((kind.__doc__ or "").split())))
-    return _table(("event", "posted by", "while the case is", "meaning"), rows)
+    return documents.table(("event", "posted by", "while the case is", "meaning"), rows)
 
 
 def holds() -> str:
     """What a device keeps and sends in each stage."""
     rows = [(stage, _words(HOLDS[stage]), _words(OWES[stage])) for stage in STEPS]
-    return _table(("on the device", "keeps", "sends until that changes"), rows)
+    return documents.table(("on the device", "keeps", "sends until that changes"), rows)
 
 
 def keeps() -> str:
     """What the desk keeps and shows in each phase."""
-    return _table(("at the desk", "keeps", "answers"), [(p, _words(KEEPS[p]), ANSWERS[p]) for p in DESK])
+    return documents.table(("at the desk", "keeps", "answers"), [(p, _words(KEEPS[p]), ANSWERS[p]) for p in DESK])
 
 
 def _diagram(first: list[str], table: Mapping[Any, Mapping[Any, Any]]) -> str:
@@ -66,11 +68,6 @@ def _words(values: frozenset[StrEnum]) -> str:
     return "; ".join(sorted(values)) or "nothing"
 
 
-def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    lines = [heads, tuple("---" for _ in heads), *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
-
-
 BLOCKS = {
     "case": case,
     "events": events,
@@ -83,10 +80,5 @@ BLOCKS = {
 
 
 def fill(text: str) -> str:
-    """A document with each part between `<!-- name -->` and `<!-- end -->` replaced by its table."""
-    for name, make in BLOCKS.items():
-        before, found, rest = text.partition(f"<!-- {name} -->")
-        if found:
-            _, end, after = rest.partition("<!-- end -->")
-            text = f"{before}{found}\n{make()}\n{end}{after}"
-    return text
+    """A document with each of these blocks made anew. See `documents.fill`."""
+    return documents.fill(text, BLOCKS)
