@@ -3,9 +3,9 @@
 It is longer than 500 lines, for it is the one door to a channel: halves of keys are fetched in `fetching.py`.
 
 The client folds to the head before it shows or sends anything. A line that breaks loses nothing: what was to be
-said or done waits in the vault, in order, until the log holds it, and what came in and could not be stored for want of
-the service's half of a key (`hours.py`) is folded when the half is here. What the device owes
-by itself (attestation, votes, removals: `upkeep.py`) goes with every visit to the log.
+said or done waits in the vault, in order, until the log holds it; what came in and could not be stored for want of the
+service's half of a key (`hours.py`) is folded when the half is here. What the device owes by itself (attestation,
+votes, removals: `upkeep.py`) goes with every visit to the log.
 """
 
 import asyncio

@@ -125,10 +125,14 @@ class Signing:
 
     async def ready(self, sign: int = SIGN, deposit: int = DEPOSIT) -> None:
         """All the way to where persons may sign."""
+        await self.appointed(sign, deposit)
+        await self.rounds()
+
+    async def appointed(self, sign: int = SIGN, deposit: int = DEPOSIT) -> None:
+        """A text is on the table and initialled, and there is an hour to sign it; no round has begun."""
         await self.table()
         await self.initial()
         await self.appoint(sign, deposit)
-        await self.rounds()
 
     async def sign(self, *people: Person) -> None:
         """These people sign; every party's, if none is named."""

@@ -3,10 +3,8 @@
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, replace
 from itertools import permutations
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -28,6 +26,7 @@ from pourparler_policies.fold.facts import (
     State,
     Subject,
 )
+from pourparler_policies.fold.renaming import Renaming, scrambled
 from pourparler_policies.fold.testing import DAY, NOTICE, START, History, card, founded, leaf, rules
 
 WORDS = [f"{body}{number}" for body in "abc" for number in (1, 2, 3)] + ["m1"]
@@ -71,12 +70,11 @@ def walk(play: Play, choices: list[int]) -> list[Entry]:
     return log
 
 
-class Renaming:
+class Renamed(Renaming):
     """Other names for the parties, under another charter: every card, seat and digest follows."""
 
     def __init__(self, play: Play, names: dict[str, str]) -> None:
-        self.names = names
-        self.held: dict[bytes, bytes] = {}
+        super().__init__(names)
         for word in WORDS:
             other = names.get(word[0], word[0]) + word[1:]
             self.held[card(word)] = card(other)
@@ -87,34 +85,6 @@ class Renaming:
         ordered = sorted(play.subjects.values(), key=lambda subject: not isinstance(subject, Admit))
         for subject in ordered:  # seats are digests of admissions, so those come first
             self.held[subject_digest(play.start.rules, subject)] = subject_digest(self.rules, self(subject))
-
-    def __call__(self, value: Any) -> Any:
-        if type(value) is str:
-            return self.names.get(value, value)
-        if isinstance(value, bytes):
-            return self.held.get(value, value)
-        if isinstance(value, tuple):
-            return tuple(map(self, value))
-        if isinstance(value, frozenset):
-            return frozenset(map(self, value))
-        if isinstance(value, Mapping):
-            return {self(key): self(held) for key, held in value.items()}
-        if is_dataclass(value):
-            return type(value)(*(self(getattr(value, field.name)) for field in fields(value)))
-        return value
-
-
-def scrambled(value: Any) -> Any:
-    """The same value with every mapping and set built in the opposite order."""
-    if isinstance(value, tuple):
-        return tuple(map(scrambled, value))
-    if isinstance(value, frozenset):
-        return frozenset(reversed([scrambled(entry) for entry in value]))
-    if isinstance(value, Mapping):
-        return dict(reversed([(scrambled(key), scrambled(held)) for key, held in value.items()]))
-    if is_dataclass(value):
-        return type(value)(*(scrambled(getattr(value, field.name)) for field in fields(value)))
-    return value
 
 
 CHOICES = st.lists(st.integers(0, 10_000), min_size=10, max_size=40)
@@ -128,7 +98,7 @@ def test_renaming_the_parties_in_any_history_renames_the_outcome_and_changes_not
     play = start(parties)
     bodies = sorted(play.start.rules.parties)
     orders = list(permutations(bodies))
-    rename = Renaming(play, dict(zip(bodies, orders[order % len(orders)], strict=True)))
+    rename = Renamed(play, dict(zip(bodies, orders[order % len(orders)], strict=True)))
     state, renamed = play.start, rename(play.start)
     for entry in walk(play, choices):
         outcome, other = step(state, entry), step(renamed, rename(entry))
@@ -154,7 +124,7 @@ def test_a_member_that_folds_in_parts_or_stored_its_state_in_another_order_compu
 def test_renaming_can_fail() -> None:
     """Were a party preferred, the property would notice: here one name is changed on one side only."""
     play = start(2)
-    rename = Renaming(play, {"a": "b", "b": "a"})
+    rename = Renamed(play, {"a": "b", "b": "a"})
     history = founded(2)
     assert rename(history.state) != history.state
 

@@ -1,9 +1,7 @@
 """No rule of release can tell parties apart, and every member computes the same state (DESIGN 2.6, 3)."""
 
-from collections.abc import Mapping
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, replace
 from itertools import permutations
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +11,7 @@ from pourparler_policies.charter.rules import Role
 from pourparler_policies.fold.encoding import encode, subject_digest
 from pourparler_policies.fold.events import Absent, Complained, Entry, Held
 from pourparler_policies.fold.facts import Admit
+from pourparler_policies.fold.renaming import Renaming, scrambled
 from pourparler_policies.fold.testing import card, leaf
 from pourparler_policies.release import digest, fold, rounds, signing, step
 from pourparler_policies.release import events as ev
@@ -61,12 +60,11 @@ def goes_on(state: State, entry: Entry) -> bool:
     return state.case.nonce in {b"", held.nonce}
 
 
-class Renaming:
+class Renamed(Renaming):
     """Other names for the parties: every card, leaf and seat follows, and nothing else."""
 
     def __init__(self, play: Play, names: dict[str, str]) -> None:
-        self.names = names
-        self.held: dict[bytes, bytes] = {}
+        super().__init__(names)
         rules = play.start.consent.rules
         for word in play.cast:
             other = names.get(word[0], word[0]) + word[1:]
@@ -75,34 +73,6 @@ class Renaming:
             self.held[leaf(word)] = leaf(other)
             seat, new = Admit(word[0], role, card(word)), Admit(other[0], role, card(other))
             self.held[subject_digest(rules, seat)] = subject_digest(rules, new)
-
-    def __call__(self, value: Any) -> Any:
-        if type(value) is str:
-            return self.names.get(value, value)
-        if isinstance(value, bytes):
-            return self.held.get(value, value)
-        if isinstance(value, tuple):
-            return tuple(map(self, value))
-        if isinstance(value, frozenset):
-            return frozenset(map(self, value))
-        if isinstance(value, Mapping):
-            return {self(key): self(held) for key, held in value.items()}
-        if is_dataclass(value):
-            return type(value)(*(self(getattr(value, field.name)) for field in fields(value)))
-        return value
-
-
-def scrambled(value: Any) -> Any:
-    """The same value with every mapping and set built in the opposite order."""
-    if isinstance(value, tuple):
-        return tuple(map(scrambled, value))
-    if isinstance(value, frozenset):
-        return frozenset(reversed([scrambled(entry) for entry in value]))
-    if isinstance(value, Mapping):
-        return dict(reversed([(scrambled(key), scrambled(held)) for key, held in value.items()]))
-    if is_dataclass(value):
-        return type(value)(*(scrambled(getattr(value, field.name)) for field in fields(value)))
-    return value
 
 
 @settings(max_examples=12, deadline=None)
@@ -113,7 +83,7 @@ def test_renaming_the_parties_in_any_history_renames_the_outcome_and_changes_not
     play = start(parties, frozen=frozen)
     bodies = sorted(play.start.consent.rules.parties)
     orders = list(permutations(bodies))
-    rename = Renaming(play, dict(zip(bodies, orders[order % len(orders)], strict=True)))
+    rename = Renamed(play, dict(zip(bodies, orders[order % len(orders)], strict=True)))
     state, renamed = play.start, rename(play.start)
     for entry in walk(play, choices):
         outcome, other = step(state, entry), step(renamed, rename(entry))
@@ -138,7 +108,7 @@ def test_a_member_that_folds_in_parts_or_stored_its_state_in_another_order_compu
 
 def test_renaming_can_fail() -> None:
     play = start(2)
-    assert Renaming(play, {"a": "b", "b": "a"})(play.start) != play.start
+    assert Renamed(play, {"a": "b", "b": "a"})(play.start) != play.start
 
 
 def test_walks_get_as_far_as_a_frozen_text_and_beyond() -> None:

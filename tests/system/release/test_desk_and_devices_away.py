@@ -111,9 +111,7 @@ async def test_a_device_that_was_away_in_the_midst_of_the_rounds_comes_back_in_t
 ) -> None:
     room = await release_room(house, hours, "ada", "ben")
     ada, ben = room.parties
-    await room.table()
-    await room.initial()
-    await room.appoint()
+    await room.appointed()
     await room.rounds(ben, until=Stage.REVEALED)
     for _ in range(3):
         room.later(300)
@@ -131,9 +129,7 @@ async def test_a_device_that_comes_back_after_the_sign_deadline_finds_nothing_to
 ) -> None:
     room = await release_room(house, hours, "ada", "ben")
     ada, ben = room.parties
-    await room.table()
-    await room.initial()
-    await room.appoint()
+    await room.appointed()
     await room.rounds(ben, until=Stage.REVEALED)
     await room.visit(ada)
     room.until(room.case.sign_by + 1)

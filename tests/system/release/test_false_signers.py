@@ -53,9 +53,7 @@ async def at(house: House, hours: Hours, phase: Phase) -> tuple[Signing, Hostile
     room = await release_room(house, hours, "ada", "ben", "eve")
     room.text = text_between(room.parties, room.now() + 3 * HOUR)
     ada, ben, eve = room.parties
-    await room.table()
-    await room.initial()
-    await room.appoint()
+    await room.appointed()
     mal = Hostile(eve)
     for _ in range(8):
         await room.visit(ada, ben)

@@ -50,9 +50,7 @@ async def test_an_edit_voids_initials_and_the_appointment_and_nothing_is_kept_of
 ) -> None:
     room = await release_room(house, hours, "ada", "ben")
     ada, ben = room.parties
-    await room.table()
-    await room.initial()
-    await room.appoint()
+    await room.appointed()
     await room.rounds(ben, until=Stage.REVEALED)
     assert secrets_of(ben)
     await ben.channel.table_text(edited(room, "We agreed on little."), 0, room.paper)
