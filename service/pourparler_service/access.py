@@ -2,6 +2,7 @@
 
 A token is looked up by its hash, and the hash compared in constant time; since only hashes of 32 random bytes are
 compared, timing tells a guesser nothing. No such channel, no such token, ended token: one and the same refusal.
+Who names a channel that was closed not long ago learns that, whatever the token: all tokens are gone with it.
 """
 
 import base64
@@ -67,11 +68,13 @@ class Gate:
         self._settings, self._registry, self._writer = settings, registry, writer
 
     def admit(self, request: HTTPConnection) -> Caller:
-        """Find the device that asks. Raises Refusal: unauthorized, or budget when it asks too fast."""
+        """Find the device that asks. Raises Refusal: unauthorized, closed, or budget when it asks too fast."""
         token = bearer(request)
         channel_id = path_id(request, "channel")
         channel = self._registry.get(channel_id) if channel_id else None
         if channel is None:
+            if channel_id and self._registry.is_closed(channel_id):
+                raise Refusal(Problem.CLOSED)
             raise unauthorized()
         hashed = hashlib.sha256(token).digest()
         device = channel.by_token.get(hashed)

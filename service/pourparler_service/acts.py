@@ -11,13 +11,28 @@ from typing import Final
 from sqlalchemy import ColumnElement, delete, func, insert, select, update
 
 from pourparler_policies import limits, wire
+from pourparler_policies.charter.document import PROCEDURE_MARGIN
 from pourparler_policies.wire import Problem
 
 from .caps import Caps
 from .halves import owner
 from .problems import Refusal, unauthorized
 from .state import ChannelState, DeviceState, Registry
-from .tables import ATTACHMENT, BODY, BOX, CHANNEL, DEVICE, ENTRY, GRANT, SLOT, UNUSED, VOTE, new_key
+from .tables import (
+    ATTACHMENT,
+    BODY,
+    BOX,
+    CHANNEL,
+    CLOSED,
+    DEVICE,
+    ENTRY,
+    GRANT,
+    SLOT,
+    UNUSED,
+    VOTE,
+    closed_name,
+    new_key,
+)
 from .writer import Batch
 
 PURGE_ROWS: Final = 1000  # rows deleted in one batch, so that nobody waits long behind a purge
@@ -50,6 +65,8 @@ def create_channel(grant: bytes, request: wire.CreateChannel, caps: Caps) -> Cal
             raise Refusal(Problem.OVER_CAP, f"The absence limit is at most {caps.longest_absence} seconds here.")
         if connection.execute(select(CHANNEL.c.key).where(CHANNEL.c.channel == request.channel)).first():
             raise Refusal(Problem.ID_REUSED)
+        if connection.execute(select(CLOSED).where(CLOSED.c.name == closed_name(request.channel))).first():
+            raise Refusal(Problem.CLOSED)
         connection = batch.changed()
         connection.execute(update(GRANT).where(GRANT.c.grant_hash == row.grant_hash).values(used_mark=mark))
         inserted = connection.execute(
@@ -153,7 +170,7 @@ def _end(batch: Batch, registry: Registry, channel_key: int, device_keys: list[i
         _erase_entries(batch, ENTRY.c.channel_key == channel_key)
         _erase_boxes(batch, BOX.c.channel_key == channel_key)
         erase_attachments(batch, ATTACHMENT.c.channel_key == channel_key)
-        connection.execute(delete(CHANNEL).where(CHANNEL.c.key == channel_key))
+        _close(batch, channel_key)
 
     def publish() -> None:
         state = registry.peek(channel_key)
@@ -166,6 +183,19 @@ def _end(batch: Batch, registry: Registry, channel_key: int, device_keys: list[i
             state.end_device(device)
 
     batch.effects.append(publish)
+
+
+def _close(batch: Batch, channel_key: int) -> None:
+    """Of a channel whose last token ended nothing is left but that its id is refused, and that expires too.
+
+    No single member can bring that about while others have tokens: each ends its own, or is voted out as `revoke` says.
+    """
+    connection = batch.changed(scrub=True)
+    row = connection.execute(select(CHANNEL).where(CHANNEL.c.key == channel_key)).one()
+    connection.execute(delete(CHANNEL).where(CHANNEL.c.key == channel_key))
+    # By then every device that has not come by is out by its own finding, as its place is.
+    forget_at = (int(batch.now) + row.absence_limit + PROCEDURE_MARGIN) // limits.DAY * limits.DAY + limits.DAY
+    connection.execute(insert(CLOSED).values(name=closed_name(row.channel), forget_at=forget_at))
 
 
 def delete_entry(channel: ChannelState, entry: bytes, secret: bytes) -> Callable[[Batch], None]:
@@ -344,7 +374,9 @@ def erase_attachments(batch: Batch, which: ColumnElement[bool]) -> int:
 
 
 def sweep(registry: Registry) -> Callable[[Batch], int]:
-    """End every token that idled past its channel's limit, and forget expired grants. Returns how many tokens."""
+    """End every token that idled past its channel's limit; forget expired grants and closed channels. Returns how many
+    tokens.
+    """
 
     def act(batch: Batch) -> int:
         batch.flush()
@@ -358,9 +390,12 @@ def sweep(registry: Registry) -> Callable[[Batch], int]:
             by_channel.setdefault(row.channel_key, []).append(row.key)
         for channel_key, device_keys in by_channel.items():
             _end(batch, registry, channel_key, device_keys)
-        old = GRANT.c.expires_at <= batch.now
-        if batch.connection.execute(select(func.count()).where(old)).scalar_one():
-            batch.changed(scrub=True).execute(delete(GRANT).where(old))
+        for table, old in (
+            (GRANT, GRANT.c.expires_at <= batch.now),
+            (CLOSED, CLOSED.c.forget_at <= batch.now),
+        ):
+            if batch.connection.execute(select(func.count()).where(old)).scalar_one():
+                batch.changed(scrub=True).execute(delete(table).where(old))
         return len(idle)
 
     return act

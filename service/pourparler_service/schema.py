@@ -69,6 +69,8 @@ def document(
         problems.add(Problem.UNAUTHORIZED)
     if budget:
         problems.add(Problem.BUDGET)
+        if auth:  # a device asks in its channel
+            problems.add(Problem.CLOSED)
     if body is not None:
         problems |= {Problem.MALFORMED, Problem.MEDIA_TYPE, Problem.TOO_LARGE}
     problems.add(Problem.UNAVAILABLE)
@@ -124,7 +126,7 @@ ROUTES: Final[tuple[tuple[str, Route, str, dict[str, Any]], ...]] = (
         "POST",
         Route.CHANNELS,
         "create_channel",
-        document(wire.CreateChannel, reply=wire.Channel, status=201, refusals=[*_BOX, Problem.GRANT_USED]),
+        document(wire.CreateChannel, reply=wire.Channel, status=201, refusals=[*_BOX, Problem.GRANT_USED, Problem.CLOSED]),
     ),
     ("GET", Route.CHANNEL, "channel", document(reply=wire.Channel, budget=True)),
     (

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, select
 
 from pourparler_policies.limits import DAY
 
-from .tables import CHANNEL, DEVICE
+from .tables import CHANNEL, CLOSED, DEVICE, closed_name
 
 TAIL_ENTRIES: Final = 256  # newest entries kept encoded: more than a page of what a live reader can be behind
 TAIL_BYTES: Final = 1024 * 1024  # bytes of them a channel
@@ -168,6 +168,11 @@ class Registry:
             self._channels.move_to_end(channel)
             return found
         return self._load(channel)
+
+    def is_closed(self, channel: bytes) -> bool:
+        """Whether there was a channel of this id (16 bytes) not long ago."""
+        found = self._reader.execute(select(CLOSED.c.name).where(CLOSED.c.name == closed_name(channel)))
+        return found.first() is not None
 
     def peek(self, key: int) -> ChannelState | None:
         """The channel if it is in memory."""

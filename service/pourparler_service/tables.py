@@ -6,6 +6,7 @@ device that sent it. Tokens, grants and delete secrets are here only as SHA-256 
 Integer keys are internal: they never leave the process.
 """
 
+import hashlib
 from typing import Any, Final
 
 from sqlalchemy import BigInteger, CursorResult, Index, Table
@@ -139,6 +140,13 @@ class Docket(SQLModel, table=True):
     forget_at: int = Field(sa_type=BigInteger)  # Unix seconds: when its answer is no longer kept
 
 
+class Closed(SQLModel, table=True):
+    """A channel that is no more: its id is refused for a while, so that who comes late learns it. Nothing else is left."""
+
+    name: bytes = Field(primary_key=True)  # SHA-256 of its id, under a label
+    forget_at: int = Field(sa_type=BigInteger, index=True)  # Unix seconds
+
+
 class Note(SQLModel, table=True):
     """A communiqué on the board, which is public. The columns beside `note` are read from its text."""
 
@@ -172,9 +180,15 @@ SLOT: Final[Table] = _tables["slot"]
 BODY: Final[Table] = _tables["body"]
 DOCKET: Final[Table] = _tables["docket"]
 NOTE: Final[Table] = _tables["note"]
+CLOSED: Final[Table] = _tables["closed"]
 
 # A device that has appended nothing yet.
 UNUSED: Final = {"accepted": 0, "last_mark": None, "last_receipt": None}
+
+
+def closed_name(channel: bytes) -> bytes:
+    """By which a closed channel (16 bytes) is still known: 32 bytes that do not tell its id."""
+    return hashlib.sha256(b"pourparler closed channel v1" + channel).digest()
 
 
 def new_key(inserted: CursorResult[Any]) -> int:

@@ -1,5 +1,6 @@
 """Who may read and write: tokens, their end, and what a stranger learns (nothing)."""
 
+import base64
 import secrets
 import sqlite3
 import time
@@ -164,6 +165,68 @@ def test_the_last_device_to_go_takes_the_channel_with_it(client: httpx.Client, d
     kept = b"".join(one.read_bytes() for one in data.rglob("*") if one.is_file())
     assert sealed[:16] not in kept
     assert first.channel not in kept
+
+
+def test_of_a_closed_channel_nothing_is_left_but_that_its_id_is_refused_and_that_expires(tmp_path: Path) -> None:
+    """Entries, halves, attachments, boxes and tokens are in no file; nobody, with whatever token or grant, gets in."""
+    now = [1_800_000_000.0]
+    with (
+        threaded(Settings(tmp_path, clock=lambda: now[0])) as url,
+        httpx.Client(base_url=url, timeout=20) as client,
+    ):
+        first, second = found_channel(client, tmp_path, 2, absence_limit=10 * limits.DAY)
+        sealed, room = secrets.token_bytes(1024), secrets.token_bytes(16)
+        chunk, secret = secrets.token_bytes(65536), secrets.token_bytes(32)
+        assert first.send(client, sealed=sealed, handshake=True, life=20 * limits.DAY).status_code == 201
+        asked = body(wire.AskHalves(first=int(now[0]) // 3600 * 3600 + 7200, step=3600, number=4))
+        halves = client.post(first.path(Route.HALVES), content=asked, headers=first.headers).json()["halves"]
+        made = client.post(
+            first.path(Route.ATTACHMENTS),
+            content=body(
+                wire.CreateAttachment(
+                    attachment=room,
+                    size=65536,
+                    life=limits.DAY,
+                    token_hash=sha256(secret).digest(),
+                    delete_hash=secrets.token_bytes(32),
+                )
+            ),
+            headers=first.headers,
+        )
+        assert made.status_code == 204
+        place = Route.ATTACHMENT_CHUNK.format(attachment=b64(room), chunk=0)
+        put = client.put(
+            place, content=chunk, headers={**bearer(secret), "Content-Type": "application/octet-stream"}
+        )
+        assert put.status_code == 204
+
+        def kept() -> bytes:
+            return b"".join(one.read_bytes() for one in sorted(tmp_path.rglob("*")) if one.is_file())
+
+        traces = [first.channel, sealed[:16], chunk[:16], room, sha256(first.token).digest()]
+        traces += [base64.urlsafe_b64decode(half) for half in halves]
+        assert all(trace in kept() for trace in traces)
+        assert leave(client, first).status_code == 204
+        assert second.page(client).status_code == 200  # one alone takes nothing from the other
+        assert sealed[:16] in kept()
+        assert leave(client, second).status_code == 204
+        wait_for(lambda: not any(trace in kept() for trace in traces))
+        with closing(sqlite3.connect(f"file:{tmp_path / 'pourparler.sqlite3'}?mode=ro", uri=True)) as database:
+            ((name, _),) = database.execute("SELECT * FROM closed").fetchall()
+            tables = [row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+            assert not any(any(body) for (body,) in database.execute("SELECT bytes FROM body"))  # places, overwritten
+            rest = {table: database.execute(f'SELECT count(*) FROM "{table}"').fetchone()[0] for table in tables}  # noqa: S608
+        assert name not in (first.channel, sha256(first.channel).digest())
+        others = ("closed", "instance", "alembic_version", "grant", "vacancy", "body")
+        assert {table for table, rows in rest.items() if rows} <= set(others)
+
+        for device in (first, second, TestDevice(first.channel)):
+            for answer in (device.page(client), device.send(client)):
+                assert (answer.status_code, problem(answer)) == (410, "closed")
+        assert create(client, TestDevice(first.channel), make_grant(tmp_path)).status_code == 410
+        now[0] += 14 * limits.DAY
+        wait_for(lambda: first.page(client).status_code == 401)
+        assert create(client, TestDevice(first.channel), make_grant(tmp_path)).status_code == 201
 
 
 def test_a_token_that_idled_past_the_absence_limit_ends(tmp_path: Path) -> None:
