@@ -161,6 +161,7 @@ class Charter:
             seats=self.seats.party,
             intermediary_seats=self.seats.intermediary,
             devices=self.seats.devices,
+            absence=self.retention.absence,
             notice=self.retention.notice,
             longest_recess=self.admission.longest_recess,
             recall=self.admission.recall,

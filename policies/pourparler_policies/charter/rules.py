@@ -43,6 +43,7 @@ class Rules:
     seats: int  # a party may have
     intermediary_seats: int
     devices: int  # a seat may have, 1 or 2
+    absence: int  # seconds that a device may be silent
     notice: int  # seconds between a vote of absence and its effect
     longest_recess: int  # seconds
     recall: bool  # whether a party may call its own people back by itself

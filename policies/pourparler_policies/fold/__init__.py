@@ -15,6 +15,7 @@ from pourparler_policies.charter.rules import POLICY_VERSION, Named, Rules
 from pourparler_policies.errors import Misuse, Unknown, Void
 
 from .acts import EVENTS, act
+from .closing import check_counts, settle
 from .commits import CREDENTIAL_BYTES, commit
 from .encoding import digest, subject_digest
 from .events import Commit, Entry
@@ -78,7 +79,11 @@ def apply(state: State, entry: Entry) -> State:
         raise Void("nobody in the group wrote this")
     # Times that run backwards raise an alarm elsewhere; here they never make anything older than it was.
     entry = replace(entry, received_at=max(state.time, entry.received_at))
-    state = replace(state, time=entry.received_at)
+    return settle(_judge(replace(state, time=entry.received_at), author, entry))
+
+
+def _judge(state: State, author: Device, entry: Entry) -> State:
+    check_counts(state, entry.content)
     if isinstance(entry.content, Commit):
         return commit(state, author, entry, entry.content)
     if not author.counter < entry.counter <= _MAX_COUNTER:
@@ -108,7 +113,7 @@ def _used_up(state: State, entry: Entry) -> State:
     author = by_credential(state, entry.author)
     if state.closed or author is None:
         return state
-    state = replace(state, time=max(state.time, entry.received_at))
-    if isinstance(entry.content, Commit) or not author.counter < entry.counter <= _MAX_COUNTER:
+    state = settle(replace(state, time=max(state.time, entry.received_at)))
+    if state.closed or isinstance(entry.content, Commit) or not author.counter < entry.counter <= _MAX_COUNTER:
         return state
     return replace(state, devices={**state.devices, author.card: replace(author, counter=entry.counter)})

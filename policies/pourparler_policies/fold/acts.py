@@ -10,7 +10,7 @@ from typing import Any, Final
 from pourparler_policies.charter.rules import DECIDING, Role
 from pourparler_policies.errors import Void
 
-from . import changes, consent, events, standing, subjects
+from . import changes, closing, consent, events, standing, subjects
 from .encoding import encode, subject_digest
 from .events import Entry
 from .facts import MAX_OPEN, MAX_OPEN_BYTES, Close, Device, Erase, Expel, Lift, Open, Phase, Recall, Recess, State
@@ -99,7 +99,7 @@ def _enacted(state: State, _author: Device, event: events.Enacted, entry: Entry)
         case Erase():
             return replace(state, erased=max(state.erased, subject.seq))
         case Close():
-            return replace(state, closed=True)
+            return closing.begin(state, entry.received_at, entry.seq)
     raise Void("this takes effect with its commit")
 
 
@@ -184,6 +184,16 @@ def _leaving(state: State, author: Device, _event: events.Leaving, _: Entry) -> 
     return changes.shift_seat(state, author.seat, Trigger.ENDED)
 
 
+def _acknowledged(state: State, author: Device, _event: events.Acknowledged, _: Entry) -> State:
+    if not state.closing:
+        raise Void("nobody ends this channel")
+    return closing.acknowledge(state, author)
+
+
+def _disclosed(state: State, author: Device, event: events.Disclosed, _: Entry) -> State:
+    return closing.disclose(state, author, event.seeds)
+
+
 def _leaves_somebody(state: State, seat: bytes, author: Device | None = None) -> None:
     """Raises Void when nobody attested would be left to bring this seat, or this device, back."""
     if not any(
@@ -217,6 +227,8 @@ EVENTS: Final[Mapping[type, tuple[Author, Rule]]] = {
     events.Discarded: (Author.STANDING, _discarded),
     events.Complained: (Author.PRESENT, _complained),
     events.Leaving: (Author.PRESENT, _leaving),
+    events.Acknowledged: (Author.PRESENT, _acknowledged),
+    events.Disclosed: (Author.PRESENT, _disclosed),
 }
 
 

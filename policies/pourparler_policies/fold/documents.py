@@ -5,6 +5,7 @@ them.
 from pourparler_policies import documents
 
 from .acts import EVENTS
+from .closing import STAGES
 from .table import CONSENT, GROUNDS, PHASES, PROPOSALS, REMOVALS
 
 
@@ -49,6 +50,15 @@ def consents() -> str:
     )
 
 
+def stages() -> str:
+    """How a channel ends, and what counts meanwhile."""
+    rows = []
+    for stage, (since, counts) in STAGES.items():
+        names = "all of these rules" if counts is None else ", ".join(sorted(f"`{c.__name__.lower()}`" for c in counts))
+        rows.append((stage, since, names or "nothing"))
+    return documents.table(("stage", "begins when", "what counts"), rows)
+
+
 def events() -> str:
     """Procedure events, and who may post them."""
     rows = []
@@ -63,6 +73,7 @@ BLOCKS = {
     "grounds": grounds,
     "removals": removals,
     "consents": consents,
+    "stages": stages,
     "events": events,
 }
 

@@ -105,6 +105,18 @@ class Leaving:
     """The author's seat ends; only the author's leaf goes when not every party has attested it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """The author's device has read the log up to the end of the channel: it believes nothing that comes after."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disclosed:
+    """Seeds of the author's leaf's keys that sign nothing any more: from now on anybody here could have used them."""
+
+    seeds: tuple[bytes, ...]
+
+
 Event = (
     Proposed
     | Dropped
@@ -120,6 +132,8 @@ Event = (
     | Discarded
     | Complained
     | Leaving
+    | Acknowledged
+    | Disclosed
 )
 
 

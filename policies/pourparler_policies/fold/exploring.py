@@ -14,6 +14,7 @@ from itertools import permutations
 from pourparler_policies.errors import Void
 
 from . import apply, events, standing, subject_digest
+from .closing import settle
 from .consent import seat_of
 from .events import Added, Commit, Entry, Event, Ground
 from .facts import IN_GROUP, Admit, Device, Phase, Recess, Replace, State, Subject
@@ -63,6 +64,8 @@ def entries(play: Play, state: State) -> Iterator[Entry]:
 def _events(play: Play, state: State, author: Device) -> Iterator[Event]:
     yield events.Leaving()
     yield events.Complained()
+    yield events.Acknowledged()
+    yield events.Disclosed((bytes(32),))
     for device in state.devices.values():
         if device.credential and device.card != author.card:
             yield events.Attested(device.credential)
@@ -145,7 +148,12 @@ def _key(play: Play, state: State, names: dict[str, str]) -> tuple[object, ...]:
         for digest, held in state.open.items()
     )
     spent = tuple(sorted(word(play.words[spent]) for spent in state.spent if spent in play.words))
-    rest = (state.founded, state.recess > state.time, state.erased, state.closed, state.rules.charter)
+    ending = (
+        *(tuple(sorted(word(play.words[one]) for one in cards)) for cards in (state.acknowledged, state.disclosed)),
+        *(state.closing > 0, 0 < state.closing <= state.time, state.closed),
+        state.closing > 0 and state.closing + state.rules.notice <= state.time,
+    )
+    rest = (state.founded, state.recess > state.time, state.erased, ending, state.rules.charter)
     return (tuple(devices), tuple(table), spent, rest)
 
 
@@ -201,6 +209,8 @@ def successors(play: Play, state: State) -> Iterator[tuple[Entry | None, State]]
             continue
     if play.wait and any(device.absent for device in state.devices.values()):
         yield None, replace(state, time=state.time + NOTICE)
+    if play.wait and state.closing:
+        yield None, settle(replace(state, time=max(state.time + NOTICE, state.closing)))
 
 
 def about(state: State, seat: bytes) -> list[Subject]:

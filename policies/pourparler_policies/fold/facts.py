@@ -88,6 +88,10 @@ class State:
     erased: int = 0  # every message up to this seq is ended and erased
     time: int = 0  # the highest received_at so far
     closed: bool = False
+    # The channel is being ended (`closing.py`): until when devices may acknowledge that, 0 when it is not.
+    closing: int = 0
+    acknowledged: frozenset[bytes] = frozenset()  # cards of devices that have read up to the end
+    disclosed: frozenset[bytes] = frozenset()  # cards of those that have shown their keys
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,9 @@ from dataclasses import replace
 from pourparler_policies.errors import Void
 
 from . import apply, standing
+from .closing import settle
 from .encoding import subject_digest
-from .events import Absent, Added, Approved, Attested, Commit, Enacted, Entry, Event, Ground, Proposed, Yielded
+from .events import Absent, Acknowledged, Added, Approved, Attested, Commit, Disclosed, Enacted, Entry, Event, Ground, Proposed, Yielded
 from .facts import Admit, Close, Device, Lift, Phase, State, Subject
 from .testing import NOTICE
 
@@ -24,7 +25,7 @@ _UNATTESTED = frozenset({Phase.LOBBY, Phase.RETURNING})
 def go_on(state: State, silent: frozenset[str] = frozenset()) -> State:
     """The state in which honest people have nothing left to mend. Raises AssertionError when that never comes."""
     for _ in range(MOST_STEPS):
-        if state.closed:
+        if state.closed or state.closing:
             return state
         following = next(_moves(state, silent), None)
         if following is None:
@@ -34,8 +35,15 @@ def go_on(state: State, silent: frozenset[str] = frozenset()) -> State:
 
 
 def close(state: State, silent: frozenset[str] = frozenset()) -> State:
-    """Everybody who is there ends the channel."""
-    return next(_agreed(state, Close(), silent), state)
+    """Everybody who is there ends the channel; for who is not there they wait as long as they have to."""
+    state = next(_agreed(state, Close(), silent), state)
+    for _ in range(3):
+        for event in (Acknowledged(), Disclosed((bytes(32),))):
+            for device in _acting(state, silent):
+                state = next(_try(state, device, event), state)
+        if not state.closed and state.closing:
+            state = settle(replace(state, time=max(state.closing, state.time + state.rules.notice)))
+    return state
 
 
 def _acting(state: State, silent: frozenset[str]) -> list[Device]:

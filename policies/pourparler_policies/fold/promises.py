@@ -44,7 +44,7 @@ def the_state_is_consistent(before: State, entry: Entry | None, after: State) ->
         assert sum(seat.body == body for seat in after.seats.values()) <= after.rules.seats
     for held in after.open.values():
         assert set(held.approvals) | held.objections <= set(after.seats)
-    if not after.closed:
+    if not after.closed and not after.closing:
         check_sound(after)  # else a newcomer would refuse a true state
 
 
@@ -158,7 +158,7 @@ def honest_people_get_on(state: State, silent: frozenset[str] = frozenset()) -> 
     """Whoever is left can talk, or end the channel and open another; all together bring everybody back."""
     ended = go_on(state, silent)
     inside = [d for d in in_group(ended) if standing.body_of(ended, d) not in silent]
-    if ended.closed or not inside:
+    if ended.closed or ended.closing or not inside:
         return
     if everybody_attested_has_left(state):
         return  # who is not attested yet opens another channel

@@ -12,8 +12,8 @@ from .facts import IN_GROUP, Replace, State
 
 def check_sound(state: State) -> None:
     """Raises Void with the reason."""
-    if state.closed:
-        raise Void("the channel is closed")
+    if state.closed or state.closing:
+        raise Void("the channel is closed, or is being ended")
     credentials = [device.credential for device in state.devices.values() if device.credential]
     if len(set(credentials)) != len(credentials):
         raise Void("two devices have one leaf")

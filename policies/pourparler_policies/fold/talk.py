@@ -14,6 +14,8 @@ def check_said(state: State, credential: bytes) -> None:
     """Raises Void, with the reason, unless what this device says now counts."""
     if state.closed:
         raise Void("the channel is closed")
+    if state.closing:
+        raise Void("the channel is being ended for everyone: nothing is said in it any more")
     if not state.founded:
         raise Void("the channel is being founded: nothing is said before every party has somebody here")
     author = by_credential(state, credential)

@@ -13,13 +13,26 @@ from typing import Final
 from pourparler_policies.charter.rules import Named, Role, Rules
 
 from . import apply, found, step, subject_digest
-from .events import Added, Approved, Attested, Commit, Enacted, Entry, Event, Ground, Proposed
-from .facts import Admit, Device, State, Subject
+from .events import (
+    Acknowledged,
+    Added,
+    Approved,
+    Attested,
+    Commit,
+    Disclosed,
+    Enacted,
+    Entry,
+    Event,
+    Ground,
+    Proposed,
+)
+from .facts import Admit, Close, Device, State, Subject
 from .standing import able
 
 DAY: Final = 24 * 60 * 60  # seconds
 START: Final = 1_800_000_000  # Unix seconds
 NOTICE: Final = 3 * DAY
+ABSENCE: Final = 30 * DAY
 
 
 def card(word: str) -> bytes:
@@ -51,6 +64,7 @@ def rules(
         seats=seats,
         intermediary_seats=1,
         devices=devices,
+        absence=ABSENCE,
         notice=NOTICE,
         longest_recess=180 * DAY,
         recall=recall,
@@ -146,6 +160,14 @@ class History:
     def enact(self, subject: Subject, *approving: str) -> None:
         """A subject is approved and takes effect."""
         self.post(approving[0], Enacted(self.agree(subject, *approving)))
+
+    def end(self, *words: str) -> None:
+        """Everybody who is here agrees to end the channel, acknowledges that, and discloses keys: it is closed."""
+        self.enact(Close(), *words)
+        for word in words:
+            self.post(word, Acknowledged())
+        for word in words:
+            self.post(word, Disclosed((bytes(32),)))
 
     def seat_founder(self, word: str, *present: str) -> None:
         """A card that the charter names is seated with the approval of those present, and attested by them."""

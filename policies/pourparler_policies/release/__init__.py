@@ -18,6 +18,7 @@ from pourparler_policies import fold as consent
 from pourparler_policies.charter import Charter, decode
 from pourparler_policies.errors import Misuse, Void
 from pourparler_policies.fold.acts import check_author
+from pourparler_policies.fold.closing import check_counts
 from pourparler_policies.fold.encoding import encode
 from pourparler_policies.fold.events import Commit, Entry
 from pourparler_policies.fold.facts import Amend, Device
@@ -100,8 +101,7 @@ def _new_charter(before: consent.State, charter: bytes) -> Charter:
 
 def _admit(state: State, entry: Entry) -> tuple[Entry, State, Device]:
     """What every event is asked before its own rule, as `fold.apply` asks it: author, time, counter."""
-    if state.consent.closed:
-        raise Void("the channel is closed")
+    check_counts(state.consent, type(entry.content))
     author = by_credential(state.consent, entry.author)
     if author is None:
         raise Void("nobody in the group wrote this")

@@ -26,7 +26,7 @@ def shift(state: State, trigger: Trigger) -> State:
 
 def settle(state: State) -> State:
     """What follows from the consent and the time that the log has now: nobody need say it."""
-    if state.consent.closed:
+    if state.consent.closing or state.consent.closed:
         return replace(shift(state, Trigger.CLOSED), papers={})
     now = state.consent.time
     seats = frozenset(state.consent.seats)

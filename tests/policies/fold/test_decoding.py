@@ -85,6 +85,8 @@ EVENTS: list[ev.Event] = [
     ev.Discarded(card("a1")),
     ev.Complained(),
     ev.Leaving(),
+    ev.Acknowledged(),
+    ev.Disclosed((bytes(32), b"s" * 32)),
 ]
 COMMITS: list[Commit] = [
     Commit(),

@@ -169,6 +169,9 @@ def test_the_digest_covers_every_field_of_the_state() -> None:
         "erased",
         "time",
         "closed",
+        "closing",
+        "acknowledged",
+        "disclosed",
     }
 
 

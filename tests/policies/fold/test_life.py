@@ -137,7 +137,7 @@ def test_two_parties_that_are_both_away_do_not_keep_each_others_leaves_in() -> N
     history.now += NOTICE
     history.commit("a1", history.removing("b1"))
     history.commit("a1", history.removing("c1"))
-    history.enact(Close(), "a1")
+    history.end("a1")
     assert history.state.closed
 
 

@@ -110,11 +110,16 @@ def nobody() -> tuple[History, bytes]:
     return two(), b""  # as a device outside the group has it
 
 
-def after_the_end() -> tuple[History, bytes]:
-    history = two()
-    credential = history.device("a1").credential
+def in_the_end() -> tuple[History, bytes]:
+    history = founded(2)
     history.enact(Close(), "a1", "b1")
-    return history, credential
+    return history, history.device("a1").credential
+
+
+def after_the_end() -> tuple[History, bytes]:
+    history = founded(2)
+    history.end("a1", "b1")
+    return history, history.device("a1").credential
 
 
 CASES: list[tuple[str, Callable[[], tuple[History, bytes]]]] = [
@@ -129,6 +134,7 @@ CASES: list[tuple[str, Callable[[], tuple[History, bytes]]]] = [
     ("only an attested device", stranded),
     ("only an attested device", stranger),
     ("only an attested device", nobody),
+    ("the channel is being ended", in_the_end),
     ("the channel is closed", after_the_end),
 ]
 

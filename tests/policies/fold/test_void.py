@@ -90,8 +90,73 @@ def dormant() -> History:
 @void("the channel is closed")
 def _() -> tuple[History, Entry]:
     history = founded(2)
-    history.enact(Close(), "a1", "b1")
+    history.end("a1", "b1")
     return history, history.event("a1", ev.Leaving())
+
+
+def ending(*acknowledged: str) -> History:
+    """Two parties of one device each end their channel."""
+    history = founded(2)
+    history.enact(Close(), "a1", "b1")
+    for word in acknowledged:
+        history.post(word, ev.Acknowledged())
+    return history
+
+
+@void("being ended for everyone")
+def _() -> tuple[History, Entry]:
+    history = ending()
+    return history, history.event("a1", ev.Proposed(admit()))
+
+
+@void("being ended for everyone")
+def _() -> tuple[History, Entry]:
+    history = ending()
+    return history, history.handshake("a1", history.updating("a1"))
+
+
+@void("being ended for everyone")
+def _() -> tuple[History, Entry]:
+    history = ending("a1")  # b1 may be far behind: no key that was in use is shown
+    return history, history.event("a1", ev.Disclosed((bytes(32),)))
+
+
+@void("nobody ends this channel")
+def _() -> tuple[History, Entry]:
+    history = two()
+    return history, history.event("a1", ev.Acknowledged())
+
+
+@void("acknowledged the end already")
+def _() -> tuple[History, Entry]:
+    history = ending("a1")
+    return history, history.event("a1", ev.Acknowledged())
+
+
+@void("has nothing to disclose")
+def _() -> tuple[History, Entry]:
+    history = ending("a1")
+    history.now = history.state.closing
+    return history, history.event("b1", ev.Disclosed((bytes(32),)))
+
+
+@void("disclosed its keys already")
+def _() -> tuple[History, Entry]:
+    history = ending("a1", "b1")
+    history.post("a1", ev.Disclosed((bytes(32),)))
+    return history, history.event("a1", ev.Disclosed((bytes(32),)))
+
+
+@void("an event holds 1 to")
+def _() -> tuple[History, Entry]:
+    history = two()
+    return history, history.event("a1", ev.Disclosed((bytes(31),)))
+
+
+@void("an event holds 1 to")
+def _() -> tuple[History, Entry]:
+    history = two()
+    return history, history.event("a1", ev.Disclosed(()))
 
 
 @void("nobody in the group wrote this")

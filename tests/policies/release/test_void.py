@@ -73,6 +73,17 @@ def _() -> tuple[Talks, Entry]:
     made = talks(2)
     digest = made.history.digest(Close())
     made.post("a1", consent.Proposed(Close()), consent.Approved(digest))
+    made.post("b1", consent.Approved(digest), consent.Enacted(digest), consent.Acknowledged())
+    made.post("a1", consent.Acknowledged(), consent.Disclosed((bytes(32),)))
+    made.post("b1", consent.Disclosed((bytes(32),)))
+    return on(made, "a1", ev.Commented(PAPER, b""))
+
+
+@void("being ended for everyone")
+def _() -> tuple[Talks, Entry]:
+    made = talks(2)
+    digest = made.history.digest(Close())
+    made.post("a1", consent.Proposed(Close()), consent.Approved(digest))
     made.post("b1", consent.Approved(digest), consent.Enacted(digest))
     return on(made, "a1", ev.Commented(PAPER, b""))
 
