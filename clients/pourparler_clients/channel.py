@@ -33,6 +33,7 @@ from pourparler_policies.wire import Problem
 
 from .api import Api
 from .deskwork import visit
+from .ending import AWAY, SAYS_CLOSED
 from .errors import (
     Halted,
     Lacking,
@@ -61,6 +62,8 @@ _NEVER: Final = (Problem.OVER_CAP, Problem.TOO_LARGE, Problem.MALFORMED, Problem
 _NO_KEY: Final = (
     "the service has no key yet for so late an end: if this device's clock is fast, set it and try again"
 )
+# What a service says of a channel that has ended, or to a device whose token has.
+_GONE: Final = (Problem.CLOSED, Problem.UNAUTHORIZED)
 # Refusals that pass by themselves: a watching device comes back.
 _PASSING: Final = (Problem.BUDGET, Problem.UNAVAILABLE)
 RECONNECT: Final = (0.2, 30.0)  # seconds: first and longest pause before a broken stream is opened again
@@ -87,6 +90,7 @@ class Channel:
         self._refused_by_desk = False
         self._handshakes_at = 0  # when the service's budget may let this device change something again
         self._reconvened = 0  # the end of the recess after which this device has renewed its keys
+        self._dropped: set[bytes] = set()  # late devices whose tokens this device has asked to end
         self._gone: list[bytes] = []  # devices that the log has removed, and the service may not know yet
         self._news: asyncio.Queue[Happening] = asyncio.Queue()
         self._owes = asyncio.Event()
@@ -123,7 +127,7 @@ class Channel:
         longest = self.log.charter.retention.messages
         if life is not None and not 1 <= life <= longest:
             raise UserError(f"a message in this channel lives 1 to {longest} seconds")
-        self.log.check_may_send()
+        self.log.check_may_speak()
         life = life or longest
         self._halves.lives.add(life)
         draft = await self._keep(Said(id=os.urandom(16), text=text, life=life))
@@ -138,7 +142,7 @@ class Channel:
             if self.log.delivered[draft]:
                 raise UserError(f"this was not said: {self.log.delivered[draft]}")
             return
-        self.log.check_may_send()
+        self.log.check_may_speak()
         if self.log.store.has_draft(draft):
             raise Waits(self.sealer.why_not_said())
         raise UserError("this was not said: its life was over before it could be sent")
@@ -484,6 +488,27 @@ class Channel:
             self._unkept.pop(0)
 
     async def _sync(self, *, update: bool = True) -> None:
+        self._tell(self.log.expire_ending())
+        if self._reads() and self.log.ending.is_out(self.clock()):
+            self._stop(AWAY)
+        try:
+            await self._sync_with_service(update=update)
+        except Refused as refusal:
+            if refusal.problem not in _GONE or self._ended:
+                raise
+            if self.log.closing:
+                # This device has read that the channel ends, and there is nothing more to be read or told.
+                with self.log.step():
+                    happened = self.log.finish_ending()
+                self._tell(happened)
+            elif refusal.problem is Problem.CLOSED:
+                if self._reads():
+                    self._stop(SAYS_CLOSED)
+            else:
+                raise
+            await self._finish_if_ended()
+
+    async def _sync_with_service(self, *, update: bool) -> None:
         if self.log.row.state not in (State.REMOVED, State.CLOSED):
             await self._halves.stored()
             await self._keep_all_unkept()
@@ -496,6 +521,7 @@ class Channel:
         if self.log.row.state is State.OPEN:
             if update and self._update_due():
                 await self._commit_if_possible(lambda: self.sealer.commit(self.clock()))
+            await self._end_late_tokens()
             await self._flush()
         if self._reads():
             await self._delete_sent()
@@ -684,7 +710,7 @@ class Channel:
 
     async def _owed_commits(self) -> None:
         """Leaves that have to go, a charter that every party has approved, a sign of being there (DESIGN 4.3)."""
-        if self.clock() < self._handshakes_at or self.log.store.outgoing() is not None:
+        if self.clock() < self._handshakes_at or self.log.store.outgoing() is not None or self.log.closing:
             return
         if due_removals(self.log, self.clock()):
             await self._commit_if_possible(
@@ -751,6 +777,8 @@ class Channel:
 
     def _update_due(self) -> bool:
         """On the charter's schedule: before something is said, somewhat later by itself; and once after a recess."""
+        if self.log.closing:
+            return False
         if self.log.group.next_generation() > MAX_FORWARD // 2:  # beyond MAX_FORWARD nobody would read it
             return True
         row, now, recess = self.log.row, self.clock(), self.log.consent.recess
@@ -761,6 +789,15 @@ class Channel:
         period = self.log.charter.retention.keys
         later = 0 if self.log.store.waiting() else period * row.credential[0] // 1024
         return now - row.updated_at > period + later
+
+    async def _end_late_tokens(self) -> None:
+        """Devices that nobody waits for at the end of a channel: their access to what lies at the service ends too."""
+        for credential in self.log.ending.late(self.clock()) if self.log.closing else ():
+            member = self.log.members.get(credential)
+            if member is not None and credential not in self._dropped:
+                with suppress(Refused):  # it is gone already
+                    await self._api.ask_revocation(self.id, member.device)
+                self._dropped.add(credential)
 
     async def _finish_if_ended(self) -> None:
         """After an ending, this device's or another's: the vault forgets the channel, then the service its token."""

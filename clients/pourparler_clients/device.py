@@ -133,11 +133,15 @@ class Device:
             )
             changed += self.vault.execute("DELETE FROM invitation WHERE expires_at <= ?", now)
             changed += papers.purge(self.vault, now)
+            changed += self.vault.execute("DELETE FROM seed WHERE end > 0 AND end <= ?", now)
         if erased or changed:
             self.vault.empty_journal()
         if self.vault.row("SELECT 1 FROM signing") is not None:
             for channel in self.channels():
                 channel.log.expire_release()
+        if self.vault.row("SELECT 1 FROM patience WHERE ending > 0") is not None:
+            for channel in self.channels():
+                channel.log.expire_ending()
         return erased
 
     def next_end(self) -> int | None:

@@ -39,7 +39,14 @@ class Fetcher:
                 if lacking.end in asked:
                     raise Refused(CONTRADICTION) from None
                 asked.add(lacking.end)
-                await self._ask(blocks([lacking.end]), [lacking.end])
+                try:
+                    await self._ask(blocks([lacking.end]), [lacking.end])
+                except Refused as refusal:
+                    if refusal.problem is not Problem.OVER_CAP or lacking.end in self._log.store.hours.refused:
+                        raise
+                    # What can do with an earlier end chooses one; all else lacks the same again.
+                    self._log.store.hours.refused.add(lacking.end)
+                    asked.discard(lacking.end)
 
     async def stored(self) -> None:
         """What is missing to open what this device has stored."""
@@ -61,6 +68,8 @@ class Fetcher:
         held.forget(log.clock())
         now = max(log.clock(), log.row.received_at)
         lives = {log.charter.retention.messages, log.longest_life(), log.life_once_read(), *self.lives} - {0}
+        if not held.refused:
+            lives.add(log.ending.life())
         needed = [hours.end(now + life, life) for life in lives]
         for block in blocks_ahead(now, lives):
             if held.lacking([block.last]):

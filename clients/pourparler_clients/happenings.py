@@ -23,9 +23,9 @@ class Happening:
     """Something for the person.
 
     `kind` is said, shortened (by its author; `message` as it was), seated, attested, back, leaving, held, stranded,
-    left, removed, closed, erased, amended, alarm, halted, drafted, revised, shelved, initialled, retracted, opposed,
-    relented, appointed, text (its words are here), remarked, frozen, lapsed, released, release (this device's part in
-    one), desk (it refuses a case), warned, refused (an own act that does not count) or the name of an event about a
+    left, removed, closing, closed, erased, amended, alarm, halted, drafted, revised, shelved, initialled, retracted,
+    opposed, relented, appointed, text (its words are here), remarked, frozen, lapsed, released, release (this
+    device's part in one), desk (it refuses a case), warned, refused (an own act that does not count) or the name of an event about a
     `subject` on the table.
     `member` is whom it concerns, or who did it; `digest` names the subject (32 bytes).
     """
@@ -73,7 +73,9 @@ def of_act(
             held = before.open.get(act.digest)
             subject = held.subject if held is not None else None
             yield Happening(kind, seq, member=author, subject=subject, digest=act.digest)
-    if after.erased > before.erased:
+    if after.closing and not before.closing:
+        yield Happening("closing", seq, member=author)
+    elif after.erased > before.erased:
         yield Happening("erased", seq, member=author)
 
 

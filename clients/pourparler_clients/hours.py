@@ -26,6 +26,7 @@ ALONE: Final = 0
 _NO_HALF: Final = bytes(HALF_LENGTH)  # RFC 5869, 2.2: the salt of who has none
 # A draft is sealed in its channel under its number, a message under its seq: neither opens as the other.
 DRAFT: Final = 1 << 62
+SEED: Final = DRAFT | 1 << 61  # a leaf's old key
 
 # Ends in a block, by how far apart they lie: 8 days, 4 hours, a quarter of an hour; 11 KB an answer at most.
 _IN_BLOCK: Final = {LONG_STEP: 192, MIDDLE_STEP: 240, SHORT_STEP: 90}
@@ -78,6 +79,7 @@ class Hours:
         self._vault_half = vault_half  # 32 bytes; empty when the channel is not in the vault
         self._halves: dict[int, bytes] = {}
         self.over = 0  # ends up to this one are over, as the service has said
+        self.refused: set[int] = set()  # ends that are later than the operator allows
 
     def has(self, end: int) -> bool:
         """Whether texts of this end can be sealed and opened now."""

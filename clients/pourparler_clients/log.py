@@ -34,7 +34,7 @@ from pourparler_policies.chain import extend
 from pourparler_policies.errors import Unknown, Void
 from pourparler_policies.fold import standing, talk
 from pourparler_policies.fold.decoding import decode_commit
-from pourparler_policies.fold.events import Complained, Entry
+from pourparler_policies.fold.events import Complained, Disclosed, Entry
 from pourparler_policies.fold.facts import Amend, Phase
 from pourparler_policies.fold.facts import State as Consent
 from pourparler_policies.payload import Attesting, Beside, Said, Shortened
@@ -43,6 +43,7 @@ from pourparler_policies.release.facts import State as Folded
 
 from . import happenings
 from .attesting import Attestations
+from .ending import AWAY, SPOKEN, Ending
 from .errors import Halted, UserError
 from .happenings import Happening
 from .hours import ALONE
@@ -107,6 +108,7 @@ class Log:
         self.owed_in_vain = False  # what this device owed by itself did not count: its clock may be fast
         self._reload()
         self.signing = Signing(self)
+        self.ending = Ending(self)
 
     def _reload(self) -> None:
         row = self.store.row()
@@ -191,6 +193,17 @@ class Log:
             with self.step():
                 self.signing.expire(self.clock())
 
+    def expire_ending(self) -> list[Happening]:
+        """By this device's clock alone, in whatever state the channel is: an end that was agreed is not put off."""
+        if self._folded is None or not self.ending.over(self.clock()):
+            return []
+        with self.step():
+            return self.finish_ending()
+
+    def finish_ending(self) -> list[Happening]:
+        """The agreed end is over; in a transaction."""
+        return self._end(State.CLOSED, Happening("closed", self.row.cursor))
+
     def _fold_one(self, entry: wire.Entry) -> list[Happening]:
         row = self.row
         happened: list[Happening] = []
@@ -237,6 +250,7 @@ class Log:
             return self._fold_own_commit(entry, envelope, outgoing.commit)
         author = self.row.credential
         try:
+            self.ending.check_renewed(author, entry.received_at)
             judged = judge_application(self.folded, envelope, author, entry.seq, entry.received_at)
         except Void as error:
             self._deliver(outgoing, str(error))
@@ -257,10 +271,12 @@ class Log:
         self.store.drop_records(pending=True)
         does = decode_commit(commit)
         try:
+            self.ending.check_renewed(self.row.credential, entry.received_at)
             after = release.apply(self.folded, Entry(entry.seq, entry.received_at, self.row.credential, does))
             judged = Judged(envelope, after, does)
         except Void:  # for instance a notice that had not passed by the service's clock: void for everybody
             return []
+        self.ending.retire(self.group.signature_seed)
         # By this device's own clock; after a crash by the service's, which may lie, but must not put it off.
         sealed, at = self.commit_sealed
         self.row.updated_at = min(at if sealed == entry.entry else entry.received_at, self.clock())
@@ -336,6 +352,7 @@ class Log:
     ) -> Judged:
         """What an authentic entry does, if every member may count it. Raises Unknown, Void or ProtocolError."""
         author, place = self._credential(received.sender), (entry.seq, entry.received_at)
+        self.ending.check_renewed(author, entry.received_at)
         with self._unknown_from(received.sender):
             if isinstance(received, ApplicationMessage):
                 return judge_application(self.folded, envelope, author, *place)
@@ -417,6 +434,7 @@ class Log:
             self._keys_ended |= self.signing.papers.keep_to(state) > 0
         self._folded = state
         self.store.save_folded(state)
+        self.ending.note(state.consent)
 
     def _apply(
         self, entry: wire.Entry, judged: Judged, sender: bytes, outgoing: Outgoing | None
@@ -449,6 +467,13 @@ class Log:
         own = self.consent.devices.get(self.own_card.fingerprint)
         if outgoing is not None and (own is None or own.phase in _FAREWELL):
             return self._end(State.REMOVED, Happening("removed", entry.seq))
+        for act, _, void in judged.acts:
+            if outgoing is not None and isinstance(act, Disclosed) and not void:
+                self.ending.published(act.seeds)
+        if self.consent.closing and not before.closing:
+            self.store.erase_spoken(SPOKEN)
+            self.erased()
+            return happened
         if self.consent.erased > before.erased:
             self.store.erase_messages(self.consent.erased)
             self.erased()
@@ -630,7 +655,8 @@ class Log:
             member = self.members.get(said.credential)
             if member is None:
                 return []
-            self._check_complaint(said, epoch, member.keys)
+            # Who cannot follow has renewed nothing since: its key is the newest. Older ones may have been disclosed.
+            self._check_complaint(said, epoch, member.keys[-1:])
         except CryptoError:
             return []
         before = self.consent
@@ -700,9 +726,11 @@ class Log:
         Raises UserError when there is neither.
         """
         row = self.row
-        if row.state is not State.ALARM and not (row.state is State.HALTED and row.trouble == UNKNOWN):
+        if row.state is not State.ALARM and not (row.state is State.HALTED and row.trouble in (UNKNOWN, AWAY)):
             raise UserError("there is no alarm in this channel that could be ended here")
         with self.step():
+            if row.trouble == AWAY:  # its clock was wrong: it has not been away
+                self.row.updated_at = self.clock()
             self.row.state, self.row.trouble = State.OPEN, ""
 
     def forget_missed(self) -> None:
@@ -734,6 +762,17 @@ class Log:
             with self.step():
                 self.row.missed += head - self.row.cursor
                 self.row.cursor = head
+
+    @property
+    def closing(self) -> bool:
+        """Whether the channel is being ended for everybody: nothing is said or changed in it any more."""
+        return self._folded is not None and self._folded.consent.closing > 0
+
+    def check_may_speak(self) -> None:
+        """Raises Halted when nothing is said in this channel any more."""
+        self.check_may_send()
+        if self.closing:
+            raise Halted("this channel is being ended for everybody: nothing is said in it any more")
 
     def check_may_send(self) -> None:
         """Raises Halted when this device must not send in this channel."""

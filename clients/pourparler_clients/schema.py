@@ -197,4 +197,20 @@ MIGRATIONS: list[list[str]] = [
         # A party's press keys, secret halves too: apart from the card, and from every channel. See releasekeys.
         "CREATE TABLE release_key (public BLOB PRIMARY KEY, name TEXT NOT NULL, seed BLOB NOT NULL) WITHOUT ROWID",
     ],
+    [
+        # Keys that this device's leaf has had, until they are disclosed to the members (ending.py).
+        """CREATE TABLE seed (
+            number INTEGER PRIMARY KEY AUTOINCREMENT,
+            channel BLOB NOT NULL REFERENCES channel ON DELETE CASCADE,
+            seed BLOB NOT NULL,                 -- sealed under this end (hours.py)
+            end INTEGER NOT NULL,
+            since INTEGER NOT NULL              -- when it was replaced, by this device's clock
+        )""",
+        """CREATE TABLE patience (
+            channel BLOB PRIMARY KEY REFERENCES channel ON DELETE CASCADE,
+            absence INTEGER NOT NULL,           -- the longest limit that was in force here, seconds
+            recess INTEGER NOT NULL,            -- the latest end of a recess
+            ending INTEGER NOT NULL             -- when this device read that the channel ends, by its clock; else 0
+        ) WITHOUT ROWID""",
+    ],
 ]

@@ -19,7 +19,7 @@ from pourparler_policies.release.decoding import decode_state
 from pourparler_policies.release.facts import State as Folded
 
 from .errors import Lacking
-from .hours import DRAFT, Hours
+from .hours import DRAFT, SEED, Hours
 from .vault import Vault
 
 
@@ -137,7 +137,7 @@ class Meeting:
 _CONTENTS = (
     *("outbox", "draft", "message", "sent", "own_rule", "member", "chain", "invitation"),
     *("consent", "meeting", "opening", "complaint", "vault_half"),
-    *("words", "remark", "signing", "lock", "note"),
+    *("words", "remark", "signing", "lock", "note", "seed", "patience"),
 )
 
 
@@ -207,6 +207,12 @@ class ChannelStore:
         """The channel and everything in it."""
         self.vault.execute("DELETE FROM invitation WHERE channel = ?", self.channel)
         self.vault.execute("DELETE FROM channel WHERE id = ?", self.channel)
+
+    def erase_spoken(self, tables: Iterable[str]) -> None:
+        """What was said is gone from these tables, and own entries are to be ended at the service."""
+        for table in tables:
+            self.vault.execute(f"DELETE FROM {table} WHERE channel = ?", self.channel)  # noqa: S608 -- constants
+        self.vault.execute("UPDATE sent SET due = 0 WHERE channel = ?", self.channel)
 
     def erase_contents(self) -> None:
         """Texts, drafts and names; the channel's row stays."""
@@ -644,6 +650,12 @@ class ChannelStore:
                     self.vault.execute(
                         "UPDATE message SET text = ? WHERE channel = ? AND seq = ?", again, self.channel, seq
                     )
+            for number, sealed in self.vault.rows(
+                "SELECT number, seed FROM seed WHERE channel = ? AND end = ?", self.channel, end
+            ):
+                with suppress(Lacking):
+                    again = self.hours.seal(self.hours.open(sealed, SEED + number, end, half), SEED + number, end)
+                    self.vault.execute("UPDATE seed SET seed = ? WHERE number = ?", again, number)
             for table, column, key in (("draft", "content", "number"), ("outbox", "envelope", "draft")):
                 for number, sealed in self.vault.rows(
                     f"SELECT {key}, {column} FROM {table} WHERE channel = ? AND {column} != x'' AND {key} IN"  # noqa: S608

@@ -4,7 +4,8 @@
 2. Let take effect what everybody who has to has approved; send its part of a joint release (`signing.py`).
 3. Vote absent, by its own clock, who has been silent for longer than the charter allows: a vote, not a judgement.
 4. Take leaves out of the group that have to go, and put an approved charter in force.
-5. Show that it is there, by new keys, before the others would find it absent: also a device that only reads.
+5. Disclose keys that sign nothing any more, and its part in the end of a channel (`ending.py`).
+6. Show that it is there, by new keys, before the others would find it absent: also a device that only reads.
 
 Everything is tried on the fold first: what would be void is not sent. DESIGN 3, 4.3.
 """
@@ -40,7 +41,15 @@ def due_acts(log: Log, now: int) -> list[Act]:
         return []
     made: list[Act] = []
     counter, consent = author.counter, state.consent
-    owed = (*_attestations(log, consent), *_agreed(consent), *_silent(log, consent, now), *log.signing.acts())
+    owed: tuple[Act, ...] = tuple(log.ending.acts(consent, now))
+    if not consent.closing:
+        owed = (
+            *_attestations(log, consent),
+            *_agreed(consent),
+            *_silent(log, consent, now),
+            *log.signing.acts(),
+            *owed,
+        )
     for event in owed:
         counter += 1
         try:
@@ -130,6 +139,6 @@ def due_presence(log: Log, now: int) -> bool:
     A renewal undoes every vote (docs/consent.md, 6.2).
     """
     own = log.consent.devices.get(log.own_card.fingerprint)
-    if own is None or own.phase is not Phase.PRESENT:
+    if own is None or own.phase is not Phase.PRESENT or log.closing:
         return False
     return bool(own.absent) or now - log.row.updated_at > log.charter.retention.absence // 2

@@ -126,7 +126,12 @@ ROUTES: Final[tuple[tuple[str, Route, str, dict[str, Any]], ...]] = (
         "POST",
         Route.CHANNELS,
         "create_channel",
-        document(wire.CreateChannel, reply=wire.Channel, status=201, refusals=[*_BOX, Problem.GRANT_USED, Problem.CLOSED]),
+        document(
+            wire.CreateChannel,
+            reply=wire.Channel,
+            status=201,
+            refusals=[*_BOX, Problem.GRANT_USED, Problem.CLOSED],
+        ),
     ),
     ("GET", Route.CHANNEL, "channel", document(reply=wire.Channel, budget=True)),
     (

@@ -141,7 +141,7 @@ class Docket(SQLModel, table=True):
 
 
 class Closed(SQLModel, table=True):
-    """A channel that is no more: its id is refused for a while, so that who comes late learns it. Nothing else is left."""
+    """A channel that is no more: its id is refused for a while, so that who comes late learns it."""
 
     name: bytes = Field(primary_key=True)  # SHA-256 of its id, under a label
     forget_at: int = Field(sa_type=BigInteger, index=True)  # Unix seconds

@@ -214,8 +214,10 @@ def test_of_a_closed_channel_nothing_is_left_but_that_its_id_is_refused_and_that
         with closing(sqlite3.connect(f"file:{tmp_path / 'pourparler.sqlite3'}?mode=ro", uri=True)) as database:
             ((name, _),) = database.execute("SELECT * FROM closed").fetchall()
             tables = [row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-            assert not any(any(body) for (body,) in database.execute("SELECT bytes FROM body"))  # places, overwritten
-            rest = {table: database.execute(f'SELECT count(*) FROM "{table}"').fetchone()[0] for table in tables}  # noqa: S608
+            assert not any(
+                any(body) for (body,) in database.execute("SELECT bytes FROM body")
+            )  # places, overwritten
+            rest = {table: database.execute(f'SELECT count(*) FROM "{table}"').fetchone()[0] for table in tables}
         assert name not in (first.channel, sha256(first.channel).digest())
         others = ("closed", "instance", "alembic_version", "grant", "vacancy", "body")
         assert {table for table, rows in rest.items() if rows} <= set(others)

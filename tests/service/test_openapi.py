@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
 from pourparler_policies import limits, wire
-from pourparler_policies.wire import Problem, Route
+from pourparler_policies.wire import Route
 from pourparler_service.desktesting import START, Clock, prepared, publish
 from pourparler_service.problems import KINDS
 from pourparler_service.settings import Settings

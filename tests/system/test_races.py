@@ -5,7 +5,7 @@ import asyncio
 import httpx
 import pytest
 
-from pourparler_clients.errors import Refused, Unreachable, Waits
+from pourparler_clients.errors import Halted, Refused, Unreachable, Waits
 from pourparler_clients.invitations import Inviter
 from pourparler_clients.joining import Invitee
 from pourparler_clients.store import State
@@ -204,6 +204,12 @@ async def test_closing_by_all_ends_the_channel_for_everyone_and_erases_it(house:
     assert [h.kind for h in happened] == ["said", "proposed", "approved"]
     assert ada.state is ben.state is State.OPEN  # nobody ends it alone
     await ben.channel.close_for_all()
+    assert ben.log.closing
+    assert [h.kind for h in await ada.sync()][-1] == "closing"  # she has acknowledged it, and shown her keys
+    assert ada.texts() == ben.texts() == []
+    with pytest.raises(Halted, match="being ended"):
+        await ada.say("One more thing.")
+    assert [h.kind for h in await ben.sync()][-1] == "closed"
     assert [h.kind for h in await ada.sync()][-1] == "closed"
     for person in (ada, ben):
         assert person.device.channels() == []

@@ -168,6 +168,8 @@ async def test_who_only_reads_is_not_found_absent(house: House) -> None:
 async def test_a_clock_that_is_far_ahead_votes_and_removes_nobody(house: House) -> None:
     ada, ben = await house.room("ada", "ben", **ABSENCE)
     ada.clock.offset = 400 * DAY
+    assert kinds(await ada.sync()) == ["halted"]  # it must have been away for long: it believes nothing more
+    ada.log.resume()  # but she knows better: it is the clock
     await ada.sync()
     assert of(ada, ben).absent == {"side-0": of(ada, ben).absent["side-0"]}
     with pytest.raises(UserError, match="clock"):

@@ -326,20 +326,30 @@ async def _forget(arguments: argparse.Namespace, device: Device) -> int:
     return 0
 
 
+_CLOSE: Final = {
+    "proposed": "It is on the table: it ends when every party that is here has approved (`pourparler table`).",
+    "closing": "“{title}” ends: what was said is erased here. The rest is, when every device has come by; this device "
+    "has to connect once more for that.",
+    "closed": "“{title}” is closed; everything of it is erased here and at the service. Nothing kept from here can "
+    "prove who said it.",
+}
+
+
 async def _close(arguments: argparse.Namespace) -> int:
     async with open_device(arguments) as device:
         channel = choose_channel(device, arguments)
         title = title_of(channel)
-        _sure(arguments, f"Ask to end “{title}” for everyone? When all have approved, every device erases it.")
-        await channel.close_for_all()
-        closed = channel.log.row.state is State.CLOSED
-        emit(
+        check_unfinished(arguments, [row for row in device.unfinished() if row.id == channel.id])
+        _sure(
             arguments,
-            {"state": "closed" if closed else "proposed", "title": channel.log.charter.title},
-            [
-                f"“{title}” is closed; every device erases it when it next connects."
-                if closed
-                else "It is on the table: it ends when every party that is here has approved (`pourparler table`)."
-            ],
+            f"Ask to end “{title}” for everyone? When all have approved, every device erases it, and that cannot be "
+            "undone. Nothing kept from here can prove who said it.",
         )
+        await channel.close_for_all()
+        state = "proposed"
+        if channel.log.row.state is State.CLOSED:
+            state = "closed"
+        elif channel.log.closing:
+            state = "closing"
+        emit(arguments, {"state": state, "title": channel.log.charter.title}, [_CLOSE[state].format(title=title)])
     return 0

@@ -39,7 +39,10 @@ _LINES: Final = {
     "desk": "ATTENTION: the service's desk does not take this signing, and nothing can come of it there: {text}",
     "refused": "— what you did does not count: {text} —",
     "removed": "— this device is no longer in the channel; everything of it here is erased —",
-    "closed": "— the channel has been closed; everything of it here is erased —",
+    "closing": "— everybody has agreed to end this channel: what was said is erased here; when every device knows of "
+    "it, the rest goes too, and nothing kept from here can prove who said it —",
+    "closed": "— the channel has been closed; everything of it here is erased, and nothing kept from here can prove "
+    "who said it —",
     "alarm": "ATTENTION: {text}",
     "halted": "ATTENTION: {text}",
 }
@@ -107,7 +110,8 @@ _CLOSED: Final = (
 )
 _ENDED: Final = {
     State.REMOVED: "This device is no longer in “{title}”; everything of it here is erased.",
-    State.CLOSED: "“{title}” has been closed; everything of it here is erased.",
+    State.CLOSED: "“{title}” has been closed; everything of it here is erased. Nothing kept from here can prove who "
+    "said it.",
 }
 
 

@@ -208,6 +208,11 @@ class Group:
         """SignWithLabel by this member's leaf key, for the application's own labels (RFC 9420, 5.1.2)."""
         return self._state.signer.sign(labeled(label.encode(), content))
 
+    @property
+    def signature_seed(self) -> bytes:
+        """The private key of this member's leaf, 32 bytes: for who discloses it when it signs nothing any more."""
+        return self._state.signer.private
+
     # sending
 
     def next_generation(self, *, handshake: bool = False) -> int:

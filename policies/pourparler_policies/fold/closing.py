@@ -11,6 +11,7 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import Final
 
+from pourparler_policies.charter.document import PROCEDURE_MARGIN
 from pourparler_policies.errors import Void
 from pourparler_policies.limits import DAY
 
@@ -18,8 +19,11 @@ from . import events
 from .events import Commit
 from .facts import Device, Phase, State
 
-# Seconds beyond the absence limit until a device that was not heard of is out: a token lives up to a day longer.
-OUT_AFTER: Final = DAY
+# Seconds beyond the absence limit after which a device that has not renewed its keys is out by its own finding: so long
+# the changes are kept that it would have to read ...
+OUT_AFTER: Final = PROCEDURE_MARGIN
+# ... and after which keys that were in use are shown: a day more, for clocks differ.
+SHOWN_AFTER: Final = OUT_AFTER + DAY
 MAX_SEEDS: Final = 1024  # in one event: one new key a day for a year and more, in 40 KiB
 SEED_BYTES: Final = 32
 
@@ -41,7 +45,7 @@ STAGES: Final[dict[Stage, tuple[str, frozenset[type] | None]]] = {
         frozenset({events.Acknowledged, events.Leaving}),
     ),
     Stage.DISCLOSING: (
-        "every present device has acknowledged, or the absence limit and a day have passed",
+        "every present device has acknowledged, or the absence limit and three days have passed",
         frozenset({events.Disclosed, events.Leaving}),
     ),
     Stage.CLOSED: (
@@ -54,7 +58,7 @@ STAGES: Final[dict[Stage, tuple[str, frozenset[type] | None]]] = {
 
 def deadline(state: State, at: int) -> int:
     """Until when (Unix seconds) a close that takes effect at `at` waits for devices to acknowledge it."""
-    return at + state.rules.absence + OUT_AFTER
+    return at + state.rules.absence + SHOWN_AFTER
 
 
 def stage(state: State) -> Stage:

@@ -54,7 +54,11 @@ def stages() -> str:
     """How a channel ends, and what counts meanwhile."""
     rows = []
     for stage, (since, counts) in STAGES.items():
-        names = "all of these rules" if counts is None else ", ".join(sorted(f"`{c.__name__.lower()}`" for c in counts))
+        names = (
+            "all of these rules"
+            if counts is None
+            else ", ".join(sorted(f"`{c.__name__.lower()}`" for c in counts))
+        )
         rows.append((stage, since, names or "nothing"))
     return documents.table(("stage", "begins when", "what counts"), rows)
 

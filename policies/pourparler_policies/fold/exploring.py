@@ -149,7 +149,10 @@ def _key(play: Play, state: State, names: dict[str, str]) -> tuple[object, ...]:
     )
     spent = tuple(sorted(word(play.words[spent]) for spent in state.spent if spent in play.words))
     ending = (
-        *(tuple(sorted(word(play.words[one]) for one in cards)) for cards in (state.acknowledged, state.disclosed)),
+        *(
+            tuple(sorted(word(play.words[one]) for one in cards))
+            for cards in (state.acknowledged, state.disclosed)
+        ),
         *(state.closing > 0, 0 < state.closing <= state.time, state.closed),
         state.closing > 0 and state.closing + state.rules.notice <= state.time,
     )

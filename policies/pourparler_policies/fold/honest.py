@@ -13,7 +13,21 @@ from pourparler_policies.errors import Void
 from . import apply, standing
 from .closing import settle
 from .encoding import subject_digest
-from .events import Absent, Acknowledged, Added, Approved, Attested, Commit, Disclosed, Enacted, Entry, Event, Ground, Proposed, Yielded
+from .events import (
+    Absent,
+    Acknowledged,
+    Added,
+    Approved,
+    Attested,
+    Commit,
+    Disclosed,
+    Enacted,
+    Entry,
+    Event,
+    Ground,
+    Proposed,
+    Yielded,
+)
 from .facts import Admit, Close, Device, Lift, Phase, State, Subject
 from .testing import NOTICE
 

@@ -7,13 +7,13 @@ import pytest
 from pourparler_policies.errors import Void
 from pourparler_policies.fold import events as ev
 from pourparler_policies.fold import step
-from pourparler_policies.fold.closing import Stage, late, settle, stage
+from pourparler_policies.fold.closing import SHOWN_AFTER, Stage, late, settle, stage
 from pourparler_policies.fold.events import Entry, Ground
 from pourparler_policies.fold.exploring import Play, explore
 from pourparler_policies.fold.facts import Close, Phase, State
 from pourparler_policies.fold.honest import close
 from pourparler_policies.fold.promises import INVARIANTS
-from pourparler_policies.fold.testing import ABSENCE, DAY, NOTICE, History, card, founded
+from pourparler_policies.fold.testing import ABSENCE, NOTICE, History, card, founded
 
 SEED = (bytes(32),)
 ENDS = (ev.Acknowledged, ev.Disclosed, ev.Leaving)
@@ -44,7 +44,7 @@ def test_who_does_not_come_back_is_dropped_when_it_is_out_by_its_own_finding_and
     start = history.now
     history.post("a1", ev.Acknowledged())
     history.post("b1", ev.Acknowledged())
-    history.now = start + ABSENCE + DAY - 1
+    history.now = start + ABSENCE + SHOWN_AFTER - 1
     with pytest.raises(Void, match="being ended"):
         history.post("a1", ev.Disclosed(SEED))
     history.now += 1
@@ -85,7 +85,10 @@ def test_keys_of_a_live_channel_that_are_shown_change_nothing_but_the_counter() 
     history = founded(2)
     before = history.state
     history.post("a1", ev.Disclosed(SEED))
-    devices = {**before.devices, card("a1"): replace(before.devices[card("a1")], counter=history.device("a1").counter)}
+    devices = {
+        **before.devices,
+        card("a1"): replace(before.devices[card("a1")], counter=history.device("a1").counter),
+    }
     assert history.state == replace(before, devices=devices, time=history.state.time)
 
 
@@ -108,7 +111,7 @@ def no_last_key_is_shown_before_everybody_has_read_so_far_or_is_out(
 ) -> None:
     if entry is not None and isinstance(entry.content, ev.Disclosed):
         present = {c for c, d in before.devices.items() if d.phase is Phase.PRESENT}
-        assert present <= before.acknowledged or before.time >= START_OF_END + ABSENCE + DAY
+        assert present <= before.acknowledged or before.time >= START_OF_END + ABSENCE + SHOWN_AFTER
 
 
 def who_has_shown_its_keys_had_acknowledged(before: State, entry: Entry | None, after: State) -> None:
