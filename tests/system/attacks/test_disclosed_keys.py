@@ -44,7 +44,7 @@ def disclosed(envelopes: list[bytes]) -> set[bytes]:
     found: set[bytes] = set()
     for data in envelopes:
         try:
-            events = payload.decode_application(data).events
+            events = payload.decode(data).events
         except PolicyError:
             continue
         acts = [event.event for event in events if isinstance(event, Act)]
