@@ -288,6 +288,7 @@ class Channel:
             raise UserError(f"a text in all its languages has at most {MAX_NOTE} bytes, and this one has more")
         salt, text = revision(communique, corrects)
         held = self.log.folded.papers.get(paper)
+        await self._ready_for(life if held is None else max(1, held.expires - self.clock()))
         if held is None:
             paper = os.urandom(PAPER_BYTES)
             await self.do(Drafted(paper, text, life))
@@ -306,9 +307,22 @@ class Channel:
         await self.do(Commented(paper, held.text.digest))
         await self._beside(Remark(paper, held.text.digest, text), held.expires - self.clock())
 
-    async def _beside(self, event: Words | Remark, life: int) -> None:
-        self._draft([Beside.of(event)], max(1, life), Kind.BESIDE)
+    async def _ready_for(self, life: int) -> None:
+        """Words of so long a life can be stored when the line breaks. Raises Unreachable: nothing was done then."""
+
+        def check() -> None:
+            end = self.log.draft_end(life, self.clock() + life)
+            if self.log.store.hours.lacking([end]):
+                raise Lacking(end)
+
         async with self._turn:
+            await self._halves.with_halves(check)
+
+    async def _beside(self, event: Words | Remark, life: int) -> None:
+        content, life = payload.encode_events([Beside.of(event)]), max(1, life)
+        async with self._turn:
+            until = self.clock() + life
+            await self._halves.with_halves(lambda: self.log.add_draft(content, life, until, Kind.BESIDE))
             await self._sync()
 
     async def release_act(self, cue: Cue) -> None:

@@ -17,7 +17,7 @@ from pourparler_policies.release.facts import Answer
 from pourparler_policies.wire import Problem
 
 from .api import Api
-from .errors import Refused
+from .errors import Refused, UserError
 from .happenings import Happening
 from .log import Log
 from .signing import Kept
@@ -71,8 +71,12 @@ async def _open(log: Log, kept: Kept, connect: Connect) -> None:
     case = log.signing.case()
     if case is None:
         return
+    try:
+        bundle = log.signing.bundle(kept)
+    except UserError:  # this device has no text to bring; every other signer's brings the same
+        return
     async with connect(log.row.url, None) as api:
-        await api.open_case(wire.OpenCase(case=case, bundle=kept.bundle))
+        await api.open_case(wire.OpenCase(case=case, bundle=bundle))
     with log.step():
         log.signing.save(replace(kept, bundle=b""))
 

@@ -92,11 +92,14 @@ class Stored:
 
 
 def stored_texts(directory: Path, passphrase: str) -> list[Stored]:
-    """Every text in a vault's tables, whether its time is over or not: messages, drafts, the entry under way."""
+    """Every text in a vault's tables, over or not: messages, papers, drafts, the entry under way."""
     with examining(directory, passphrase) as vault:
         halves = dict(vault.rows("SELECT channel, half FROM vault_half"))
         rows = [
             *vault.rows("SELECT channel, seq, end, text FROM message"),
+            *vault.rows("SELECT channel, number, end, sealed FROM words"),
+            *vault.rows("SELECT channel, number, end, sealed FROM remark"),
+            *vault.rows("SELECT channel, number, end, sealed FROM note"),
             *vault.rows("SELECT channel, number + ?, end, content FROM draft WHERE end IS NOT NULL", DRAFT),
             *vault.rows(
                 "SELECT outbox.channel, number + ?, end, envelope FROM outbox JOIN draft ON draft = number"

@@ -27,6 +27,9 @@ _NO_HALF: Final = bytes(HALF_LENGTH)  # RFC 5869, 2.2: the salt of who has none
 # A draft is sealed in its channel under its number, a message under its seq: neither opens as the other.
 DRAFT: Final = 1 << 62
 SEED: Final = DRAFT | 1 << 61  # a leaf's old key
+WORDS: Final = DRAFT | 1 << 60  # of a paper's revision, by its seq; so are remarks, and notes by their digest
+REMARK: Final = DRAFT | 1 << 59
+NOTE: Final = DRAFT | 1 << 58
 
 # Ends in a block, by how far apart they lie: 8 days, 4 hours, a quarter of an hour; 11 KB an answer at most.
 _IN_BLOCK: Final = {LONG_STEP: 192, MIDDLE_STEP: 240, SHORT_STEP: 90}

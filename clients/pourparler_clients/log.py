@@ -431,7 +431,8 @@ class Log:
 
     def _settle(self, state: Folded) -> None:
         if self._folded is not None and state.papers.keys() != self._folded.papers.keys():
-            self._keys_ended |= self.signing.papers.keep_to(state) > 0
+            kept = self.signing.kept
+            self._keys_ended |= self.signing.papers.keep_to(state, kept.own.text if kept is not None else b"") > 0
         self._folded = state
         self.store.save_folded(state)
         self.ending.note(state.consent)
@@ -483,10 +484,10 @@ class Log:
         event, papers = beside.event, self.signing.papers
         match event:
             case Words():
-                if papers.keep(self.folded, event, entry.seq, entry.expires_at):
+                if papers.keep(self.folded, event, entry.seq, entry.received_at, entry.expires_at):
                     return [Happening("text", entry.seq, member=self.members.get(sender), digest=event.paper)]
             case Remark():
-                papers.remark(self.folded, event, entry.seq, sender, entry.expires_at)
+                papers.remark(self.folded, event, entry.seq, sender, entry.received_at, entry.expires_at)
                 return [Happening("remarked", entry.seq, member=self.members.get(sender), text=event.text)]
             case Masks() | Lock():
                 if sender == self.row.credential:
@@ -599,13 +600,19 @@ class Log:
         """
         return ALONE if self.charter.retention.read_offline else hours.end(expires_at, life)
 
-    def add_draft(self, content: bytes, life: int, expires_at: int) -> int:
-        """Keeps a message (payload.encode_events) to be sent; returns its number. Raises Lacking or UserError."""
-        end = self.end_of(max(expires_at, self.row.received_at + life), life)
+    def draft_end(self, life: int, expires_at: int) -> int:
+        """The end under which a text is kept that waits to be sent, of this life (seconds)."""
+        return self.end_of(max(expires_at, self.row.received_at + life), life)
+
+    def add_draft(self, content: bytes, life: int, expires_at: int, kind: Kind = Kind.SAID) -> int:
+        """Keeps a message or words of a paper (payload.encode_events) to be sent; returns the draft's number. Raises
+        Lacking or UserError.
+        """
+        end = self.draft_end(life, expires_at)
         if self.store.hours.is_over(end):
             raise UserError("this device's clock is too slow for so short a life: set it, or choose a longer life")
         with self.step():
-            return self.store.add_draft(Kind.SAID, content, life, expires_at, end)
+            return self.store.add_draft(kind, content, life, expires_at, end)
 
     def _release(self) -> list[Happening]:
         """What was held back while somebody was unattested is shown once nobody is."""

@@ -2,21 +2,25 @@
 
 1. A revision is its salted digest in the log; whoever has words that do not fit it has no words.
 2. What the machine lines say has to be what the author claimed, or the text is not shown, initialled or signed.
-3. Words and remarks end with their paper.
+3. Words, remarks and completed notes end with their paper, and lie only under the keys of its end (`hours.py`).
 
 docs/release.md; DESIGN 6.1.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pourparler_crypto.note import Act, Communique, Foot, PressKey, Relation, Signatory
 from pourparler_policies.release.events import Remark, Words
 from pourparler_policies.release.facts import SALT_BYTES, Paper, State, Text, text_digest
 
-from .errors import UserError
+from .errors import Lacking, UserError
+from .hours import NOTE, REMARK, WORDS
+from .store import ChannelStore
 from .vault import Vault
+
+EndOf = Callable[[int, int], int]  # when a text expires, and its life: when its key is destroyed
 
 RELEASE_BYTES = 16
 
@@ -31,51 +35,76 @@ class Said:
 
 
 class Papers:
-    """The words and remarks of one channel, in the vault. What changes something runs in the caller's transaction."""
+    """The words and remarks of one channel, in the vault. What changes something runs in the caller's transaction.
 
-    def __init__(self, vault: Vault, channel: bytes) -> None:
-        self._vault = vault
-        self._channel = channel
+    Each raises Lacking when the half of a key is not at hand that the service still has.
+    """
 
-    def keep(self, state: State, words: Words, seq: int, expires_at: int) -> bool:
+    def __init__(self, store: ChannelStore, end_of: EndOf) -> None:
+        self._vault = store.vault
+        self._channel = store.channel
+        self._store = store
+        self._end_of = end_of
+
+    def keep(self, state: State, words: Words, seq: int, received_at: int, expires_at: int) -> bool:
         """Keeps words that fit a revision on the table, and says whether they did; drops all others."""
         paper = state.papers.get(words.paper)
         digest = text_digest(words.salt, words.text) if len(words.salt) == SALT_BYTES else b""
         if paper is None or paper.text.digest != digest:
             return False
+        until = min(expires_at, paper.expires)
+        sealed, end = self._seal(words.salt + words.text, WORDS + seq, received_at, until)
+        if not sealed:
+            return False
         kept = self._vault.execute(
-            "INSERT OR IGNORE INTO words VALUES (?, ?, ?, ?, ?, ?, ?)",
-            self._channel,
-            digest,
-            words.paper,
-            words.salt,
-            words.text,
-            seq,
-            min(expires_at, paper.expires),
+            "INSERT OR IGNORE INTO words VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            *(self._channel, digest, words.paper, WORDS + seq, sealed, end, seq, until),
         )
         return kept == 1
 
-    def remark(self, state: State, remark: Remark, seq: int, sender: bytes, expires_at: int) -> None:
+    def remark(
+        self, state: State, remark: Remark, seq: int, sender: bytes, received_at: int, expires_at: int
+    ) -> None:
         """Keeps a remark on a revision that is on the table."""
         paper = state.papers.get(remark.paper)
         if paper is None or paper.text.digest != remark.digest or not remark.text.strip():
             return
-        self._vault.execute(
-            "INSERT OR IGNORE INTO remark VALUES (?, ?, ?, ?, ?, ?)",
-            self._channel,
-            seq,
-            remark.digest,
-            sender,
-            remark.text,
-            min(expires_at, paper.expires),
-        )
+        until = min(expires_at, paper.expires)
+        sealed, end = self._seal(remark.text.encode(), REMARK + seq, received_at, until)
+        if sealed:
+            self._vault.execute(
+                "INSERT OR IGNORE INTO remark VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                *(self._channel, seq, remark.digest, sender, REMARK + seq, sealed, end, until),
+            )
+
+    def _seal(self, text: bytes, number: int, since: int, until: int) -> tuple[bytes, int]:
+        """What is stored, and under which end; nothing when its time is over."""
+        if until <= since:
+            return b"", 0
+        end = self._end_of(until, until - since)
+        if self._store.hours.is_over(end):
+            return b"", 0
+        return self._store.hours.seal(text, number, end), end
+
+    def _open(self, sealed: bytes, number: int, end: int) -> bytes | None:
+        """None when its time is over, or the service has lost its half."""
+        held = self._store.hours
+        if held.is_over(end):
+            return None
+        try:
+            return held.open(sealed, number, end)
+        except Lacking:
+            if held.has(end):
+                return None
+            raise
 
     def words(self, digest: bytes) -> tuple[bytes, bytes] | None:
         """Salt and exact text of a revision, if they are here."""
         row = self._vault.row(
-            "SELECT salt, text FROM words WHERE channel = ? AND digest = ?", self._channel, digest
+            "SELECT sealed, number, end FROM words WHERE channel = ? AND digest = ?", self._channel, digest
         )
-        return (row[0], row[1]) if row else None
+        opened = self._open(*row) if row else None
+        return (opened[:SALT_BYTES], opened[SALT_BYTES:]) if opened is not None else None
 
     def revisions(self, paper: bytes) -> list[bytes]:
         """Digests of a paper's revisions whose words are here, oldest first."""
@@ -87,11 +116,12 @@ class Papers:
     def remarks(self, digest: bytes) -> list[Said]:
         """What was said about a revision."""
         rows = self._vault.rows(
-            "SELECT seq, sender, text FROM remark WHERE channel = ? AND digest = ? ORDER BY seq",
+            "SELECT seq, sender, sealed, number, end FROM remark WHERE channel = ? AND digest = ? ORDER BY seq",
             self._channel,
             digest,
         )
-        return [Said(*row) for row in rows]
+        found = [(seq, sender, self._open(*rest)) for seq, sender, *rest in rows]
+        return [Said(seq, sender, text.decode()) for seq, sender, text in found if text is not None]
 
     def communique(self, paper: Paper) -> Communique:
         """The text of a paper as it stands. Raises UserError: its words are not here, or are not what was claimed."""
@@ -115,27 +145,34 @@ class Papers:
 
     def note(self, digest: bytes) -> bytes | None:
         """A completed note, by its text's salted digest."""
-        row = self._vault.row("SELECT note FROM note WHERE channel = ? AND digest = ?", self._channel, digest)
-        return bytes(row[0]) if row else None
+        row = self._vault.row(
+            "SELECT sealed, number, end FROM note WHERE channel = ? AND digest = ?", self._channel, digest
+        )
+        return self._open(*row) if row else None
 
     def notes(self) -> list[bytes]:
         """Every completed note that is still here."""
-        return [row[0] for row in self._vault.rows("SELECT note FROM note WHERE channel = ?", self._channel)]
+        rows = self._vault.rows("SELECT sealed, number, end FROM note WHERE channel = ?", self._channel)
+        return [note for row in rows if (note := self._open(*row)) is not None]
 
-    def keep_note(self, digest: bytes, note: bytes, expires_at: int) -> None:
+    def keep_note(self, digest: bytes, note: bytes, now: int, expires_at: int) -> None:
         """What was completed stays until its paper would have ended."""
-        self._vault.execute(
-            "INSERT OR IGNORE INTO note VALUES (?, ?, ?, ?)", self._channel, digest, note, expires_at
-        )
+        number = NOTE + int.from_bytes(digest[:6])
+        sealed, end = self._seal(note, number, now, expires_at)
+        if sealed:
+            self._vault.execute(
+                "INSERT OR IGNORE INTO note VALUES (?, ?, ?, ?, ?, ?)",
+                *(self._channel, digest, number, sealed, end, expires_at),
+            )
 
-    def keep_to(self, state: State) -> int:
+    def keep_to(self, state: State, signing: bytes = b"") -> int:
         """Erases the words and remarks of papers that are not on the table any more; returns how many rows that were.
 
-        What was published stays to its end: it may be corrected.
+        What was published stays to its end: it may be corrected. So does what this device is `signing` (its digest).
         """
         erased = 0
         for digest, paper in self._vault.rows("SELECT digest, paper FROM words WHERE channel = ?", self._channel):
-            if paper not in state.papers and digest not in state.released:
+            if paper not in state.papers and digest not in state.released and digest != signing:
                 for table in ("words", "remark"):
                     erased += self._vault.execute(
                         f"DELETE FROM {table} WHERE channel = ? AND digest = ?",  # noqa: S608 -- constants

@@ -206,6 +206,42 @@ MIGRATIONS: list[list[str]] = [
             end INTEGER NOT NULL,
             since INTEGER NOT NULL              -- when it was replaced, by this device's clock
         )""",
+        # Exact words of revisions with their salts, remarks on them, and what was completed: they end with their paper,
+        # and lie, like messages, only under the keys of their end.
+        "DROP TABLE words",
+        """CREATE TABLE words (
+            channel BLOB NOT NULL REFERENCES channel ON DELETE CASCADE,
+            digest BLOB NOT NULL,               -- of the revision, salted
+            paper BLOB NOT NULL,
+            number INTEGER NOT NULL,            -- under which it is sealed (hours.py)
+            sealed BLOB NOT NULL,
+            end INTEGER NOT NULL,
+            seq INTEGER NOT NULL,
+            expires_at INTEGER NOT NULL,
+            PRIMARY KEY (channel, digest)
+        ) WITHOUT ROWID""",
+        "DROP TABLE remark",
+        """CREATE TABLE remark (
+            channel BLOB NOT NULL REFERENCES channel ON DELETE CASCADE,
+            seq INTEGER NOT NULL,
+            digest BLOB NOT NULL,
+            sender BLOB NOT NULL,
+            number INTEGER NOT NULL,
+            sealed BLOB NOT NULL,
+            end INTEGER NOT NULL,
+            expires_at INTEGER NOT NULL,
+            PRIMARY KEY (channel, seq)
+        ) WITHOUT ROWID""",
+        "DROP TABLE note",
+        """CREATE TABLE note (
+            channel BLOB NOT NULL REFERENCES channel ON DELETE CASCADE,
+            digest BLOB NOT NULL,
+            number INTEGER NOT NULL,
+            sealed BLOB NOT NULL,
+            end INTEGER NOT NULL,
+            expires_at INTEGER NOT NULL,
+            PRIMARY KEY (channel, digest)
+        ) WITHOUT ROWID""",
         """CREATE TABLE patience (
             channel BLOB PRIMARY KEY REFERENCES channel ON DELETE CASCADE,
             absence INTEGER NOT NULL,           -- the longest limit that was in force here, seconds

@@ -5,7 +5,9 @@
 2. What a stage does not hold is erased in the transaction that enters it.
 3. Rounds run by themselves, for who has initialled this revision and has the words and the key; only a person signs.
 4. A message that JR2 refuses bars this device from the case. It proves nothing about anybody.
-5. What others send changes nothing before it is checked: masks and locks that do not fit are dropped as they come.
+5. The text is in no stage: it lies with its paper, under keys that end with it (`papers.py`). What this device owes,
+   and what its person may take back, goes on without it (`jr2/veil.py`).
+6. What others send changes nothing before it is checked: masks and locks that do not fit are dropped as they come.
 
 DESIGN 6.2; docs/release.md, docs/joint-release.md. `deskwork.py` visits the desk.
 """
@@ -21,7 +23,17 @@ from pourparler_crypto import jr2
 from pourparler_crypto.encoding import lp, unlp
 from pourparler_crypto.errors import CryptoError, ProtocolError
 from pourparler_crypto.jr2 import Case as Listed
-from pourparler_crypto.jr2 import Deposited, Incomplete, Round, Signed, Terms, check_mask, check_share, load
+from pourparler_crypto.jr2 import (
+    Deposited,
+    Incomplete,
+    Round,
+    Signed,
+    Terms,
+    check_mask,
+    check_share,
+    unveil,
+    veil,
+)
 from pourparler_crypto.jr2 import State as Jr2
 from pourparler_crypto.note import assemble
 from pourparler_crypto.releasekey import ReleaseKey
@@ -43,6 +55,7 @@ if TYPE_CHECKING:
 
 _MAX_OWN: Final = 4096  # bytes
 _MASKS, _LOCK = 1, 2  # bits of `Kept.sent`
+_TO_BRING: Final = b"\x01"
 _STEPS: Final = 16  # stages that one fold may lead through: more than there are
 
 
@@ -63,8 +76,8 @@ class Kept:
 
     @property
     def jr2(self) -> Jr2:
-        """The state that waits for the next step."""
-        return load(self.state)
+        """The state that waits for the next step, without its text (`Signing.whole`)."""
+        return unveil(self.state)
 
     @property
     def message(self) -> bytes:
@@ -80,7 +93,7 @@ class Signing:
 
     def __init__(self, log: Log) -> None:
         self._log = log
-        self.papers = Papers(log.vault, log.row.id)
+        self.papers = Papers(log.store, self._log.end_of)
 
     @property
     def kept(self) -> Kept | None:
@@ -204,8 +217,12 @@ class Signing:
     def finish(self, shares: Sequence[bytes]) -> bool:
         """Completes the note from every share. False when one is missing or does not fit; in a transaction."""
         kept = self.kept
-        if kept is None or not isinstance(state := kept.jr2, Deposited):
+        if kept is None or not isinstance(kept.jr2, Deposited):
             return False
+        try:
+            state = _as(Deposited, kept, self.whole(kept))
+        except UserError:
+            return False  # the text is over, or lost: the board, or another signer, has the note
         try:
             notes = assemble(jr2.finish(state, shares))
         except CryptoError:
@@ -213,7 +230,7 @@ class Signing:
         paper = next((p for p in self._log.folded.papers.values() if p.text.digest == kept.own.text), None)
         expires = paper.expires if paper is not None else kept.own.ends
         for note in notes:
-            self.papers.keep_note(kept.own.text, note.encode(), expires)
+            self.papers.keep_note(kept.own.text, note.encode(), self._log.clock(), expires)
         return True
 
     def finish_from_locks(self, now: int) -> list[Happening]:
@@ -227,6 +244,20 @@ class Signing:
         if rows and self.finish([row[0] for row in rows]) and self._enter(kept, Cue.PUBLISHED, now):
             return [self._stage()]
         return []
+
+    def whole(self, kept: Kept) -> Jr2:
+        """The state with its text. Raises UserError when that is not here any more, Lacking when its key is not."""
+        held = self.papers.words(kept.own.text)
+        if held is None:
+            raise UserError("the words of this text are not on this device any more")
+        return unveil(kept.state, (held[1],))
+
+    def bundle(self, kept: Kept) -> bytes:
+        """For the desk, the same bytes as every signer's. Raises as `whole`."""
+        state = self.whole(kept)
+        if isinstance(state, jr2.Ready | Signed | Deposited):
+            return state.bundle
+        raise TypeError("a case is opened when every pre-signature is checked")
 
     def case(self) -> bytes | None:
         """The case for the desk, once every pre-signature is checked."""
@@ -303,7 +334,7 @@ class Signing:
             about = Round(nonce, (communique.text,), communique.keys, terms)
         except (UserError, CryptoError):
             return  # no words, or no key of this text: somebody else's device signs, or nobody's
-        self.save(Kept(device.joined(case, own.seat, nonce), line, jr2.commit(about, key).encode()))
+        self.save(Kept(device.joined(case, own.seat, nonce), line, veil(jr2.commit(about, key))))
 
     def _superseded(self, kept: Kept, case: Case) -> bool:
         """Whether what is kept is of another case, or of a round that never came to the log."""
@@ -349,7 +380,7 @@ class Signing:
                 case = Listed.decode(kept.state)
                 shown = [check_mask(case, mask).party for mask in unlp(joined, case.parties)]
                 return len(set(shown)) == case.parties
-            state = load(kept.state)
+            state = unveil(kept.state)
             if not isinstance(state, Signed):
                 return False
             jr2.deposit(state, unlp(joined, len(state.round.keys)))
@@ -361,7 +392,7 @@ class Signing:
     def _opens(kept: Kept, lock: bytes) -> bool:
         """Whether this is some signer's y and rho."""
         try:
-            state = load(kept.state)
+            state = unveil(kept.state)
             if not isinstance(state, Signed | Deposited):
                 return False
             check_share(state.case, lock)
@@ -379,9 +410,9 @@ S = TypeVar("S", bound=Jr2)
 How = Callable[[Signing, Kept, Own], Kept]
 
 
-def _as(kind: type[S], kept: Kept) -> S:
+def _as(kind: type[S], kept: Kept, state: Jr2 | None = None) -> S:
     """The JR2 state of a stage; the tables and JR2 walk in step, so another kind is a defect of ours."""
-    state = kept.jr2
+    state = state or kept.jr2
     if not isinstance(state, kind):
         raise TypeError(f"a stage {kept.own.stage} with another state")
     return state
@@ -393,22 +424,22 @@ def _erased(_: Signing, kept: Kept, own: Own) -> Kept:
 
 def _revealed(signing: Signing, kept: Kept, own: Own) -> Kept:
     opened = jr2.open_(_as(jr2.Committed, kept), signing.signers("first"))
-    return replace(kept, own=own, state=opened.encode())
+    return replace(kept, own=own, state=veil(opened))
 
 
 def _prepared(signing: Signing, kept: Kept, own: Own) -> Kept:
-    state = _as(jr2.Opened, kept)
+    state = _as(jr2.Opened, kept, signing.whole(kept))
     _, key = signing.own_line(state.round.keys)
-    return replace(kept, own=own, state=jr2.presign(state, signing.signers("second"), key).encode())
+    return replace(kept, own=own, state=veil(jr2.presign(state, signing.signers("second"), key)))
 
 
 def _asked(signing: Signing, kept: Kept, own: Own) -> Kept:
-    ready = jr2.check(_as(jr2.Presigned, kept), signing.signers("third"))
-    return replace(kept, own=own, state=ready.encode(), handle=ready.case.handle, bundle=ready.bundle)
+    ready = jr2.check(_as(jr2.Presigned, kept, signing.whole(kept)), signing.signers("third"))
+    return replace(kept, own=own, state=veil(ready), handle=ready.case.handle, bundle=_TO_BRING)
 
 
 def _signed(_: Signing, kept: Kept, own: Own) -> Kept:
-    return replace(kept, own=own, state=jr2.sign(_as(jr2.Ready, kept)).encode())
+    return replace(kept, own=own, state=veil(jr2.sign(_as(jr2.Ready, kept))))
 
 
 def _withdrawn(_: Signing, kept: Kept, own: Own) -> Kept:
@@ -422,7 +453,7 @@ def _complete(_: Signing, kept: Kept, own: Own) -> Kept:
         return replace(kept, own=own)
     state = _as(jr2.Signed, kept)
     deposited = jr2.deposit(state, unlp(kept.heard, len(state.round.keys)))
-    return replace(kept, own=own, state=deposited.encode(), masks=kept.heard)
+    return replace(kept, own=own, state=veil(deposited), masks=kept.heard)
 
 
 def _same(_: Signing, kept: Kept, own: Own) -> Kept:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pourparler_crypto.jr2 import load
+from pourparler_crypto.jr2 import unveil
 from pourparler_crypto.note import Communique, PressKey, ReleaseKey
 from pourparler_policies.charter.document import Card, Intermediary
 from pourparler_policies.charter.rules import Role
@@ -225,7 +225,7 @@ def secrets_of(person: Person) -> set[bytes]:
     if kept is None:
         return held
     if kept.state and kept.own.stage is not Stage.WITHDRAWN:
-        state = load(kept.state)
+        state = unveil(kept.state)
         held |= {getattr(state, name) for name in ("y", "d", "mask") if getattr(state, name, b"")}
     return held
 

@@ -141,6 +141,8 @@ _CONTENTS = (
 )
 
 
+PAPERS = ("words", "remark", "note")  # sealed under an end each, like messages
+
 _ENDED = (
     "channel = ? AND kind IN ('said', 'beside') AND (expires_at <= ? OR (end > 0 AND end <= ?))"
     " AND number NOT IN (SELECT draft FROM outbox WHERE draft IS NOT NULL)"
@@ -534,6 +536,9 @@ class ChannelStore:
             )
         drafts = "SELECT end FROM draft WHERE channel = ? AND expires_at > ? AND end IS NOT NULL"
         rows = self.vault.rows(messages, self.channel, now) + self.vault.rows(drafts, self.channel, now)
+        for table in PAPERS:
+            papers = f"SELECT DISTINCT end FROM {table} WHERE channel = ? AND expires_at > ?"  # noqa: S608 -- constants
+            rows += self.vault.rows(papers, self.channel, now)
         return self.hours.lacking(end for (end,) in rows)
 
     def closed(self, now: int) -> tuple[int, int]:
@@ -656,6 +661,15 @@ class ChannelStore:
                 with suppress(Lacking):
                     again = self.hours.seal(self.hours.open(sealed, SEED + number, end, half), SEED + number, end)
                     self.vault.execute("UPDATE seed SET seed = ? WHERE number = ?", again, number)
+            for table in PAPERS:
+                stored = f"SELECT number, sealed FROM {table} WHERE channel = ? AND end = ?"  # noqa: S608
+                for number, sealed in self.vault.rows(stored, self.channel, end):
+                    with suppress(Lacking):
+                        again = self.hours.seal(self.hours.open(sealed, number, end, half), number, end)
+                        self.vault.execute(
+                            f"UPDATE {table} SET sealed = ? WHERE channel = ? AND number = ?",  # noqa: S608
+                            *(again, self.channel, number),
+                        )
             for table, column, key in (("draft", "content", "number"), ("outbox", "envelope", "draft")):
                 for number, sealed in self.vault.rows(
                     f"SELECT {key}, {column} FROM {table} WHERE channel = ? AND {column} != x'' AND {key} IN"  # noqa: S608

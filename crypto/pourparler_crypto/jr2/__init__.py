@@ -81,6 +81,7 @@ from pourparler_crypto.jr2.states import (
     load,
 )
 from pourparler_crypto.jr2.steps import check, commit, deposit, finish, finish_from, open_, presign, sign
+from pourparler_crypto.jr2.veil import unveil, veil
 from pourparler_crypto.jr2.wire import Kind, Message, peek, size
 
 __all__ = [
@@ -142,4 +143,6 @@ __all__ = [
     "seal_bundle",
     "sign",
     "size",
+    "unveil",
+    "veil",
 ]

@@ -97,7 +97,8 @@ class _State:
         return lp(*head, *(getattr(self, name) for name in self.FIELDS))
 
     @classmethod
-    def _of(cls, about: Round, party: int, fields: list[bytes]) -> Self:
+    def of(cls, about: Round, party: int, fields: list[bytes]) -> Self:
+        """From its parts, as FIELDS names them."""
         return cls(about, party, **dict(zip(cls.FIELDS, fields, strict=True)))
 
     def _write(self, kind: Kind, bound_to: bytes, body: bytes) -> bytes:
@@ -287,7 +288,7 @@ class Deposited(_Checked):
 
 
 State = Committed | Opened | Presigned | Ready | Signed | Deposited
-_STATES: Final[dict[int, type[State]]] = {
+STATES: Final[dict[int, type[State]]] = {
     cls.NUMBER: cls for cls in (Committed, Opened, Presigned, Ready, Signed, Deposited)
 }
 
@@ -301,9 +302,9 @@ def load(data: bytes) -> State:
         form, head, about = reader.part(), reader.part(), reader.part()
         if form != _FORM.encode() or len(head) != 2:
             raise UsageError("this is not a state of a joint release")
-        cls = _STATES[head[0]]
+        cls = STATES[head[0]]
         fields = [reader.part() for _ in cls.FIELDS]
         reader.end()
-        return cls._of(Round.decode(about, vetted=True), head[1], fields)
+        return cls.of(Round.decode(about, vetted=True), head[1], fields)
     except (Malformed, KeyError):
         raise UsageError("this is not a state of a joint release") from None

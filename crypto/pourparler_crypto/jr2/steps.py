@@ -153,6 +153,7 @@ def sign(state: Ready, agreements: Iterable[bytes] = (), *, delegates: Joint | N
     following = Signed(
         state.round, state.party, state.y, state.locks, state.rhos, state.presignatures, b"".join(scalars)
     )
+    following.__dict__["case"] = state.case  # the same, and a veiled state has no texts to make it from
     check_mask(following.case, following.message)  # what the desk will do: a party must not sign in vain
     state.erase()
     return following
@@ -169,6 +170,7 @@ def deposit(state: Signed, messages: Iterable[bytes]) -> Deposited:
     following = Deposited(
         state.round, state.party, state.y, state.locks, state.rhos, state.presignatures, b"".join(bodies)
     )
+    following.__dict__["case"] = state.case
     state.erase()
     return following
 

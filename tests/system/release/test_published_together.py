@@ -11,7 +11,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pourparler_clients.examine import files_below, found, traces
 from pourparler_clients.signing_testing import WORDS, Hours, release_room, stage_of
 from pourparler_clients.testing import House
-from pourparler_crypto.jr2 import load
 from pourparler_crypto.note import Communique, Note
 from pourparler_policies import wire
 from pourparler_policies.release.device import Stage
@@ -62,7 +61,7 @@ async def test_two_parties_sign_and_both_hold_the_note_that_the_board_shows(
     await room.visit(ben)
     assert [stage_of(p) for p in room.parties] == [Stage.SIGNED, Stage.ASKED]
     assert room.notes() == []
-    state = load(ada.log.signing.kept.state)  # type: ignore[union-attr]
+    state = ada.log.signing.whole(ada.log.signing.kept)  # type: ignore[arg-type]
     mask, y = state.mask, state.y  # type: ignore[union-attr]
     assert not found({*traces(WORDS), y}, [*answers, *files_below(data)])
     assert not found({mask}, answers)
@@ -115,7 +114,7 @@ async def test_what_one_device_holds_before_all_have_signed_completes_nothing(ho
     await room.ready()
     await room.sign(room.parties[0])
     for person in room.parties:
-        state = load(person.log.signing.kept.state)  # type: ignore[union-attr]
+        state = person.log.signing.whole(person.log.signing.kept)  # type: ignore[arg-type]
         bodies = state.bodies  # type: ignore[union-attr]
         for public, body in zip(room.text.keys, bodies, strict=True):
             point, response = body[:32], body[64:96]

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from pourparler_clients.errors import UserError
-from pourparler_clients.examine import traces
+from pourparler_clients.examine import pieces, stored_texts, traces
 from pourparler_clients.forging import Hostile
 from pourparler_clients.papers import compose, revision
 from pourparler_clients.signing_testing import (
@@ -19,7 +19,7 @@ from pourparler_clients.signing_testing import (
     stage_of,
     text_between,
 )
-from pourparler_clients.testing import House, Person
+from pourparler_clients.testing import PASSPHRASE, House, Person
 from pourparler_crypto.note import Act, Communique, Note
 from pourparler_policies.charter import decode
 from pourparler_policies.charter.rules import Role
@@ -242,12 +242,20 @@ async def test_words_end_with_their_paper_in_every_vault(house: House, hours: Ho
     await ben.channel.remark(room.paper, "I would rather not say forgotten.")
     await room.visit()
     needles = {*traces("A line that has to be forgotten."), *traces("I would rather not say forgotten.")}
-    assert all(left_in(p, needles, tmp_path / f"{p.name}-living") for p in room.people)
+    sealed: dict[str, set[bytes]] = {}
+    for person in room.people:
+        held = person.log.signing.papers
+        assert held.communique(room.held) == room.text
+        assert [one.text for one in held.remarks(room.held.text.digest)] == ["I would rather not say forgotten."]
+        image = person.copy(tmp_path / f"{person.name}-image")
+        sealed[person.name] = pieces(text.sealed for text in stored_texts(image, PASSPHRASE))
+        assert not left_in(person, needles, tmp_path / f"{person.name}-living")  # not even while they live
+        assert left_in(person, sealed[person.name], tmp_path / f"{person.name}-sealed") == sealed[person.name]
     await ada.channel.do(Shelved(room.paper))
     await room.visit()
     for person in room.people:
         person.device.purge()
-        assert not left_in(person, needles, tmp_path / f"{person.name}-shelved")
+        assert not left_in(person, needles | sealed[person.name], tmp_path / f"{person.name}-shelved")
     room.text = text_between(room.parties, room.now() + 7200, "A line that has to be forgotten.")
     await room.table(author=ada)
     room.later(21 * DAY)
