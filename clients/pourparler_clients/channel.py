@@ -353,7 +353,10 @@ class Channel:
 
     async def close_for_all(self) -> None:
         """Asks everybody to end the channel: when every party that is here has approved, every device erases it."""
-        await self.propose(Close())
+        async with self._turn:
+            await self._sync()
+        if not self.log.closing and not self._ended:
+            await self.propose(Close())
 
     async def refresh_keys(self) -> None:
         """Updates this device's keys now: a thief of an earlier state reads nothing after it."""

@@ -101,6 +101,11 @@ class Ending:
         row = self._vault.row("SELECT absence, ending FROM patience WHERE channel = ?", self._log.row.id)
         if row is None or not row[1]:
             return False
+        consent = self._log.consent
+        if (
+            self._log.own_card.fingerprint in consent.disclosed
+        ):  # it has done its part, and others only do not come by
+            return bool(now >= max(row[1], consent.closing) + self._log.charter.retention.notice + DAY)
         return bool(now >= row[1] + row[0] + SHOWN_AFTER + self._log.charter.retention.notice + DAY)
 
     # Old keys

@@ -136,7 +136,7 @@ def due_hour(log: Log, now: int) -> bool:
 def due_presence(log: Log, now: int) -> bool:
     """Whether this device should renew its leaf so that nobody finds it absent: somebody has, or half the time is over.
 
-    A renewal undoes every vote (docs/consent.md, 6.2).
+    A renewal undoes every vote (docs/consent.md, 7.2).
     """
     own = log.consent.devices.get(log.own_card.fingerprint)
     if own is None or own.phase is not Phase.PRESENT or log.closing:

@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -259,3 +259,62 @@ def test_nothing_readable_of_the_vault_is_left_beside_it(vault: Path) -> None:
     opened.close()
     assert {path.name for path in vault.iterdir()} == {HEADER_NAME, DATABASE_NAME}
     assert vaults._HEADER == 188
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("clear",), ("will be erased", "cannot be undone", "your places\nstay")),
+        (("leave",), ("on this device is erased", "cannot be undone", "the others stay")),
+        (("leave", "--here"), ("on this device", "cannot be undone", "your place stays")),
+        (("close",), ("every device erases it", "cannot be undone", "can prove who said it")),
+    ],
+)
+def test_each_act_says_who_loses_what_and_whether_it_can_be_undone_and_does_nothing_without_a_yes(
+    words: tuple[str, ...], told: tuple[str, ...], vault: Path, commands: Commands
+) -> None:
+    done = commands(*words, "--vault", vault, passphrase=None if words == ("clear",) else PASSPHRASE)
+    assert done.status == 2
+    assert done.errors.splitlines()[-1] == "pourparler: nothing was done"
+    for one in told:
+        assert one in done.errors, done.errors
+    assert titles(vault, PASSPHRASE) == [TITLE]
+
+
+def test_power_cut_while_a_channel_is_erased_here_leaves_it_whole_or_nothing_of_it(
+    vault: Path, tmp_path: Path
+) -> None:
+    """`leave --here`, and what every device does at the end of a channel: one transaction of the vault."""
+    seen = set()
+    for step in range(4):
+        place = Path(shutil.copytree(vault, tmp_path / str(step)))
+        opened, image = Vault.open(place, PASSPHRASE), tmp_path / f"{step}-image"
+        whole, steps = opened._commit, itertools.count()
+
+        def cut(
+            whole: Callable[[], None] = whole,
+            steps: Iterator[int] = steps,
+            step: int = step,
+            place: Path = place,
+            image: Path = image,
+        ) -> None:
+            if next(steps) == step // 2 and not image.exists():
+                if step % 2:
+                    whole()
+                shutil.copytree(place, image)
+                if not step % 2:
+                    whole()
+            else:
+                whole()
+
+        opened._commit = cut  # type: ignore[method-assign]
+        with opened.transaction():
+            ChannelStore(opened, bytes(16)).delete()
+        opened.empty_journal()
+        opened.close()
+        if image.exists():
+            left = titles(image, PASSPHRASE)
+            seen.add(tuple(left))
+            assert left in ([TITLE], [])
+        assert titles(place, PASSPHRASE) == []
+    assert seen == {(TITLE,), ()}

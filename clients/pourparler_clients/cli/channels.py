@@ -302,7 +302,12 @@ async def _leave(arguments: argparse.Namespace) -> int:
         channel = choose_channel(device, arguments)
         title = title_of(channel)
         check_unfinished(arguments, [row for row in device.unfinished() if row.id == channel.id])
-        _sure(arguments, f"Leave “{title}” for good? Everything of it on this device is erased; the others stay.")
+        _sure(
+            arguments,
+            f"Leave “{title}” for good? Everything of it on this device is erased, and your place ends; the others "
+            "stay and keep what you said as long as it lives. This cannot be undone: you come back only as somebody "
+            "new, with every party's consent.",
+        )
         await channel.leave()
         emit(
             arguments,
@@ -319,7 +324,8 @@ async def _forget(arguments: argparse.Namespace, device: Device) -> int:
     check_unfinished(arguments, [held for held in device.unfinished() if held.id == row.id])
     _sure(
         arguments,
-        f"Erase “{shown}” on this device? It cannot be undone, and the others are not told that you leave.",
+        f"Erase “{shown}” on this device? It cannot be undone, and the others are not told that you leave: your place "
+        "stays, and you come back to it when one of them invites your card again.",
     )
     await device.forget(row.id)
     emit(arguments, {"state": "erased", "title": title}, [f"Nothing of “{shown}” is kept on this device."])

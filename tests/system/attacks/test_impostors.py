@@ -159,7 +159,7 @@ async def test_a_returning_device_under_anothers_leaf_is_not_attested_while_its_
 async def test_a_leaf_that_one_side_put_in_for_a_party_that_is_away_deceives_nobody_and_decides_nothing(
     house: House,
 ) -> None:
-    """The limit of docs/consent.md, 7: the others cannot get it out against that side, nor talk while it is there.
+    """The limit of docs/consent.md, 8: the others cannot get it out against that side, nor talk while it is there.
 
     Nothing is approved, nothing is said to it, people are told; what is left to them is another channel.
     """

@@ -27,10 +27,13 @@ from pourparler_clients.examine import (
     traces,
     vault_pages,
 )
+from pourparler_clients.papers import compose
 from pourparler_clients.store import ChannelStore
 from pourparler_clients.testing import CHEAP, PASSPHRASE, House, Person, breaks, channel_row
 from pourparler_clients.vault import DATABASE_NAME, Vault
-from pourparler_policies.limits import HANDSHAKE_BURST
+from pourparler_crypto.note import PressKey
+from pourparler_crypto.releasekey import ReleaseKey
+from pourparler_policies.limits import DAY, HANDSHAKE_BURST
 from pourparler_service.database import OUTSIDE_BACKUPS
 from pourparler_service.grants import issue
 from pourparler_service.testing import ServerProcess, running
@@ -41,7 +44,10 @@ DRAFT = "A text that waits while the line is down."
 UNDER_WAY = "A text that was sealed, and never arrived."
 LASTING = "The date of the next meeting."
 OFFLINE = "Read where there is no connection."
-EXPIRED = (*READ, DRAFT, UNDER_WAY)
+PAPER = "The two sides will measure the water in the wells together, every spring."
+REMARK = "I cannot defend the word together at home."
+EXPIRED = (*READ, DRAFT, UNDER_WAY, PAPER, REMARK)
+PAPER_LIFE = 40  # seconds: it is tabled and read before the messages of the story are said
 MOMENTS = ("before", "at", "after")
 
 
@@ -93,8 +99,18 @@ async def talk(house: House, evidence: Evidence, data: Path) -> None:
     ada, ben, cleo, fay = await house.room("ada", "ben", "cleo", "fay")
     dan, eve = await house.room("dan", "eve", read_offline=True)
     await ada.say(LASTING)
-    for person in (ben, cleo, fay):
+    signatories = [
+        (name, PressKey(f"{name}.example", ReleaseKey.generate().public)) for name in ("north", "south")
+    ]
+    text = compose([("en", PAPER)], signatories, int(time.time()) + DAY)
+    paper = await ada.channel.table_text(text, PAPER_LIFE)
+    await ben.sync()
+    await ben.channel.remark(paper, REMARK)
+    for person in (ada, ben, cleo, fay):
         await person.sync()
+        held = person.log.signing.papers
+        assert held.communique(person.log.folded.papers[paper]) == text
+        assert [one.text for one in held.remarks(person.log.folded.papers[paper].text.digest)] == [REMARK]
     for text in READ:
         await ada.say(text, life=LIFE)
     await dan.say(OFFLINE, life=LIFE)
