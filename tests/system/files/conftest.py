@@ -1,0 +1,30 @@
+"""A real service and a house for the tests of files, and what they share."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from pourparler_clients.testing import House
+from pourparler_policies.limits import HANDSHAKE_BURST
+from pourparler_service.grants import issue
+from pourparler_service.testing import ServerProcess, running
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="module")
+def server(data: Path) -> Iterator[ServerProcess]:
+    with running(data, "--newcomer-handshakes", str(HANDSHAKE_BURST)) as process:
+        yield process
+
+
+@pytest_asyncio.fixture
+async def house(server: ServerProcess, data: Path, tmp_path: Path) -> AsyncIterator[House]:
+    house = House(server.url, lambda: issue(data)[0], tmp_path)
+    yield house
+    await house.close()
