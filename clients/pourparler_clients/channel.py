@@ -32,8 +32,8 @@ from pourparler_policies.release.facts import MAX_NOTE, PAPER_BYTES
 from pourparler_policies.wire import Problem
 
 from .api import Api
-from .attachments import Files
 from .deskwork import visit
+from .downloads import Downloads
 from .errors import (
     Halted,
     Lacking,
@@ -53,6 +53,7 @@ from .papers import revision
 from .sealing import Admit, Sealer
 from .store import Kind, Message, Outgoing, State
 from .upkeep import due_charter, due_hour, due_presence, due_removals
+from .uploads import Uploads
 
 Connect = Callable[[str, bytes | None], Api]
 
@@ -80,7 +81,8 @@ class Channel:
         self._connect = connect
         self._api = connect(log.row.url, log.row.token)
         self._halves = Fetcher(log, self._api)
-        self.files = Files(self)
+        self.uploads = Uploads(self)
+        self.downloads = Downloads(self)
         self._turn = asyncio.Lock()
         self._checked = False
         self._watched = False
@@ -746,7 +748,7 @@ class Channel:
 
     async def _delete_sent(self) -> None:
         """Own entries that were taken back, or erased with their session, end at the service too; so do own files."""
-        await self.files.delete_due()
+        await self.uploads.delete_due()
         for sent in self.log.store.due_deletions(self.clock()):
             try:
                 await self._api.delete(self.id, sent.entry, sent.secret)
