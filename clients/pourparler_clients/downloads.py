@@ -74,11 +74,8 @@ class Downloads:
         Raises UserError when there is none, Spoiled when it is not what was announced, Unreachable when the line
         breaks: what is here stays, and it goes on the next time.
         """
-        async with self._channel._turn:
-            store = self._log.store
-            message = await self._channel._halves.with_halves(lambda: store.message(seq))
-        if message is None or message.attached is None or message.held or not self._lives(message):
-            raise UserError("there is no file of this number here: `pourparler files` lists them")
+        message = await self._find(seq)
+        attached = _attached(message)
         rooms, vault = self._log.rooms, self._log.vault
         file = rooms.download(seq)
         if file is None:
@@ -86,11 +83,19 @@ class Downloads:
             with self._log.step():
                 rooms.begin_download(seq, file)
         try:
-            with Spool(vault.directory / file, message.attached) as spool:
-                await self._fetch(message, message.attached, spool, report or silent)
+            with Spool(vault.directory / file, attached) as spool:
+                await self._fetch(message, attached, spool, report or silent)
         except Spoiled:
             self.forget(message)
             raise
+        return message
+
+    async def _find(self, seq: int) -> Message:
+        async with self._channel._turn:
+            store = self._log.store
+            message = await self._channel._halves.with_halves(lambda: store.message(seq))
+        if message is None or message.attached is None or message.held or not self._lives(message):
+            raise UserError("there is no file of this number here: `pourparler files` lists them")
         return message
 
     async def _fetch(self, message: Message, attached: Attached, spool: Spool, report: Report) -> None:
@@ -113,32 +118,33 @@ class Downloads:
     def _lives(self, message: Message) -> bool:
         return message.seq in self._log.store.places(self._channel.clock())
 
-    async def text(self, message: Message) -> str:
-        """A fetched file, if it is plain text (UTF-8) that can be shown. Its life after reading begins.
+    async def text(self, seq: int, report: Report | None = None) -> tuple[Message, str]:
+        """A file by its message's seq, if it is plain text (UTF-8) that can be shown. Its life after reading begins.
 
-        Raises UserError when it is not.
+        Nothing of it is kept here afterwards. Raises UserError when it is no text, and as `fetch`.
         """
-        attached = _attached(message)
+        attached = _attached(await self._find(seq))
         if attached.length > MAX_VIEW:
-            raise UserError(f"this file is too large to be shown here ({attached.length // _MIB} MiB): {_SAVE}")
-        await self._begin_reading(message)
-        data = b"".join(self._pieces(message))
+            raise UserError(f"this file is too large to be shown here: {_SAVE}")
+        message = await self.fetch(seq, report)
         try:
-            text = data.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            text = "\0"
-        if "\0" in text:
-            raise UserError(f"this file is not plain text: {_SAVE}")
-        return text
+            text = _text_of(b"".join(self._pieces(message)))
+            await self._begin_reading(message)
+        finally:
+            self.forget(message)
+        return message, text
 
-    async def save(self, message: Message, folder: Path) -> Path:
-        """Writes a fetched file, readable, into a folder, in place of no other; returns where.
+    async def save(self, seq: int, folder: Path, report: Report | None = None) -> Path:
+        """Writes a file, readable, into a folder, in place of no other; returns where. Its life after reading begins.
 
-        Its life after reading begins. Raises UserError when the folder is none, OSError.
+        Raises UserError when the folder is none, OSError, and as `fetch`.
         """
         check_folder(folder, self._log.vault.directory)
+        message = await self.fetch(seq, report)
         await self._begin_reading(message)
-        return place(folder, message.text, lambda: self._pieces(message))
+        path = place(folder, message.text, lambda: self._pieces(message))
+        self.forget(message)
+        return path
 
     async def _begin_reading(self, message: Message) -> None:
         if not await self._channel.read([message], opened=True):
@@ -200,6 +206,16 @@ def _attached(message: Message) -> Attached:
     if message.attached is None:
         raise UserError("this is no file")
     return message.attached
+
+
+def _text_of(data: bytes) -> str:
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        raise UserError(f"this file is not plain text: {_SAVE}")
+    return text
 
 
 async def _chunk(api: Api, attached: Attached, number: int) -> bytes:

@@ -44,7 +44,7 @@ _FULL: Final = (
     "the operator's room for the files of this channel is full: wait until earlier ones have ended, or take some back "
     "(`pourparler shorten`)"
 )
-_STAYED: Final = "it waits in the vault, sealed, and goes on with `pourparler attach`"
+_STAYED: Final = "the file waits in the vault, sealed, and goes on with `pourparler attach`"
 _OVER: Final = "this file was not sent: its life was over before all of it was there"
 _LOST: Final = "what was kept of this file cannot be read any more: attach it again"
 
@@ -195,7 +195,7 @@ class Uploads:
                 try:
                     await self._upload(draft, report or silent)
                 except Unreachable as error:
-                    raise Unreachable(f"{error}. Not sent yet: {_STAYED}") from None
+                    raise Unreachable(f"{error}; {_STAYED}") from None
                 await self._channel.deliver(draft.number)
                 said += 1
         return said

@@ -8,15 +8,14 @@ import argparse
 import asyncio
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, Final
-
-from pourparler_policies.wire import Problem
+from typing import Any, Final, TypeVar
 
 from ..channel import Channel
-from ..errors import Refused, Unreachable, UserError
+from ..errors import UserError
 from ..store import Message
+from ..uploads import Report
 from .common import PASSING, duration, emit, local_time, progress, say_duration
 from .filelines import file_record, size_words
 from .showing import name_of, warn_absent
@@ -24,6 +23,7 @@ from .texts import plain
 from .verify import behind_margin
 
 Add = Callable[..., None]
+T = TypeVar("T")
 
 _AGAIN: Final = 5.0  # seconds until a file whose line broke goes on while somebody talks or watches
 _OFTEN: Final = 1.0  # seconds between two lines about how far it is
@@ -32,9 +32,10 @@ _INSIDE: Final = """\
 What is inside a file goes with it: authors' names, places, earlier versions; photographs and office documents hold such
 things. The file itself stays on this device, outside this tool: erase it yourself if nobody is to find it here."""
 _LEAVES: Final = """\
-“{name}” ({size}) will be written into {folder} as a readable copy, and this tool's promises end there: the copy does not
-end with the message, is not erased by `clear`, a session's end or its author, and whoever takes this device reads it. The
-program that opens it may keep more: copies, lists of recent files, thumbnails, an index for searching, a copy on the net."""
+“{name}” ({size}) will be written into {folder} as a readable copy, and this tool's promises end there. The copy does
+not end with the message; neither `clear`, nor a session's end, nor its author erases it; whoever takes this device
+reads it. The program that opens it may keep more: copies, lists of recent files, thumbnails, an index for searching, a
+copy on the net."""
 
 
 def add_acts(commands: Any, add: Add) -> None:
@@ -57,15 +58,8 @@ def add_acts(commands: Any, add: Add) -> None:
         {"required": True, "metavar": "FOLDER", "type": Path, "help": "where the readable copy goes"},
     )
     yes = ("--yes", {"action": "store_true", "help": "do not ask again"})
-    add(
-        commands,
-        "save",
-        "write a file into a folder, readable: outside this tool's promises",
-        _save,
-        number,
-        folder,
-        yes,
-    )
+    save = "write a file into a folder, readable: outside this tool's promises"
+    add(commands, "save", save, _save, number, folder, yes)
 
 
 async def carry_on(arguments: argparse.Namespace, channel: Channel) -> None:
@@ -101,9 +95,8 @@ async def _attach(arguments: argparse.Namespace, channel: Channel) -> None:
     for path in arguments.files:
         shown = plain(arguments.name or path.name, lines=False)
 
-        async def attach(report: Any, path: Path = path) -> int:
+        async def attach(report: Report, path: Path = path) -> None:
             await uploads.attach(path, name=arguments.name or "", life=arguments.life, report=report)
-            return 1
 
         await _reported(arguments, f"sealing and sending “{shown}”", attach)
         emit(arguments, {"event": "sent", "file": arguments.name or path.name}, [f"Attached: “{shown}”."])
@@ -146,12 +139,11 @@ async def _files(arguments: argparse.Namespace, channel: Channel) -> None:
 
 
 async def _view(arguments: argparse.Namespace, channel: Channel) -> None:
-    message = await _fetch(arguments, channel)
-    try:
-        text = await channel.downloads.text(message)
-    finally:
-        channel.downloads.forget(message)
-    record = {**file_record(message), "number": message.seq, "text": text}
+    async def view(report: Report) -> tuple[Message, str]:
+        return await channel.downloads.text(arguments.number, report)
+
+    message, text = await _reported(arguments, "fetching", view)
+    record = {**file_record(message), "event": "file", "number": message.seq, "text": text}
     emit(arguments, record, [f"“{plain(message.text, lines=False)}”:", "", *behind_margin(text), ""])
 
 
@@ -171,11 +163,11 @@ async def _save(arguments: argparse.Namespace, channel: Channel) -> None:
             raise UserError("nothing was saved: say --yes if that is what you want")
         if (await asyncio.to_thread(input, 'To do it, type "save": ')).strip().lower() != "save":
             raise UserError("nothing was saved")
-    message = await _fetch(arguments, channel)
-    try:
-        path = await channel.downloads.save(message, arguments.to)
-    finally:
-        channel.downloads.forget(message)
+
+    async def save(report: Report) -> Path:
+        return await channel.downloads.save(arguments.number, arguments.to, report)
+
+    path = await _reported(arguments, "fetching", save)
     record = {**file_record(message), "event": "saved", "number": message.seq, "path": str(path)}
     emit(
         arguments,
@@ -184,26 +176,15 @@ async def _save(arguments: argparse.Namespace, channel: Channel) -> None:
     )
 
 
-async def _fetch(arguments: argparse.Namespace, channel: Channel) -> Message:
-    async def fetch(report: Any) -> Message:
-        return await channel.downloads.fetch(arguments.number, report)
-
-    found: Message = await _reported(arguments, "fetching", fetch)
-    return found
-
-
-async def _reported(arguments: argparse.Namespace, what: str, act: Callable[[Any], Any]) -> Any:
-    """Does it, and says from time to time how far it is. What the service refuses for now is said as what waits is."""
-    said = [time.monotonic()]
+async def _reported(arguments: argparse.Namespace, what: str, act: Callable[[Report], Awaitable[T]]) -> T:
+    """Does it, and says from time to time how far it is."""
+    at, told = time.monotonic(), 0
 
     def report(done: int, total: int) -> None:
-        if time.monotonic() - said[0] >= _OFTEN or (done == total and said[0] < 0):
-            said[0] = time.monotonic()
-            progress(arguments, f"{what}: {100 * done // total} %")
+        nonlocal at, told
+        percent = 100 * done // total
+        if percent > told and time.monotonic() - at >= _OFTEN:
+            at, told = time.monotonic(), percent
+            progress(arguments, f"{what}: {percent} %")
 
-    try:
-        return await act(report)
-    except Refused as refusal:
-        if refusal.problem in (Problem.UNAVAILABLE, Problem.BUDGET):
-            raise Unreachable(f"{refusal}; what is done stays done, and it goes on where it stopped") from None
-        raise
+    return await act(report)
