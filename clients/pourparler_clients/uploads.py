@@ -45,8 +45,8 @@ _FULL: Final = (
     "(`pourparler shorten`)"
 )
 _STAYED: Final = "the file waits in the vault, sealed, and goes on with `pourparler attach`"
-_OVER: Final = "this file was not sent: its life was over before all of it was there"
-_LOST: Final = "what was kept of this file cannot be read any more: attach it again"
+_OVER: Final = "“{name}” was not sent: its life was over before all of it was there"
+_LOST: Final = "what was kept of “{name}” cannot be read any more: attach it again"
 
 
 def size_for(length: int) -> int:
@@ -231,7 +231,7 @@ class Uploads:
         file = log.rooms.upload(draft.number)
         if not draft.content or file is None:
             self._drop(draft.number)
-            raise UserError(_LOST)
+            raise UserError(_LOST.format(name="a file"))
         (attached,) = payload.decode_events(draft.content)
         if not isinstance(attached, Attached):
             raise TypeError("an upload is of a file")
@@ -245,7 +245,7 @@ class Uploads:
                     if chunk is None:
                         over = not log.store.has_draft(draft.number)
                         self._drop(draft.number)
-                        raise UserError(_OVER if over else _LOST)
+                        raise UserError((_OVER if over else _LOST).format(name=attached.name))
                     await api.put_chunk(attached.attachment, number, chunk)
                     done += 1
                 if held.missing and (await api.attachment(attached.attachment)).missing:
@@ -253,7 +253,7 @@ class Uploads:
                 report(done, spool.chunks)
         async with self._channel._turn:
             if not log.store.has_draft(draft.number):
-                raise UserError(_OVER)
+                raise UserError(_OVER.format(name=attached.name))
             with log.step():
                 log.rooms.whole(draft.number, held.expires_at)
             log.vault.sweep()
@@ -276,7 +276,7 @@ class Uploads:
         secret = self._log.rooms.secret(attached.attachment)
         if left < 1 or secret is None:
             self._drop(draft.number)
-            raise UserError(_OVER)
+            raise UserError(_OVER.format(name=attached.name))
         request = wire.CreateAttachment(
             attachment=attached.attachment,
             token_hash=hashlib.sha256(attached.token).digest(),
@@ -292,7 +292,7 @@ class Uploads:
                 return
             if refusal.problem is Problem.OVER_CAP:
                 self._drop(draft.number)
-                raise UserError(f"this file was not sent: {_FULL}") from None
+                raise UserError(f"“{attached.name}” was not sent: {_FULL}") from None
             raise
 
     async def delete_due(self) -> None:

@@ -88,10 +88,9 @@ async def _attach(arguments: argparse.Namespace, channel: Channel) -> None:
         progress(arguments, _INSIDE)
     elif not uploads.waiting():
         raise UserError("there is no file that waits to be sent: name one")
-    before = uploads.waiting()
-    if before:
-        progress(arguments, f"First what was attached earlier: {_files_words(before)}.")
-    await _reported(arguments, "sending", uploads.send)
+    else:
+        said = await _reported(arguments, "sending", uploads.send)
+        emit(arguments, {"event": "sent", "count": said}, [f"Sent: {_files_words(said)}."])
     for path in arguments.files:
         shown = plain(arguments.name or path.name, lines=False)
 
