@@ -125,11 +125,13 @@ class Message:
 
     @property
     def content(self) -> bytes:
-        """As it is sealed; no text begins as a file does, for that byte is in no UTF-8."""
-        return self.text.encode() if self.attached is None else _FILE + self.attached.model_dump_json().encode()
+        """As it is sealed; no text begins as a file does."""
+        return (
+            self.text.encode() if self.attached is None else FILE_MARK + self.attached.model_dump_json().encode()
+        )
 
 
-_FILE = b"\xff"
+FILE_MARK = b"\xff"  # in no UTF-8
 
 
 @dataclass(frozen=True, slots=True)
@@ -659,7 +661,7 @@ class ChannelStore:
         for seq, sender, id_, sealed, end, received_at, expires_at, own, held in rows:
             with suppress(Lacking):  # also what the service has lost its half of
                 content = self.hours.open(sealed, seq, end)
-                attached = Attached.model_validate_json(content[1:]) if content.startswith(_FILE) else None
+                attached = Attached.model_validate_json(content[1:]) if content.startswith(FILE_MARK) else None
                 text = harmless(attached.name) if attached is not None else content.decode()
                 place = (end, received_at, expires_at, bool(own), bool(held))
                 found.append(Message(seq, sender, id_, text, *place, attached))
