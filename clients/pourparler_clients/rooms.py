@@ -52,7 +52,8 @@ class Rooms:
             *(expires_at, draft),
         )
         self._vault.execute(
-            "UPDATE room SET expires_at = ? WHERE channel = ? AND draft = ?", expires_at, self._channel, draft
+            "UPDATE room SET expires_at = min(expires_at, ?) WHERE channel = ? AND draft = ?",
+            *(expires_at, self._channel, draft),
         )
 
     def posted(self, attachment: bytes, seq: int) -> None:
