@@ -1,4 +1,4 @@
-"""A real service and a house for the tests of files, and what they share."""
+"""One real service for all tests of files, two people of one channel there, and a house for those who need another."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -13,12 +13,12 @@ from pourparler_service.grants import issue
 from pourparler_service.testing import ServerProcess, running
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("data")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(data: Path) -> Iterator[ServerProcess]:
     with running(data, "--newcomer-handshakes", str(HANDSHAKE_BURST)) as process:
         yield process
@@ -31,7 +31,7 @@ async def house(server: ServerProcess, data: Path, tmp_path: Path) -> AsyncItera
     await house.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def vaults(server: ServerProcess, data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Two people of one channel in vaults that nobody has open: for tests that set no clock and end nothing."""
 

@@ -37,6 +37,7 @@ async def refused(person: Person, folder: Path, error: type[PourparlerError], wh
     assert list(folder.iterdir()) == []
     if error is Spoiled:
         assert parts(person) == before
+    person.channel.downloads.forget(files(person)[-1])
     assert person.state is State.OPEN
 
 

@@ -42,7 +42,7 @@ def test_from_one_person_to_the_other_by_commands(
     assert run(ben, "read") == 0
     shown = capsys.readouterr().out
     assert "ada attached “minutes.txt”, " in shown
-    number = shown.partition("pourparler view ")[2].partition("`")[0]
+    number = shown.rpartition("pourparler view ")[2].partition("`")[0]
     assert run(ben, "files") == 0
     assert f"{number}  minutes.txt  {size_words(len(TEXT.encode()))}, from ada, until " in capsys.readouterr().out
     assert run(ben, "view", number) == 0

@@ -36,14 +36,14 @@ def at_the_service(data: Path) -> list[Path]:
     return sorted((data / "attachments").iterdir())
 
 
-async def test_a_file_is_attached_listed_shown_and_saved(house: House, data: Path, tmp_path: Path) -> None:
-    ada, ben = await house.room("ada", "ben")
+async def test_a_file_is_attached_listed_shown_and_saved(pair: list[Person], data: Path, tmp_path: Path) -> None:
+    ada, ben = pair
     path, seen = written(tmp_path, text=LONG), []
     await ada.channel.uploads.attach(path, report=lambda *far: seen.append(far))
     assert seen[0] == (0, 4)
     assert seen[-1] == (4, 4)
     (happened,) = [one for one in await ben.sync() if one.kind == "said"]
-    (message,) = files(ben)
+    message = files(ben)[-1]
     assert happened.message == message
     assert (message.text, message.own, message.attached is not None) == ("minutes.txt", False, True)
     assert message.attached is not None
@@ -57,14 +57,14 @@ async def test_a_file_is_attached_listed_shown_and_saved(house: House, data: Pat
     assert first.read_text() == second.read_text() == LONG
     assert first.stat().st_mode & 0o777 == 0o600
     assert parts(ada) == parts(ben) == []
-    assert (await ada.channel.downloads.text(files(ada)[0].seq))[1] == LONG  # its author sees what the others see
+    assert (await ada.channel.downloads.text(files(ada)[-1].seq))[1] == LONG  # its author sees what the others see
     assert at_the_service(data) != []
 
 
 async def test_nothing_readable_of_a_file_is_on_any_disk_while_it_is_sent_and_fetched(
-    house: House, data: Path, tmp_path: Path
+    pair: list[Person], data: Path, tmp_path: Path
 ) -> None:
-    ada, ben = await house.room("ada", "ben")
+    ada, ben = pair
     path = written(tmp_path, "the wells of both villages.txt", LONG)
     needles = {*traces(TEXT[:50]), *traces(path.name)}
     for method, person in (("PUT", ada), ("GET", ben)):
@@ -73,7 +73,7 @@ async def test_nothing_readable_of_a_file_is_on_any_disk_while_it_is_sent_and_fe
             if method == "PUT":
                 await ada.channel.uploads.attach(path)
             else:
-                await ben.channel.downloads.fetch(files(ben)[0].seq)
+                await ben.channel.downloads.fetch(files(ben)[-1].seq)
         assert len(parts(person)) == 1
         assert parts(person)[0].stat().st_mode & 0o777 == 0o600
         image = person.copy(tmp_path / f"image-{person.name}")
@@ -85,10 +85,12 @@ async def test_nothing_readable_of_a_file_is_on_any_disk_while_it_is_sent_and_fe
             await ada.channel.uploads.send()
             await ben.sync()
     # What a device keeps is not what the service has: nobody joins the two without a key.
-    stored = at_the_service(data)[-1].read_bytes()
+    attached = files(ben)[-1].attached
+    assert attached is not None
+    stored = (data / "attachments" / attached.attachment.hex()).read_bytes()
     pieces = {stored[start : start + 32] for start in range(0, 4 * 262144, 4096)} - {bytes(32)}
     assert not found(pieces, [*files_below(tmp_path / "image-ada"), *files_below(tmp_path / "image-ben")])
-    assert (await ben.channel.downloads.text(files(ben)[0].seq))[1] == LONG
+    assert (await ben.channel.downloads.text(files(ben)[-1].seq))[1] == LONG
 
 
 async def test_sending_and_fetching_go_on_where_they_stopped_also_in_another_process(
@@ -113,8 +115,10 @@ async def test_sending_and_fetching_go_on_where_they_stopped_also_in_another_pro
     assert fetched == ["2", "3"]
 
 
-async def test_only_its_own_token_and_a_connection_of_its_own_go_with_chunks(house: House, tmp_path: Path) -> None:
-    ada, ben = await house.room("ada", "ben")
+async def test_only_its_own_token_and_a_connection_of_its_own_go_with_chunks(
+    pair: list[Person], tmp_path: Path
+) -> None:
+    ada, ben = pair
     opened: list[tuple[bytes | None, str]] = []
 
     def watched(person: Person) -> None:
@@ -128,8 +132,8 @@ async def test_only_its_own_token_and_a_connection_of_its_own_go_with_chunks(hou
     watched(ben)
     await ada.channel.uploads.attach(written(tmp_path))
     await ben.sync()
-    await ben.channel.downloads.text(files(ben)[0].seq)
-    attached = files(ben)[0].attached
+    await ben.channel.downloads.text(files(ben)[-1].seq)
+    attached = files(ben)[-1].attached
     assert attached is not None
     assert opened == [(attached.token, "ada"), (attached.token, "ben")]
     assert attached.token not in (ada.log.row.token, ben.log.row.token)
@@ -303,9 +307,10 @@ async def test_files_that_ended_unread_are_counted_like_messages(house: House, t
     assert (files(ben), ben.log.row.missed) == ([], 2)
 
 
-async def test_a_file_that_was_given_up_is_nowhere(house: House, data: Path, tmp_path: Path) -> None:
-    ada, ben = await house.room("ada", "ben")
-    before = set(at_the_service(data))
+async def test_a_file_that_was_given_up_is_nowhere(pair: list[Person], data: Path, tmp_path: Path) -> None:
+    ada, ben = pair
+    before, listed = set(at_the_service(data)), files(ben)
+    rooms = ada.device.vault.rows("SELECT * FROM room")
     breaks("PUT", "/chunks/1", reached=True)(ada.line)
     with pytest.raises(Unreachable):
         await ada.channel.uploads.attach(written(tmp_path, text=LONG))
@@ -314,7 +319,7 @@ async def test_a_file_that_was_given_up_is_nowhere(house: House, data: Path, tmp
     await ada.sync()
     await ben.sync()
     assert set(at_the_service(data)) == before
-    assert (parts(ada), files(ben), ada.device.vault.rows("SELECT * FROM room")) == ([], [], [])
+    assert (parts(ada), files(ben), ada.device.vault.rows("SELECT * FROM room")) == ([], listed, rooms)
 
 
 async def test_clearing_a_device_takes_kept_chunks_with_it(house: House, tmp_path: Path) -> None:
@@ -335,10 +340,10 @@ async def test_clearing_a_device_takes_kept_chunks_with_it(house: House, tmp_pat
 
 
 async def test_what_cannot_be_attached_is_refused_in_one_sentence_and_changes_nothing(
-    house: House, tmp_path: Path
+    pair: list[Person], tmp_path: Path
 ) -> None:
-    ada, _ = await house.room("ada", "ben")
-    uploads = ada.channel.uploads
+    ada, _ = pair
+    uploads, before = ada.channel.uploads, len(files(ada))
     empty, big = tmp_path / "empty.txt", tmp_path / "big.bin"
     empty.touch()
     with big.open("wb") as file:
@@ -360,14 +365,14 @@ async def test_what_cannot_be_attached_is_refused_in_one_sentence_and_changes_no
     await uploads.attach(hidden, name="shown.txt")
     with pytest.raises(UserError, match="lives 1 to"):
         await uploads.attach(written(tmp_path), life=365 * DAY)
-    assert [one.text for one in files(ada)] == ["shown.txt"]
+    assert [one.text for one in files(ada)][before:] == ["shown.txt"]
     assert (parts(ada), uploads.waiting()) == ([], 0)
 
 
 async def test_a_file_that_changes_while_it_is_read_is_not_attached(
-    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pair: list[Person], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ada, _ = await house.room("ada", "ben")
+    ada, _ = pair
     path = written(tmp_path, text=LONG)
     read = Source.read
 
@@ -447,10 +452,12 @@ def test_a_copy_that_breaks_off_leaves_nothing(
     assert place(tmp_path, "a.txt", lambda: [b"three"]).name == "a (2).txt"
 
 
-async def test_nothing_is_saved_into_the_vaults_own_folder_or_into_none(house: House, tmp_path: Path) -> None:
-    ada, _ = await house.room("ada", "ben")
+async def test_nothing_is_saved_into_the_vaults_own_folder_or_into_none(
+    pair: list[Person], tmp_path: Path
+) -> None:
+    ada, _ = pair
     await ada.channel.uploads.attach(written(tmp_path))
-    (message,) = files(ada)
+    message = files(ada)[-1]
     for folder, why in ((ada.directory, "the vault's folder"), (tmp_path / "nowhere", "is not a folder")):
         with pytest.raises(UserError, match=why):
             await ada.channel.downloads.save(message.seq, folder)

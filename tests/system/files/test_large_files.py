@@ -36,7 +36,7 @@ async def main(what, vault, small, large):
         if what == "attach":
             await person.channel.uploads.attach(Path(path))
         else:
-            await person.channel.downloads.save(files(person)[number].seq, Path(path))
+            await person.channel.downloads.save(files(person)[number - 2].seq, Path(path))
         measured.append(peak())
     await person.close()
     print(json.dumps(measured[1] - measured[0]))
