@@ -15,7 +15,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--runs", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=6.0, help="of faults in a run")
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32), help="of the first run")
+    parser.add_argument(
+        "--seed", type=int, default=random.SystemRandom().randrange(2**32), help="of the first run"
+    )
     options = parser.parse_args()
     faults: Counter[str] = Counter()
     entries, failed, began = 0, 0, time.monotonic()
@@ -31,7 +33,9 @@ def main() -> int:
         told = ", ".join(f"{number} {name}" for name, number in sorted(befallen.items()))
         print(f"seed {seed}: {acknowledged} entries; {told}", flush=True)
     told = ", ".join(f"{number} {name}" for name, number in sorted(faults.items()))
-    print(f"{options.runs} runs from seed {options.seed}, {failed} failed; {entries} acknowledged entries; {told};")
+    print(
+        f"{options.runs} runs from seed {options.seed}, {failed} failed; {entries} acknowledged entries; {told};"
+    )
     print(f"{time.monotonic() - began:.0f} seconds")
     return 1 if failed else 0
 

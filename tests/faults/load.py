@@ -1,7 +1,7 @@
 """People's devices under whatever befalls the service: authors that never give up, readers that never close.
 
-An author keeps the bytes of what it sends until it is answered, and sends the same again after a broken line, as the client
-does. What it was told is in `receipts`; any answer that an honest device must not get is in `wrong`.
+An author keeps the bytes of what it sends until it is answered, and sends the same again after a broken line, as the
+client does. What it was told is in `receipts`; any answer that an honest device must not get is in `wrong`.
 """
 
 import contextlib
@@ -127,7 +127,9 @@ class Stuck(threading.Thread):
             ):
                 line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
                 head = "".join(f"{name}: {value}\r\n" for name, value in self.device.headers.items())
-                line.sendall(f"GET {self.device.path(Route.STREAM)}?after=0 HTTP/1.1\r\nHost: x\r\n{head}\r\n".encode())
+                line.sendall(
+                    f"GET {self.device.path(Route.STREAM)}?after=0 HTTP/1.1\r\nHost: x\r\n{head}\r\n".encode()
+                )
                 self.ending.wait(3)
 
 

@@ -1,4 +1,4 @@
-"""A service that faults can befall: its processes, its disk, its clock. All of it is real; nothing is injected into the code."""
+"""A service that faults can befall: processes, disk, clock. All of it is real; nothing is injected into the code."""
 
 import os
 import signal
@@ -89,12 +89,13 @@ class Embedded:
         while True:
             try:
                 self.server = ServerProcess(self.data, variables=self.clock.variables)
-                return
             except RuntimeError as error:  # for instance while the disk is full
                 self.logs.append(str(error))
                 if time.monotonic() > deadline:
                     raise
                 self.disk.free()
+            else:
+                return
 
     @property
     def url(self) -> str:

@@ -1,4 +1,4 @@
-"""The short form of `make faults`: a few runs with seeds of their own; a seed that failed is printed with its command."""
+"""The short form of `make faults`: a few runs with seeds of their own; each prints the command that repeats it."""
 
 import random
 

@@ -1,6 +1,7 @@
 """One run: load, faults at random, healing, and then whether what is promised holds.
 
-1. Every acknowledged entry that has not expired is delivered, once, at the place and with the times of its receipt, to every device.
+1. Every acknowledged entry that has not expired is delivered to every device, once, at the place and with the times of
+   its receipt.
 2. Nothing is there twice, and nothing that nobody sent.
 3. An author's entries lie in the order in which they were sent; times do not run backwards; streams pass nothing over.
 4. What has expired is served to nobody and is in no file.
@@ -158,7 +159,9 @@ class Run:
                         assert told.get(receipt.seq) == asked.entry, "a stream passed over an entry"
 
     def _check_gone(self, authors: list[Author]) -> None:
-        short = [pair for author in authors for pair in author.receipts.values() if pair[1].expires_at < time.time()]
+        short = [
+            pair for author in authors for pair in author.receipts.values() if pair[1].expires_at < time.time()
+        ]
         deadline = time.monotonic() + 30
         while True:
             held = self.site.files()
