@@ -1,8 +1,10 @@
 """Release keys in a vault: a name chooses exactly one, nothing is lost by a mistake, a forgotten one is gone."""
 
 import base64
+import itertools
 import os
 import pty
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +16,7 @@ from pourparler_clients import releasekeys
 from pourparler_clients.device import Device
 from pourparler_clients.errors import UserError
 from pourparler_clients.examine import vault_pages
+from pourparler_clients.schema import MIGRATIONS
 from pourparler_clients.testing import CHEAP, PASSPHRASE, Commands, Done
 from pourparler_clients.vault import Vault
 from pourparler_crypto.errors import UsageError
@@ -91,7 +94,8 @@ def test_a_forgotten_key_is_in_no_page_of_the_vault_and_no_other_is_touched(dire
 
 def test_a_vault_from_before_there_were_release_keys_takes_one_and_loses_nothing(directory: Path) -> None:
     vault = Vault.open(directory, PASSPHRASE)
-    vault._db.execute("DROP TABLE release_key")
+    for table in reversed(re.findall(r"CREATE TABLE (\w+)", " ".join(itertools.chain(*MIGRATIONS[1:])))):
+        vault._db.execute(f"DROP TABLE {table}")
     vault._db.execute("PRAGMA user_version = 1")
     vault.close()
     device = Device.open(directory, PASSPHRASE)
