@@ -134,13 +134,17 @@ class Uploads:
             if size > caps.largest_attachment:
                 most = next((one for one in reversed(ATTACHMENT_SIZES) if one <= caps.largest_attachment), 0)
                 raise UserError(f"the operator of this service takes files of at most {most // 1024} KiB, sealed")
-            await self._seal(source, name, size, life or longest)
+            draft = await self._seal(source, name, size, life or longest)
         finally:
             source.close()
         await self.send(report)
+        if draft not in self._log.delivered and not self._log.store.has_draft(draft):
+            raise UserError(
+                _OVER.format(name=name)
+            )  # whoever sent it meanwhile (`talk` goes on by itself) gave it up
 
-    async def _seal(self, source: Source, name: str, size: int, life: int) -> None:
-        """Seals a file and keeps it as a draft; a crash leaves that, or nothing."""
+    async def _seal(self, source: Source, name: str, size: int, life: int) -> int:
+        """Seals a file and keeps it as a draft, whose number it returns; a crash leaves that, or nothing."""
         vault, file = self._log.vault, new_part()
         room = Room(os.urandom(ID_BYTES), os.urandom(TOKEN_BYTES), os.urandom(32))
         attached = Attached(
@@ -168,12 +172,12 @@ class Uploads:
                 spool.sync()
             attached = attached.model_copy(update={"digest": hashed.digest()})
             async with self._channel._turn:
-                await self._channel._halves.with_halves(lambda: self._keep(attached, file, room))
+                return await self._channel._halves.with_halves(lambda: self._keep(attached, file, room))
         finally:
             vault.spooling.discard(file)
             vault.sweep()
 
-    def _keep(self, attached: Attached, file: str, room: Room) -> None:
+    def _keep(self, attached: Attached, file: str, room: Room) -> int:
         log = self._log
         until = self._channel.clock() + attached.life
         end = log.end_of(max(until, log.row.received_at + attached.life), attached.life)
@@ -183,6 +187,7 @@ class Uploads:
             content = payload.encode_events([attached])
             draft = log.store.add_draft(Kind.UPLOAD, content, attached.life, until, end)
             log.rooms.begin(draft, file, room, until)
+        return draft
 
     async def send(self, report: Report | None = None) -> int:
         """Goes on with what was attached and is not whole at the service yet; returns how many files were said.

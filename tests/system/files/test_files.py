@@ -12,12 +12,13 @@ from pourparler_clients.errors import Unreachable, UserError
 from pourparler_clients.examine import files_below, found, open_texts, stored_texts, traces, vault_pages
 from pourparler_clients.files_testing import announced, files, parts, put
 from pourparler_clients.saving import place
+from pourparler_clients.spool import Spool
 from pourparler_clients.testing import PASSPHRASE, House, Person, breaks
 from pourparler_clients.uploads import Source, size_for
 from pourparler_clients.vault import clear
 from pourparler_crypto.attachment import capacity
 from pourparler_policies.errors import Misuse
-from pourparler_policies.fold.facts import Close, Erase
+from pourparler_policies.fold.facts import Close, Erase, Recess
 from pourparler_policies.limits import ATTACHMENT_SIZES, DAY, HOUR, MINUTE, chunk_of
 from pourparler_service.grants import issue
 from pourparler_service.testing import running
@@ -163,6 +164,21 @@ async def test_a_file_ends_with_its_life_everywhere_and_takes_what_was_fetched_w
         await ben.channel.downloads.text(message.seq)
 
 
+async def test_a_file_that_ends_while_it_is_fetched_is_gone_at_once(house: House, tmp_path: Path) -> None:
+    ada, ben = await house.room("ada", "ben")
+    await ada.channel.uploads.attach(written(tmp_path, text=LONG), life=HOUR)
+    await ben.sync()
+
+    def its_end_comes(done: int, total: int) -> None:
+        if done == 2:
+            ben.clock.offset = HOUR + 1
+            ben.device.purge()
+
+    with pytest.raises(UserError, match="no longer there"):
+        await ben.channel.downloads.fetch(files(ben)[0].seq, its_end_comes)
+    assert parts(ben) == []
+
+
 async def test_what_was_not_sent_in_its_life_is_erased_and_never_said(house: House, tmp_path: Path) -> None:
     ada, ben = await house.room("ada", "ben")
     breaks("PUT", "/chunks/0", reached=False)(ada.line)
@@ -231,8 +247,9 @@ async def test_a_shorter_life_holds_for_a_file_here_and_at_the_service(
     assert set(at_the_service(data)) == before
 
 
+@pytest.mark.parametrize("subject", ["erase", "recess"])
 async def test_ending_a_session_erases_its_files_also_at_the_service(
-    house: House, data: Path, tmp_path: Path
+    subject: str, house: House, data: Path, tmp_path: Path
 ) -> None:
     ada, ben = await house.room("ada", "ben")
     before = set(at_the_service(data))
@@ -240,7 +257,7 @@ async def test_ending_a_session_erases_its_files_also_at_the_service(
     await ben.channel.uploads.attach(written(tmp_path, "ours.txt"))
     await ada.sync()
     await ada.channel.downloads.fetch(files(ada)[1].seq)
-    await house.agree(ada, Erase(ada.log.row.cursor))
+    await house.agree(ada, Erase(ada.log.row.cursor) if subject == "erase" else Recess(ada.clock() + 30 * DAY))
     for person in (ada, ben):
         await person.sync()
         assert files(person) == []
@@ -387,6 +404,33 @@ async def test_a_file_that_changes_while_it_is_read_is_not_attached(
             await ada.channel.uploads.attach(path)
         path.write_text(LONG)
     assert (parts(ada), ada.channel.uploads.waiting()) == ([], 0)
+
+
+async def test_a_full_disk_loses_nothing_and_leaves_nothing_half_done(
+    pair: list[Person], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada, ben = pair
+    put = Spool.put
+
+    def full(spool: Spool, number: int, chunk: bytes) -> None:
+        if number == 2:
+            raise OSError(28, "No space left on device")
+        put(spool, number, chunk)
+
+    path = written(tmp_path, text=LONG)
+    with monkeypatch.context() as full_disk:
+        full_disk.setattr(Spool, "put", full)
+        with pytest.raises(OSError, match="No space"):
+            await ada.channel.uploads.attach(path)
+        assert (parts(ada), ada.channel.uploads.waiting()) == ([], 0)
+    await ada.channel.uploads.attach(path)
+    await ben.sync()
+    with monkeypatch.context() as full_disk:
+        full_disk.setattr(Spool, "put", full)
+        with pytest.raises(OSError, match="No space"):
+            await ben.channel.downloads.fetch(files(ben)[-1].seq)
+    assert (await ben.channel.downloads.text(files(ben)[-1].seq))[1] == LONG
+    assert sum(url.endswith("/chunks/0") for _, url in ben.line.requests) == 1
 
 
 @pytest.mark.parametrize(
