@@ -103,6 +103,7 @@ class Downloads:
         while number < spool.chunks and (kept := spool.get(number)) is not None:
             opening.open(kept)
             number += 1
+            await asyncio.sleep(0)  # whoever follows the channel goes on following it
         if number < spool.chunks:
             async with self._channel._connect(self._log.row.url, attached.token) as api:
                 for missing in range(number, spool.chunks):

@@ -197,6 +197,7 @@ class Uploads:
         said = 0
         async with self._sending:
             while (draft := await self._next()) is not None:
+                self._log.check_may_send()
                 try:
                     await self._upload(draft, report or silent)
                 except Unreachable as error:

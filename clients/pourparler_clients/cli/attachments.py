@@ -143,7 +143,11 @@ async def _view(arguments: argparse.Namespace, channel: Channel) -> None:
 
     message, text = await _reported(arguments, "fetching", view)
     record = {**file_record(message), "event": "file", "number": message.seq, "text": text}
-    emit(arguments, record, [f"“{plain(message.text, lines=False)}”:", "", *behind_margin(text), ""])
+    emit(
+        arguments,
+        record,
+        [f"“{plain(message.text, lines=False)}”:", "", *behind_margin(text.replace("\r\n", "\n")), ""],
+    )
 
 
 async def _save(arguments: argparse.Namespace, channel: Channel) -> None:

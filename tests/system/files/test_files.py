@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pourparler_clients.api import Api
-from pourparler_clients.errors import Unreachable, UserError
+from pourparler_clients.errors import Halted, Unreachable, UserError
 from pourparler_clients.examine import files_below, found, open_texts, stored_texts, traces, vault_pages
 from pourparler_clients.files_testing import announced, files, parts, put
 from pourparler_clients.saving import place
@@ -337,6 +337,23 @@ async def test_a_file_that_was_given_up_is_nowhere(pair: list[Person], data: Pat
     await ben.sync()
     assert set(at_the_service(data)) == before
     assert (parts(ada), files(ben), ada.device.vault.rows("SELECT * FROM room")) == ([], listed, rooms)
+
+
+async def test_while_there_is_an_alarm_nothing_of_a_file_is_sent(pair: list[Person], tmp_path: Path) -> None:
+    ada, _ = pair
+    breaks("PUT", "/chunks/0", reached=False)(ada.line)
+    with pytest.raises(Unreachable):
+        await ada.channel.uploads.attach(written(tmp_path))
+    with ada.log.step():
+        ada.log.alarm("it could be a fork")
+    before = len(ada.line.requests)
+    with pytest.raises(Halted):
+        await ada.channel.uploads.send()
+    with pytest.raises(Halted):
+        await ada.channel.uploads.attach(written(tmp_path))
+    assert len(ada.line.requests) == before
+    ada.log.resume()
+    assert await ada.channel.uploads.send() == 1
 
 
 async def test_clearing_a_device_takes_kept_chunks_with_it(house: House, tmp_path: Path) -> None:
