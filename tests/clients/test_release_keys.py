@@ -1,10 +1,8 @@
 """Release keys in a vault: a name chooses exactly one, nothing is lost by a mistake, a forgotten one is gone."""
 
 import base64
-import itertools
 import os
 import pty
-import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -19,6 +17,7 @@ from pourparler_clients.examine import vault_pages
 from pourparler_clients.schema import MIGRATIONS
 from pourparler_clients.testing import CHEAP, PASSPHRASE, Commands, Done
 from pourparler_clients.vault import Vault
+from pourparler_crypto.card import CardKey
 from pourparler_crypto.errors import UsageError
 from pourparler_crypto.note import PressKey, ReleaseKey, open_backup, seal_backup
 
@@ -92,12 +91,16 @@ def test_a_forgotten_key_is_in_no_page_of_the_vault_and_no_other_is_touched(dire
     assert gone.press.public not in pages
 
 
-def test_a_vault_from_before_there_were_release_keys_takes_one_and_loses_nothing(directory: Path) -> None:
-    vault = Vault.open(directory, PASSPHRASE)
-    for table in reversed(re.findall(r"CREATE TABLE (\w+)", " ".join(itertools.chain(*MIGRATIONS[1:])))):
-        vault._db.execute(f"DROP TABLE {table}")
-    vault._db.execute("PRAGMA user_version = 1")
-    vault.close()
+def test_a_vault_from_before_there_were_release_keys_takes_one_and_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = tmp_path / "old"
+    with monkeypatch.context() as then:
+        then.setattr("pourparler_clients.vault.MIGRATIONS", MIGRATIONS[:1])
+        vault = Vault.create(directory, PASSPHRASE, CHEAP)
+        with vault.transaction():
+            vault.execute("INSERT INTO card VALUES (1, ?, ?)", "Cedar", CardKey.generate().secret)
+        vault.close()
     device = Device.open(directory, PASSPHRASE)
     assert device.card.name == "Cedar"
     held = releasekeys.add(device.vault, "north", ReleaseKey.generate())
