@@ -52,7 +52,8 @@ _OTHER: Final = (
     "with the service, or its author does. Nothing of it was kept; ask its author, by a way you trust"
 )
 _UNLIKE: Final = (
-    "this file is inside not what it is called outside: its author plays false. Nothing of it was kept"
+    "inside its seal this file has another name, type or length than its message says: its author plays false. Nothing "
+    "of it was kept"
 )
 _SAVE: Final = "`pourparler save` writes it into a folder of yours"
 
@@ -125,7 +126,9 @@ class Downloads:
         Nothing of it is kept here afterwards. Raises UserError when it is no text, and as `fetch`.
         """
         attached = _attached(await self._find(seq))
-        if attached.length > MAX_VIEW:
+        if (
+            attached.length > MAX_VIEW or attached.size > 2 * MAX_VIEW
+        ):  # a larger class has a larger file, or a liar
             raise UserError(f"this file is too large to be shown here: {_SAVE}")
         message = await self.fetch(seq, report)
         try:

@@ -138,10 +138,9 @@ class Uploads:
         finally:
             source.close()
         await self.send(report)
+        # `talk` goes on with files by itself: it may have sent this one meanwhile, or have given it up.
         if draft not in self._log.delivered and not self._log.store.has_draft(draft):
-            raise UserError(
-                _OVER.format(name=name)
-            )  # whoever sent it meanwhile (`talk` goes on by itself) gave it up
+            raise UserError(_OVER.format(name=name))
 
     async def _seal(self, source: Source, name: str, size: int, life: int) -> int:
         """Seals a file and keeps it as a draft, whose number it returns; a crash leaves that, or nothing."""
