@@ -22,7 +22,8 @@ from .store import Message
 class Happening:
     """Something for the person.
 
-    `kind` is said, shortened (by its author; `message` as it was), seated, attested, back, leaving, held, stranded,
+    `kind` is said (a message or a file), shortened (by its author; `message` as it was), seated, attested, back,
+    leaving, held, stranded,
     left, removed, closing, closed, erased, amended, alarm, halted, drafted, revised, shelved, initialled, retracted,
     opposed, relented, appointed, text (its words are here), remarked, frozen, lapsed, released, release (this
     device's part in one), desk (it refuses a case), warned, refused (an own act that does not count) or the name of an
