@@ -58,6 +58,7 @@ from .uploads import Uploads
 
 Connect = Callable[[str, bytes | None], Api]
 
+_GOODBYE: Final = 5.0  # seconds that a device waits for the service when a channel has ended
 MAX_TRIES: Final = 12  # times a handshake is sealed anew before the person is told that the channel is too busy
 # Refusals that sending again would not change: the text is given up, and the person is told.
 _NEVER: Final = (Problem.OVER_CAP, Problem.TOO_LARGE, Problem.MALFORMED, Problem.ID_REUSED)
@@ -834,11 +835,19 @@ class Channel:
         # A halt is no ending: nothing is erased on the service's word.
         if self.log.row.state not in (State.REMOVED, State.CLOSED) or self._ended:
             return
-        # Erased first, announced second: whoever takes the device now finds nothing, whatever the line does.
+        # Erased first, announced second: whoever takes the device now finds nothing, whatever the line does. Of a
+        # channel that all have ended no more than its place is left here by now; while the line is there the service is
+        # told before that goes too, so that a crash between leaves nothing at the service for weeks.
         self._ended = True
+        if self.log.row.state is State.CLOSED:
+            with suppress(Refused, Unreachable, TimeoutError):
+                async with asyncio.timeout(_GOODBYE):
+                    await self._api.end_device(self.id)
         with self.log.vault.transaction():
             self.log.store.delete()
         self.log.vault.empty_journal()
+        if self.log.row.state is State.CLOSED:
+            return
         with suppress(Refused, Unreachable):  # else the token ends when it has idled, or by the others' voices
             await self._api.end_device(self.id)
 

@@ -1,5 +1,7 @@
 """The end for everyone, over real services: a power cut anywhere, devices that come late or never."""
 
+import asyncio
+
 import pytest
 
 from pourparler_clients.ending import SAYS_CLOSED
@@ -11,7 +13,7 @@ from pourparler_policies.limits import DAY
 from pourparler_policies.wire import Problem
 
 STEPS = 90  # more than one device takes from its approval to the end
-EVERY = 6  # each run begins at another of these
+EVERY = 12  # each run begins at another of these
 
 
 async def come_by(*people: Person, rounds: int = 3) -> None:
@@ -42,7 +44,7 @@ async def refusal(person: Person, channel: bytes, url: str, token: bytes) -> Pro
 async def test_power_cut_at_any_step_of_the_end_leaves_the_channel_whole_or_ends_it(
     first: int, house: House
 ) -> None:
-    cuts = range(first * EVERY // 3, STEPS, EVERY)
+    cuts = range(first * EVERY // 3 + 1, STEPS, EVERY)
     happened = set()
     for cut in cuts:
         ada, ben = await house.room(f"ada{cut}", f"ben{cut}")
@@ -84,25 +86,25 @@ async def test_power_cut_at_any_step_of_the_end_leaves_the_channel_whole_or_ends
 
 
 async def test_a_device_that_never_comes_back_delays_the_end_and_does_not_prevent_it(house: House) -> None:
-    ada, ben, cleo = await house.room("ada", "ben", "cleo", absence=10 * DAY, notice=DAY)
-    channel = ada.channel.id
-    await ada.channel.close_for_all()
-    await cleo.channel.close_for_all()
-    late = cleo.log.row
-    await cleo.close()  # her device approves, and is not seen again
+    ada, ben = await house.room("ada", "ben", absence=10 * DAY, notice=DAY)
     await ben.channel.close_for_all()
-    await come_by(ada, ben)
+    late = ben.log.row
+    await ben.close()  # this device approves, and is not seen again
+    await ada.channel.close_for_all()
     assert ada.log.closing
     assert ada.texts() == []
-    time_passes(10 * DAY + SHOWN_AFTER - 60, ada, ben)
-    await come_by(ada, ben)
+    time_passes(10 * DAY + SHOWN_AFTER - 60, ada)
+    await come_by(ada)
     assert ada.log.closing, "it waits for who may still be behind"
-    time_passes(120, ada, ben)
-    await come_by(ada, ben)
-    for person in (ada, ben):
-        assert person.device.channels() == []
-        erased(person)
-    assert await refusal(ada, channel, late.url, late.token) is Problem.CLOSED
+    time_passes(120, ada)
+    for _ in range(30):  # its budget of handshakes was spent on founding, and fills again
+        await come_by(ada)
+        if not ada.device.channels():
+            break
+        await asyncio.sleep(1)
+    assert ada.device.channels() == []
+    erased(ada)
+    assert await refusal(ada, late.id, late.url, late.token) is Problem.CLOSED
 
 
 async def test_who_acknowledged_and_is_not_seen_again_delays_the_others_by_the_notice_only(house: House) -> None:
