@@ -93,6 +93,8 @@ class Ending:
         log = self._log
         member, consent = log.members.get(author), log.consent
         limit = log.charter.retention.absence + SHOWN_AFTER
+        if consent.closing:  # nobody renews any more, and nothing counts but the end
+            return
         if member is not None and received_at > max(member.heard, consent.recess) + limit:
             raise Void("its author's keys are older than the channel keeps a place")
 

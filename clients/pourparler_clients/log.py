@@ -257,6 +257,7 @@ class Log:
             judged = judge_application(self.folded, envelope, author, entry.seq, entry.received_at)
         except Void as error:
             self._deliver(outgoing, str(error))
+            self.owed_in_vain |= outgoing.draft is None
             return [Happening("refused", entry.seq, text=str(error))] if outgoing.draft is not None else []
         except Unknown:
             return self.halt(UNKNOWN)

@@ -282,7 +282,12 @@ async def _poll(arguments: argparse.Namespace, look: Any) -> Any:
 
 
 def _sure(arguments: argparse.Namespace, question: str) -> None:
-    if not arguments.yes and (not sys.stdin.isatty() or input(f"{question} [yes/no] ").strip().lower() != "yes"):
+    if arguments.yes:
+        return
+    if not sys.stdin.isatty():  # nobody can be asked; what it would have done is said all the same
+        progress(arguments, question)
+        raise UserError("nothing was done")
+    if input(f"{question} [yes/no] ").strip().lower() != "yes":
         raise UserError("nothing was done")
 
 
