@@ -346,10 +346,14 @@ def test_channel_that_others_have_closed_is_said_and_not_passed_over(desk: Desk)
     for name in ("ada", "ben"):
         desk.ok(name, "close", "--yes")
     desk.ok("cleo", "close", "--yes")
+    for name in ("ben", "ada", "ben"):  # each acknowledges it; then they show their keys
+        desk.ok(name, "who")
+    assert desk.run("cleo", "say", text=b"One more thing.").status == 1
     for name, command in (("ben", "who"), ("ada", "say")):
         done = desk.run(name, command, text=b"hello")
         assert (done.status, done.errors) == (1, ""), done
-        assert done.out.splitlines()[-1] == "“Two wells” has been closed; everything of it here is erased."
+        told = "“Two wells” has been closed; everything of it here is erased. Nothing kept from here can prove who said it"
+        assert done.out.splitlines()[-1] == told + "."
         assert desk.ok(name, "channels", "--json").records == []
 
 
