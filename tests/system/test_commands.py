@@ -352,8 +352,8 @@ def test_channel_that_others_have_closed_is_said_and_not_passed_over(desk: Desk)
     for name, command in (("ben", "who"), ("ada", "say")):
         done = desk.run(name, command, text=b"hello")
         assert (done.status, done.errors) == (1, ""), done
-        told = "“Two wells” has been closed; everything of it here is erased. Nothing kept from here can prove who said it"
-        assert done.out.splitlines()[-1] == told + "."
+        told = "“Two wells” has been closed; everything of it here is erased."
+        assert done.out.splitlines()[-1] == f"{told} Nothing kept from here can prove who said it."
         assert desk.ok(name, "channels", "--json").records == []
 
 
