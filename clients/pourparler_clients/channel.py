@@ -50,6 +50,8 @@ from .happenings import Happening
 from .log import FORKED, OLD_COPY, RESTORED, SET_BACK, Clock, Log
 from .papers import revision
 from .sealing import Admit, Sealer
+from .soundings import Soundings
+from .soundings import visit as visit_tally
 from .store import Kind, Message, Outgoing, State
 from .upkeep import due_charter, due_hour, due_presence, due_removals
 
@@ -75,6 +77,7 @@ class Channel:
     def __init__(self, log: Log, connect: Connect, clock: Clock) -> None:
         self.log = log
         self.sealer = Sealer(log)
+        self.soundings = Soundings(self)
         self.clock = clock
         self._connect = connect
         self._api = connect(log.row.url, log.row.token)
@@ -85,6 +88,7 @@ class Channel:
         self._at_head = False  # a stream is open and keeps this device there: no page is asked for
         self._ended = False
         self._refused_by_desk = False
+        self._refused_tally = False
         self._handshakes_at = 0  # when the service's budget may let this device change something again
         self._reconvened = 0  # the end of the recess after which this device has renewed its keys
         self._gone: list[bytes] = []  # devices that the log has removed, and the service may not know yet
@@ -96,6 +100,15 @@ class Channel:
     def id(self) -> bytes:
         """The channel's random id, 16 bytes."""
         return self.log.row.id
+
+    @property
+    def turn(self) -> asyncio.Lock:
+        """For the parts of this channel that are in modules of their own: what they do, they do under it."""
+        return self._turn
+
+    async def fold_to_head(self) -> None:
+        """Folds to the head and sends what waits; under the turn."""
+        await self._sync()
 
     async def aclose(self) -> None:
         """Closes the connections."""
@@ -502,6 +515,28 @@ class Channel:
             await self._halves.ahead()
         if self.log.row.state is State.OPEN and self.log.signing.active:
             await self._follow_release()
+        if self.log.row.state is State.OPEN and self.log.soundings.active:
+            await self._follow_sounding()
+
+    async def _follow_sounding(self) -> None:
+        """Time and the service lead a sounding on; what follows from it is sent at once."""
+        before = self.log.soundings.kept
+        with self.log.step():
+            happened = self.log.follow_sounding()
+        self._tell(happened)
+        try:
+            self._tell(await visit_tally(self.log, self._connect))
+        except Unreachable:  # at the next visit
+            pass
+        except Refused as refusal:
+            if refusal.problem in _NEVER and not self._refused_tally:
+                self._refused_tally = True
+                self._tell([Happening("tally", self.log.row.cursor, text=str(refusal))])
+        with self.log.step():
+            happened = self.log.follow_sounding()
+        self._tell(happened)
+        if self.log.soundings.kept != before:
+            await self._flush()
 
     async def _follow_release(self) -> None:
         """Time and the desk lead a joint release on; what follows from it is sent at once."""

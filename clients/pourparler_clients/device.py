@@ -135,7 +135,7 @@ class Device:
             changed += papers.purge(self.vault, now)
         if erased or changed:
             self.vault.empty_journal()
-        if self.vault.row("SELECT 1 FROM signing") is not None:
+        if self.vault.row("SELECT 1 FROM signing UNION SELECT 1 FROM sounding") is not None:
             for channel in self.channels():
                 channel.log.expire_release()
         return erased

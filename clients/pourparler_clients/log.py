@@ -37,7 +37,7 @@ from pourparler_policies.fold.decoding import decode_commit
 from pourparler_policies.fold.events import Complained, Entry
 from pourparler_policies.fold.facts import Amend, Phase
 from pourparler_policies.fold.facts import State as Consent
-from pourparler_policies.payload import Attesting, Beside, Said, Shortened
+from pourparler_policies.payload import Attesting, Beside, Said, Shortened, Sounding
 from pourparler_policies.release.events import Lock, Masks, Remark, Words
 from pourparler_policies.release.facts import State as Folded
 
@@ -48,6 +48,7 @@ from .happenings import Happening
 from .hours import ALONE
 from .judging import Judged, judge_application, judge_commit, roster_of
 from .signing import Signing
+from .soundlog import SoundLog
 from .store import ChannelStore, Kind, Message, Outgoing, Row, Sent, State
 from .vault import Vault
 
@@ -107,6 +108,7 @@ class Log:
         self.owed_in_vain = False  # what this device owed by itself did not count: its clock may be fast
         self._reload()
         self.signing = Signing(self)
+        self.soundings = SoundLog(self, key)
 
     def _reload(self) -> None:
         row = self.store.row()
@@ -175,7 +177,7 @@ class Log:
                     break
                 if entry.seq > self.row.cursor:
                     happened += self._fold_one(entry)
-            happened += self.follow_release()
+            happened += self.follow_release() + self.follow_sounding()
         return happened
 
     def follow_release(self, *, silent: bool = False) -> list[Happening]:
@@ -190,6 +192,15 @@ class Log:
         if self.signing.ends(self.clock()):
             with self.step():
                 self.signing.expire(self.clock())
+        if self.soundings.ends(self.clock()):
+            with self.step():
+                self.soundings.expire(self.clock())
+
+    def follow_sounding(self) -> list[Happening]:
+        """A sounding goes on as far as log and time lead it; in a transaction."""
+        if self.row.state is not State.OPEN or self._folded is None or not self.soundings.active:
+            return []
+        return self.soundings.advance(self.clock())
 
     def _fold_one(self, entry: wire.Entry) -> list[Happening]:
         row = self.row
@@ -431,6 +442,9 @@ class Log:
             return self._beside(entry, event, sender)
         if isinstance(event, Shortened):
             return self._shorten(entry, judged.envelope.events, sender)
+        if isinstance(event, Sounding):
+            asked = outgoing is not None and outgoing.draft is not None
+            return self.soundings.receive(entry, event.event, sender, asked=asked)
         before = self.consent
         self._settle(judged.state)
         happened: list[Happening] = []

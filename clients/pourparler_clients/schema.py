@@ -197,4 +197,17 @@ MIGRATIONS: list[list[str]] = [
         # A party's press keys, secret halves too: apart from the card, and from every channel. See releasekeys.
         "CREATE TABLE release_key (public BLOB PRIMARY KEY, name TEXT NOT NULL, seed BLOB NOT NULL) WITHOUT ROWID",
     ],
+    [
+        # Soundings of a channel, and this device's part in the one that is under way. Nothing here depends on what the
+        # person answered: `secret` has one size, and looks alike, from the registration until it is handed in.
+        """CREATE TABLE sounding (
+            channel BLOB PRIMARY KEY REFERENCES channel ON DELETE CASCADE,
+            state BLOB NOT NULL,                -- policies' sounding.State, in its canonical form
+            own BLOB NOT NULL,                  -- sounding.device.Own, in its canonical form; empty: no part in any
+            secret BLOB NOT NULL,               -- crypto's Begun, then its Answer, then empty
+            tally BLOB NOT NULL,                -- crypto's Tally, once it is settled
+            result INTEGER NOT NULL,            -- -2 unknown, -1 not all accept, else the common package from 0
+            value BLOB NOT NULL                 -- the total that shows it, until the log holds it
+        ) WITHOUT ROWID""",
+    ],
 ]

@@ -42,6 +42,7 @@ class Kind(StrEnum):
     ATTESTING = "attesting"
     BESIDE = "beside"  # words of a paper, a remark, masks, a lock
     SHORTENED = "shortened"
+    SOUNDING = "sounding"
     COMMIT = "commit"
 
 
@@ -137,7 +138,7 @@ class Meeting:
 _CONTENTS = (
     *("outbox", "draft", "message", "sent", "own_rule", "member", "chain", "invitation"),
     *("consent", "meeting", "opening", "complaint", "vault_half"),
-    *("words", "remark", "signing", "lock", "note"),
+    *("words", "remark", "signing", "lock", "note", "sounding"),
 )
 
 

@@ -106,7 +106,7 @@ def test_what_was_encoded_is_decoded_alike(seq: int, chain: bytes, events: list[
 @pytest.mark.parametrize(
     "data",
     [
-        event(type="sounding"),
+        event(type="communique"),
         event(type="Said"),
         event(type=""),
         changed(v=1),
