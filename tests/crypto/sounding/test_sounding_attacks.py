@@ -23,39 +23,9 @@ from pourparler_crypto.sounding import (
     dealt,
 )
 from pourparler_crypto.sounding.tally import pieces, token_hash, xor, xor_target
+from pourparler_crypto.sounding.testing import AGREED, CLOSES, OPENS, Table
 
-OPENS, CLOSES = 1_800_000_000, 1_800_000_600
 SMALL_ORDER = (b"\x01" + bytes(31), bytes(32), b"\xec" + b"\xff" * 30 + b"\x7f")
-AGREED = b"a" * 32
-
-
-class Table:
-    """Parties that have registered, and what each keeps."""
-
-    def __init__(self, parties: int, packages: int = 1) -> None:
-        self.about = About(AGREED, parties, packages)
-        self.begun = [common.begin(self.about, party) for party in range(1, parties + 1)]
-        self.commitments = [one.commitment(self.about) for one in self.begun]
-        self.openings = [one.opening() for one in self.begun]
-        self.tally = self.register()
-        self.answers = [common.prepare(self.about, one, self.tally, self.openings) for one in self.begun]
-
-    def register(self) -> Tally:
-        return common.registered(self.about, self.commitments, self.openings, OPENS, CLOSES)
-
-    def says(self, *words: bool | tuple[bool, ...] | None) -> list[bytes]:
-        """What is in every slot after these words; None: nobody came."""
-        rows = []
-        for answer, word in zip(self.answers, words, strict=True):
-            if word is None:
-                rows.append(self.tally.filling())
-                continue
-            each = word if isinstance(word, tuple) else (word,) * self.about.packages
-            rows.append(answered(self.tally, answer, each).ready)
-        return rows
-
-    def result(self, rows: list[bytes]) -> int | None:
-        return self.tally.common(self.tally.counted(rows))
 
 
 def scalar() -> bytes:
