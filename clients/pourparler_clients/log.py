@@ -443,8 +443,7 @@ class Log:
         if isinstance(event, Shortened):
             return self._shorten(entry, judged.envelope.events, sender)
         if isinstance(event, Sounding):
-            asked = outgoing is not None and outgoing.draft is not None
-            return self.soundings.receive(entry, event.event, sender, asked=asked)
+            return self.soundings.receive(entry, event.event, sender, outgoing.draft if outgoing else None)
         before = self.consent
         self._settle(judged.state)
         happened: list[Happening] = []

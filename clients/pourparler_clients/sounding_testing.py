@@ -9,10 +9,14 @@
 in the test's hands (`signing_testing.Hours`).
 """
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+import httpx
+
+from pourparler_policies import wire
 from pourparler_policies.charter.document import Card, Intermediary
 from pourparler_policies.charter.rules import Role
 from pourparler_policies.limits import HANDSHAKE_BURST, HANDSHAKE_REFILL
@@ -22,7 +26,7 @@ from .happenings import Happening
 from .signing_testing import Hours
 from .soundings import Asked, deal
 from .store import State
-from .testing import House, Person, charter_of
+from .testing import House, Line, Person, charter_of
 
 ANSWER, COLLECT = 3600, 600  # seconds: for people, then for devices
 PACKAGES: Final = ("The wells stay open.", "The road is opened first.", "Both, on one day.")
@@ -148,12 +152,15 @@ async def dealt_rooms(
 
 
 async def _room(
-    house: House, hours: Hours, names: Sequence[str], present: Sequence[str], rules: dict[str, Any]
+    house: House, hours: Hours, names: Sequence[str], present: Sequence[str], given: dict[str, Any]
 ) -> list[Person]:
+    rules = dict(given)
     people = [await house.person(name) for name in (*names, *present)]
     for person in people:
         person.clock.offset = hours.offset
+    rounds = rules.pop("soundings", 4)
     charter = charter_of([person.device.card for person in people[: len(names)]], **rules)
+    charter = replace(charter, release=replace(charter.release, soundings=rounds))
     if present:
         cards = tuple(Card(p.device.card.fingerprint, p.name, Role.INTERMEDIARY) for p in people[len(names) :])
         body = Intermediary("Go-between", "go-between", "none", "none", "none", True, cards)
@@ -165,3 +172,37 @@ async def _room(
     together.later(HANDSHAKE_BURST * HANDSHAKE_REFILL)  # what founding has cost comes back
     await together.visit()
     return people
+
+
+class Recorder(httpx.AsyncBaseTransport):
+    """Below a person's line: every request with the size of its body, whether it had a token, and what was sent."""
+
+    def __init__(self, line: Line) -> None:
+        self._http, line._http = line._http, self  # type: ignore[assignment]
+        self.requests: list[tuple[str, str, int, bool]] = []
+        self.bodies: list[bytes] = []
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Notes it, and sends it on."""
+        path = re.sub(r"/[A-Za-z0-9_-]{22,}", "/…", request.url.raw_path.decode().partition("?")[0])
+        body = await request.aread()
+        self.requests.append((request.method, path, len(body), "authorization" in request.headers))
+        self.bodies.append(body)
+        return await self._http.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        """Ends the connections."""
+        await self._http.aclose()
+
+    def at_the_tally(self) -> list[tuple[str, str, int, bool]]:
+        """What went there, in order."""
+        return [one for one in self.requests if "/tallies" in one[1]]
+
+    def appended(self) -> list[tuple[bool, int]]:
+        """What went to the channel's log, in order: the flag, and the size in the log."""
+        made = [
+            wire.Append.model_validate_json(body)
+            for (method, path, *_), body in zip(self.requests, self.bodies, strict=True)
+            if method == "POST" and path.endswith("/entries")
+        ]
+        return [(one.handshake, len(one.sealed)) for one in made]

@@ -100,15 +100,17 @@ class SoundLog:
 
     # What the log says
 
-    def receive(self, entry: wire.Entry, event: events.Event, sender: bytes, *, asked: bool) -> list[Happening]:
-        """One event, in a transaction. `asked`: it is this device's own, and its person meant it."""
+    def receive(self, entry: wire.Entry, event: events.Event, sender: bytes, draft: int | None) -> list[Happening]:
+        """One event, in a transaction. `draft`: its number, when it is this device's own and its person meant it."""
         kept, author = self.kept, self._log.members.get(sender)
         try:
             state = self.judge(kept.state, event, sender, entry.received_at)
         except Void as error:
             if sender == self._log.row.credential:
-                self._in_vain_until = self._log.clock() + _IN_VAIN
-                return [Happening("refused", entry.seq, text=str(error))] if asked else []
+                if draft is None:
+                    self._in_vain_until = self._log.clock() + _IN_VAIN
+                else:
+                    self._log.delivered[draft] = str(error)
             return []
         kept = replace(kept, state=state)
         happened: list[Happening] = []
