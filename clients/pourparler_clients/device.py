@@ -27,7 +27,7 @@ from pourparler_policies.charter import Charter
 from pourparler_policies.payload import check_name
 from pourparler_policies.wire import Problem
 
-from . import papers
+from . import inquiries, papers
 from .api import Api, check_url
 from .channel import Channel, Connect
 from .errors import Refused, Unreachable, UserError
@@ -105,6 +105,11 @@ class Device:
         self.purge()
         self.vault.close()
 
+    @property
+    def card_key(self) -> CardKey:
+        """The secret half of this device's card."""
+        return self._key
+
     def clock(self) -> int:
         """Unix seconds; never earlier than this vault has seen."""
         row = self.vault.row("SELECT high FROM clock")
@@ -132,7 +137,7 @@ class Device:
                 "UPDATE outbox SET envelope = x'' WHERE draft IN (SELECT number FROM draft WHERE content = x'')"
             )
             changed += self.vault.execute("DELETE FROM invitation WHERE expires_at <= ?", now)
-            changed += papers.purge(self.vault, now)
+            changed += papers.purge(self.vault, now) + inquiries.purge(self.vault, now)
         if erased or changed:
             self.vault.empty_journal()
         if self.vault.row("SELECT 1 FROM signing UNION SELECT 1 FROM sounding") is not None:

@@ -209,5 +209,17 @@ MIGRATIONS: list[list[str]] = [
             result INTEGER NOT NULL,            -- -2 unknown, -1 not all accept, else the common package from 0
             value BLOB NOT NULL                 -- the total that shows it, until the log holds it
         ) WITHOUT ROWID""",
+        # Inquiries before there is a channel: what was asked, and what this device hands in.
+        """CREATE TABLE inquiry (
+            handle BLOB PRIMARY KEY,
+            url TEXT NOT NULL,
+            tally BLOB NOT NULL,
+            rules BLOB NOT NULL,                -- a charter without names
+            names BLOB NOT NULL,                -- the whole charter, sealed until everybody has said yes
+            secret BLOB NOT NULL,               -- crypto's Answer, until it was handed in; of one size
+            moment INTEGER NOT NULL,            -- when it is handed in (Unix seconds)
+            result INTEGER NOT NULL,            -- -2 unknown, -1 not all, 0 all; -3: it could not be handed in
+            expires_at INTEGER NOT NULL
+        ) WITHOUT ROWID""",
     ],
 ]

@@ -19,6 +19,7 @@ from ..device import Device
 from ..errors import UserError
 from ..soundings import Asked, deal
 from ..subjects import body_name
+from . import inquire as inquirylines
 from . import soundlines
 from .common import choose_row, duration, emit, line_from, local_time, open_device, passphrase, read_text
 
@@ -100,6 +101,7 @@ def add_acts(commands: Any, add: Add) -> None:
         *_TIMES,
     )
     verbs.choices["deal"].set_defaults(run=_deal)
+    inquirylines.add_acts(verbs, add, _TIMES[:2], _elsewhere)
 
 
 def _asked(channel: Channel) -> Asked:
@@ -175,7 +177,7 @@ async def _recall(arguments: argparse.Namespace, channel: Channel) -> None:
 
 
 async def _elsewhere(_arguments: argparse.Namespace, _channel: Channel) -> None:
-    raise UserError("a deal goes across channels: use `pourparler sound deal` outside of this talk")
+    raise UserError("this is about no one channel: use `pourparler sound …` outside of this talk")
 
 
 async def _deal(arguments: argparse.Namespace) -> int:

@@ -74,8 +74,9 @@ _WORDS: Final[dict[str, tuple[Callable[[bytes], Event], str, str]]] = {
 def add_commands(commands: Any, options: GlobalOptions) -> None:
     """Registers the commands of this module."""
     for parser in _add_acts(commands):
-        options.add(parser, channel=True)
-        parser.set_defaults(func=parser.get_default("run") or _run)
+        run = parser.get_default("run")  # what is about no one channel has one of its own
+        options.add(parser, channel=run is None)
+        parser.set_defaults(func=run or _run)
 
 
 def _add_acts(commands: Any) -> list[argparse.ArgumentParser]:

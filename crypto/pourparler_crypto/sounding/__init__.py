@@ -6,13 +6,14 @@
     (`common`)          check_commitments, registered(…) -> Tally; prepare(…) -> Answer, and Begun is erased
     dealt (`dealt`)     deal(…) -> Tally, shares; Share.seal_to(card, tally); receive(key, sealed, …) -> Share;
                         prepare(tally, share) -> Answer, and the share is erased
+    before a channel    inquiry.inquire(…) -> Tally, what goes to each card; Inquiry.open_with(key, …); names_of(…)
     a person's word     answered(tally, Answer, accepts) -> Answer: its bytes tell nothing of the word
     the service         Tally.decode, .handle, .slot_of(token), .check_values, .filling, .counted(rows) -> Counted
     the result          Tally.common(Counted) -> the package that all accept, or None: not all accept
     errors              Unregistered (a party), BadDeal (the dealer), NotTheSum (the service); `errors.py`
 """
 
-from . import common, dealt
+from . import common, dealt, inquiry
 from .answering import Answer, answered
 from .common import About, Begun
 from .dealt import Share
@@ -51,4 +52,5 @@ __all__ = [
     "answered",
     "common",
     "dealt",
+    "inquiry",
 ]

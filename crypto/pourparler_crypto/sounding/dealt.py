@@ -74,12 +74,17 @@ def deal(
     shares = tuple(
         Share(draw(random, TOKEN_LENGTH), draw(random, VALUE_LENGTH * packages)) for _ in range(parties)
     )
-    together = bytes(VALUE_LENGTH * packages)
+    return tally_of(shares, opens, closes, agreed), shares
+
+
+def tally_of(shares: Sequence[Share], opens: int, closes: int, agreed: bytes) -> Tally:
+    """The tally that goes with these shares."""
+    together = bytes(len(shares[0].values))
     for share in shares:
         together = xor(together, share.values)
     targets = tuple(xor_target(together[at : at + VALUE_LENGTH]) for at in range(0, len(together), VALUE_LENGTH))
     slots = tuple(token_hash(share.token) for share in shares)
-    return Tally(Form.XOR, slots, targets, opens, closes, agreed), shares
+    return Tally(Form.XOR, slots, targets, opens, closes, agreed)
 
 
 def agreed(salt: bytes, packages: Sequence[bytes], opens: int, closes: int) -> bytes:
