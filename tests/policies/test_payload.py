@@ -30,12 +30,14 @@ from pourparler_policies.payload import (
     Said,
     Seated,
     Shortened,
+    Sounding,
     check_name,
     check_text,
     decode,
     decode_application,
     encode,
 )
+from pourparler_policies.sounding.events import Missed
 
 SAID = Said(id=b"i" * 16, text="hello", life=60)
 ACT = Act.of(1, Leaving())
@@ -81,6 +83,9 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
         ),
     ),
 )
+
+
+SOUNDING = payload.Sounding.of(Missed(b"i" * 16))
 
 
 def envelope(*events: Event) -> Envelope:
@@ -229,6 +234,8 @@ def test_an_application_entry_holds_one_message_or_events_of_one_other_kind() ->
         [ACT, SEATED],
         [BESIDE, BESIDE],
         [BESIDE, ACT],
+        [SOUNDING, SOUNDING],
+        [SOUNDING, STEP],
     ):
         with pytest.raises(Void):
             decode_application(encode(envelope(*bad)))
@@ -243,11 +250,10 @@ def test_a_commit_explains_only_whom_it_seats() -> None:
 
 
 def test_messages_papers_and_attestation_are_outside_the_procedure() -> None:
-    assert [envelope(one).procedure for one in (SAID, SHORTER, BESIDE, STEP, ACT, SEATED)] == [False] * 4 + [
-        True
-    ] * 2
+    outside = (SAID, SHORTER, BESIDE, STEP, SOUNDING)
+    assert [envelope(one).procedure for one in (*outside, ACT, SEATED)] == [False] * 5 + [True] * 2
     assert {
-        one.model_fields["type"].default for one in (Said, Shortened, Act, Beside, Attesting, Seated)
+        one.model_fields["type"].default for one in (Said, Shortened, Act, Beside, Sounding, Attesting, Seated)
     } == payload.TYPES
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import re
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import httpx
 import pytest
 
 from pourparler_crypto.sounding import Counted, Tally, answered, dealt
-from pourparler_crypto.sounding.tally import MAX_PACKAGES, MAX_TALLY
+from pourparler_crypto.sounding.tally import MAX_PACKAGES, MAX_PARTIES, MAX_TALLY
 from pourparler_crypto.sounding.testing import CLOSES, OPENS, Table
 from pourparler_policies import limits, wire
 from pourparler_policies.wire import Problem, Route, TallyAnswer
@@ -96,6 +97,15 @@ def holds(data: Path, secret: bytes) -> bool:
 
 def test_the_limits_of_the_wire_are_those_of_the_cryptography() -> None:
     assert (limits.MAX_PACKAGES, limits.MAX_TALLY) == (MAX_PACKAGES, MAX_TALLY)
+
+
+def test_the_protocol_says_the_answers_and_limits_of_tallies() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
+    part = text.partition("### Tallies")[2].partition("\n### ")[0]
+    assert re.findall(r"^\| `([a-z]+)` \|", part, re.MULTILINE) == [answer.value for answer in TallyAnswer]
+    words = " ".join(part.split())
+    assert f"2 to {MAX_PARTIES} sides and 1 to {MAX_PACKAGES} packages, at most {MAX_TALLY} bytes" in words
+    assert f"repeated for {limits.ANSWER_LIFE // limits.DAY} days" in words
 
 
 def test_when_all_have_handed_in_the_total_is_shown_at_the_close_and_not_before(
