@@ -198,6 +198,10 @@ MIGRATIONS: list[list[str]] = [
         "CREATE TABLE release_key (public BLOB PRIMARY KEY, name TEXT NOT NULL, seed BLOB NOT NULL) WITHOUT ROWID",
     ],
     [
+        # How services are reached: the address of a SOCKS proxy, or nothing. See proxy.
+        "CREATE TABLE line (id INTEGER PRIMARY KEY CHECK (id = 1), proxy TEXT NOT NULL)",
+    ],
+    [
         # Soundings of a channel, and this device's part in the one that is under way. Nothing here depends on what the
         # person answered: `secret` has one size, and looks alike, from the registration until it is handed in.
         """CREATE TABLE sounding (

@@ -15,7 +15,6 @@ from pourparler_crypto.card import Card
 from pourparler_policies.charter.explaining import explain
 
 from .. import inquiries
-from ..api import Api
 from ..errors import Refused, Unreachable, UserError
 from ..inquiries import ALL, MISSED, NOT_ALL, UNKNOWN, Held
 from .common import duration, emit, local_time, open_device, plain, read_charter, read_text
@@ -153,7 +152,7 @@ async def _inquiries(arguments: argparse.Namespace) -> int:
         while True:
             trouble = ""
             try:
-                await inquiries.visit(device.vault, Api, device.clock())
+                await device.visit_inquiries()
             except (Unreachable, Refused) as error:
                 trouble = str(error)
             held = inquiries.all(device.vault)
