@@ -27,7 +27,8 @@ class Happening:
     opposed, relented, appointed, text (its words are here), remarked, frozen, lapsed, released, release (this
     device's part in one), desk (it refuses a case), sounded, recalled, sounding (this device's part in one),
     counted (a sounding's result; `text` is the number of the package, from 1), tally (the service refuses one),
-    warned, refused (an own act that does not count) or the name of an event about a `subject` on the table.
+    unsound (what came in the name of `text` does not fit), warned, refused (an own act that does not count) or the
+    name of an event about a `subject` on the table.
     `member` is whom it concerns, or who did it; `digest` names the subject (32 bytes).
     """
 

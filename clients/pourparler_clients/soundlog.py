@@ -60,6 +60,7 @@ class SoundLog:
     def __init__(self, log: Log, key: CardKey) -> None:
         self._log, self._key = log, key
         self._in_vain_until = 0
+        self._at_fault = ""  # in whose name came what does not fit, until it was told
 
     @property
     def kept(self) -> Kept:
@@ -176,20 +177,30 @@ class SoundLog:
             after = self.kept.own
             if after is not None and after.stage in (Stage.READY, Stage.BARRED):
                 happened.append(Happening("sounding", self._log.row.cursor, text=str(after.stage)))
-        return happened + self._watching()
+        self._watching()
+        if self._at_fault:
+            happened.append(Happening("unsound", self._log.row.cursor, text=self._at_fault))
+            self._at_fault = ""
+        return happened
 
-    def _watching(self) -> list[Happening]:
+    def _watching(self) -> None:
         """Whoever does not answer works the tally out of the log too, to know the result by itself."""
         kept = self.kept
         live = kept.state.live
         if kept.own is None or kept.own.stage is not Stage.WATCHING or kept.tally or live is None:
-            return []
+            return
         if live.phase in (Phase.ASKING, Phase.COLLECTING, Phase.CLOSED):
             try:
                 self._save(replace(kept, tally=self._registered(live).encode()))
-            except CryptoError:
+            except CryptoError as error:
+                self._at_fault = self._named(error)
                 self._enter(kept, Cue.LOST)
-        return []
+
+    def _named(self, error: CryptoError) -> str:
+        """In whose name what does not fit came."""
+        if isinstance(error, crypto.Unregistered):
+            return self._log.charter.parties[sorted(self._log.consent.rules.parties)[error.party - 1]].name
+        return "the intermediary who dealt it" if isinstance(error, crypto.BadDeal) else "all together"
 
     def _enter(self, kept: Kept, cue: Cue) -> bool:
         """Follows a cue, with the step of cryptography under it. False when the stage stays."""
@@ -200,7 +211,8 @@ class SoundLog:
             return False
         try:
             after = self._entered(replace(kept, own=own), own, cue)
-        except CryptoError:
+        except CryptoError as error:
+            self._at_fault = self._named(error)
             return cue is not Cue.UNSOUND and self._enter(kept, Cue.UNSOUND)
         if not own.holds:
             after = replace(after, secret=b"")

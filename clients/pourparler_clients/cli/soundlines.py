@@ -13,7 +13,7 @@ from ..happenings import Happening
 from ..soundings import NOT_ALL, Asked
 from .texts import local_time, plain
 
-KINDS: Final = frozenset({"sounded", "recalled", "sounding", "counted", "tally"})
+KINDS: Final = frozenset({"sounded", "recalled", "sounding", "counted", "tally", "unsound"})
 _STAGES: Final[Mapping[Stage, str]] = {
     Stage.TAKING: "devices of all sides prepare it; it can be answered once they have",
     Stage.OPENED: "devices of all sides prepare it; it can be answered once they have",
@@ -28,6 +28,8 @@ _STAGES: Final[Mapping[Stage, str]] = {
 _HAPPENINGS: Final[Mapping[str, str]] = {
     "sounded": "{name} asks what all could accept: see `sound status`",
     "recalled": "{name} takes the question back; nothing of it is left",
+    "unsound": "the sounding cannot begin here: what came in the name of {text} does not fit. This does not prove that "
+    "they did it",
     "tally": "the service does not take this sounding, and nothing can come of it there: {text}",
 }
 

@@ -53,6 +53,21 @@ async def test_a_device_that_was_away_counts_as_declining_says_so_whatever_it_ha
         await room.ask("The wells stay open.", again=True)
 
 
+async def test_what_a_member_posts_that_does_not_fit_stops_the_sounding_and_its_side_is_named(
+    house: House, hours: Hours
+) -> None:
+    room = await common_room(house, hours, "ada", "ben", "cyd")
+    ada, ben, cyd = room.people
+    await ada.channel.soundings.ask(["The wells stay open."], answer_within=ANSWER, collect_within=COLLECT)
+    kept = ben.log.soundings
+    await room.visit(ada, cyd)
+    genuine = kept._owed
+    forged = [events.Taking(room.asked().id, bytes(64)), events.Opening(room.asked().id, bytes(160))]
+    kept._owed = lambda *_: forged if genuine(*_) else []  # type: ignore[method-assign]
+    await room.through(lambda: {stage_of(person) for person in room.people} == {Stage.BARRED})
+    assert [one.text for one in room.told["ada"] if one.kind == "unsound"] == ["Side 1"]
+
+
 async def test_where_a_sides_device_never_came_it_lapses_and_may_be_asked_again_and_what_is_taken_back_leaves_nothing(
     house: House, hours: Hours
 ) -> None:
@@ -187,6 +202,7 @@ async def test_a_dealer_who_cheats_is_caught_where_the_design_says_and_else_can_
     other = deal(rooms, 4, text, salt)[1]
     await forged_deal(rooms, tally, list(zip(names, (other[0], *shares[1:]), strict=True)), salt, text)
     assert stage_of(rooms.person("ada")) is Stage.BARRED
+    assert [one.text for one in rooms.told["ada"] if one.kind == "unsound"] == ["the intermediary who dealt it"]
     assert stage_of(rooms.person("ben")) is Stage.READY
     # All accept and it fails: nobody can tell whose fault it is.
     for name in ("eve", "ben", "dan"):

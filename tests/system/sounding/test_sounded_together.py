@@ -6,7 +6,7 @@ from pourparler_clients.errors import UserError
 from pourparler_clients.signing_testing import Hours
 from pourparler_clients.sounding_testing import PACKAGES, common_room, dealt_rooms, stage_of
 from pourparler_clients.soundings import NOT_ALL
-from pourparler_clients.testing import House
+from pourparler_clients.testing import House, breaks
 from pourparler_policies.sounding.device import Stage
 
 
@@ -22,6 +22,13 @@ async def test_in_one_channel_a_text_that_all_accept_is_found_and_then_one_that_
     room.answer("ada", True)
     room.answer("ben", False)
     assert await room.counted() == {NOT_ALL}
+    # Lines that break when devices hand in, before or after the service has it, lose nothing.
+    await room.ask("The road is opened first.")
+    room.answer("ada", True)
+    room.answer("ben", True)
+    breaks("POST", "/slot", reached=True)(room.person("ada").line)
+    breaks("POST", "/slot", reached=False, times=2)(room.person("ben").line)
+    assert await room.counted() == {0}
     await room.ask("The road stays open.")
     room.answer("ada", True)
     assert await room.counted() == {NOT_ALL}  # ben said nothing
