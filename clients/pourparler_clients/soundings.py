@@ -40,7 +40,7 @@ from pourparler_policies.fold import standing
 from pourparler_policies.fold.facts import Phase as DevicePhase
 from pourparler_policies.sounding import events
 from pourparler_policies.sounding.device import Cue, Duty, Stage
-from pourparler_policies.sounding.facts import GRACE, Phase
+from pourparler_policies.sounding.facts import Phase
 from pourparler_policies.wire import Problem
 
 from .api import Api
@@ -183,11 +183,14 @@ class Soundings:
         """One entry; under the turn. What fails must not be asked by itself later."""
         log = self._log
         live = log.soundings.kept.state.live
-        ends = event.closes if isinstance(event, events.Sounded | events.Dealt) else live.ends if live else 0
-        life = max(1, ends + GRACE - log.clock())
+        now, rules = log.clock(), log.soundings.kept.state.rules
+        ends = live.ends if live is not None else now
+        if isinstance(event, events.Sounded | events.Dealt):
+            ends = sounding.ends(rules, event.closes, now)
+        life = max(1, ends - now)
         content = payload.encode_events([payload.Sounding.of(event)])
         with log.step():
-            draft = log.store.add_draft(Kind.SOUNDING, content, life, log.clock() + life)
+            draft = log.store.add_draft(Kind.SOUNDING, content, life, now + life)
         try:
             await self._channel.fold_to_head()
         except PourparlerError:

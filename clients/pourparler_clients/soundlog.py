@@ -156,6 +156,7 @@ class SoundLog:
         return About(live.number, live.sides, len(live.packages))
 
     def _number(self, party: str) -> int:
+        """A party's place, from 1. After a change of the charter it may be another: then nothing fits, and it fails."""
         return sorted(self._log.consent.rules.parties).index(party) + 1
 
     # Steps
@@ -199,7 +200,11 @@ class SoundLog:
     def _named(self, error: CryptoError) -> str:
         """In whose name what does not fit came."""
         if isinstance(error, crypto.Unregistered):
-            return self._log.charter.parties[sorted(self._log.consent.rules.parties)[error.party - 1]].name
+            live = self.kept.state.live
+            party = (
+                self._log.charter.parties.get(sorted(live.takers)[error.party - 1]) if live is not None else None
+            )
+            return party.name if party is not None else "somebody"
         return "the intermediary who dealt it" if isinstance(error, crypto.BadDeal) else "all together"
 
     def _enter(self, kept: Kept, cue: Cue) -> bool:

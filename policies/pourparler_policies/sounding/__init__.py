@@ -4,7 +4,8 @@
 2. Every event of a device is the same whatever its person says, and whether they say anything.
 3. One sounding at a time; each body begins at most as many as the charter says within thirty days. A second try, after
    a line had failed, does not count, and has no second try itself.
-4. Some time after its close nothing of it is left but the times, and hashes of what was dealt.
+4. Some time after its close, and never longer than a paper lives, nothing of it is left but the times, and hashes of
+   what was dealt.
 
 `opened` begins, `apply` judges one event, `settled` lets time pass. DESIGN 4.5; research/review-protocol.md, 7.
 """
@@ -24,10 +25,12 @@ from pourparler_policies.fold.facts import State as Consent
 from . import events
 from .events import ID_BYTES, Event, decode_event
 from .facts import (
+    GRACE,
     LONGEST_ANSWER,
     LONGEST_COLLECTION,
     MAX_MESSAGE,
     MAX_PACKAGES,
+    MAX_SEEN,
     MAX_SHARE,
     MAX_SHARES,
     MAX_SIDES,
@@ -54,6 +57,7 @@ __all__ = [
     "Taker",
     "apply",
     "decode_event",
+    "ends",
     "left",
     "opened",
     "settled",
@@ -120,6 +124,11 @@ def settled(state: State, now: int) -> State:
     return replace(state, live=live, begun=begun, seen=seen, time=now)
 
 
+def ends(rules: Rules, closes: int, now: int) -> int:
+    """When nothing is left of a question that is asked now: some time after its close, within a paper's life."""
+    return min(closes + GRACE, now + rules.papers)
+
+
 def left(state: State, body: str, now: int) -> int:
     """How many soundings a body may still begin."""
     return max(0, state.rules.rounds - len(_recent(state.begun.get(body, ()), max(now, state.time))))
@@ -163,6 +172,7 @@ def _begun(
         hashlib.sha256(_NUMBER + encode(consent.rules.charter) + encode(event)).digest(),
         event.answer_by,
         event.closes,
+        ends(state.rules, event.closes, state.time),
         len(consent.rules.parties),
         second,
     )
@@ -170,8 +180,9 @@ def _begun(
         # Each room begins by itself: whether another room's devices are there is not for this one to know.
         live = replace(live, phase=Phase.ASKING, sides=event.sides, tally=event.tally, shares=event.shares)
     begun = {} if second else {body: (*state.begun.get(body, ()), state.time)}
-    seen = dict.fromkeys(marks, state.time + SEEN)
-    return replace(state, live=live, begun={**state.begun, **begun}, seen={**state.seen, **seen})
+    seen = {**state.seen, **dict.fromkeys(marks, state.time + SEEN)}
+    newest = sorted(seen.items(), key=lambda one: (-one[1], one[0]))[:MAX_SEEN]
+    return replace(state, live=live, begun={**state.begun, **begun}, seen=dict(newest))
 
 
 def _second(state: State, event: events.Sounded | events.Dealt) -> bool:
@@ -183,7 +194,8 @@ def _second(state: State, event: events.Sounded | events.Dealt) -> bool:
         raise Void("another sounding is under way: one at a time")
     if not event.again:
         return False
-    failed = live is not None and (live.missed or live.phase is Phase.LAPSED)
+    # Whose line failed in another room, only the dealer knows.
+    failed = live is not None and (live.missed or live.phase is Phase.LAPSED or live.dealt)
     if live is None or live.id != event.again or live.second or not failed:
         raise Void("only what failed for want of a line is asked once more, and only once")
     if live.packages != event.packages or live.dealt is not isinstance(event, events.Dealt):

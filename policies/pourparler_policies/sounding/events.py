@@ -12,7 +12,7 @@ from pourparler_policies.errors import Void
 from pourparler_policies.fold.decoding import decode
 from pourparler_policies.limits import KIB
 
-MAX_EVENT: Final = 160 * KIB  # bytes: eight texts of MAX_TEXTS together, and a share for each of 64 cards
+MAX_EVENT: Final = 224 * KIB  # bytes: eight texts of MAX_TEXTS together, and a share for each of 64 cards
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ GRACE: Final = 3 * DAY  # seconds after the close in which the result stands and
 LONGEST_ANSWER: Final = 30 * DAY  # seconds people may have
 LONGEST_COLLECTION: Final = 7 * DAY  # seconds devices may have
 SEEN: Final = 400 * DAY  # seconds a dealt secret's hash is remembered, so that it is not dealt again
+MAX_SEEN: Final = 1024  # of them, the newest: thirty deals of the largest kind; a state must not grow without end
 
 
 class Phase(StrEnum):
@@ -53,6 +54,7 @@ class Sounding:
     number: bytes
     answer_by: int
     closes: int
+    ends: int  # when nothing of it is left (Unix seconds)
     sides: int
     second: bool
     phase: Phase = Phase.TAKING
@@ -65,11 +67,6 @@ class Sounding:
     def dealt(self) -> bool:
         """Whether an intermediary has dealt it."""
         return bool(self.tally)
-
-    @property
-    def ends(self) -> int:
-        """When nothing of it is left (Unix seconds)."""
-        return self.closes + GRACE
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +108,7 @@ __all__ = [
     "LONGEST_COLLECTION",
     "MAX_MESSAGE",
     "MAX_PACKAGES",
+    "MAX_SEEN",
     "MAX_SHARE",
     "MAX_SHARES",
     "MAX_SIDES",

@@ -6,7 +6,7 @@ import pytest
 
 from pourparler_policies.errors import Void
 from pourparler_policies.fold.encoding import encode
-from pourparler_policies.sounding import device, events, left, settled
+from pourparler_policies.sounding import apply, device, events, left, settled
 from pourparler_policies.sounding.device import STEPS, Cue, Own, Stage
 from pourparler_policies.sounding.exploring import (
     HOUR,
@@ -14,12 +14,13 @@ from pourparler_policies.sounding.exploring import (
     Play,
     World,
     asked,
+    dealt,
     explore,
     explore_world,
     followed,
     play,
 )
-from pourparler_policies.sounding.facts import WITHIN, Phase, decode_state
+from pourparler_policies.sounding.facts import MAX_SEEN, WITHIN, Phase, Rules, decode_state
 
 
 @pytest.mark.parametrize(("parties", "dealing"), [(2, False), (3, False), (2, True)])
@@ -71,6 +72,29 @@ def test_a_device_that_never_folds_again_erases_by_its_own_clock_from_every_stag
         cue = device.due(own, 30)
         assert (device.follow(own, cue).stage if cue is not None else stage) is Stage.OVER
     assert all(Cue.OVER in steps for stage, steps in STEPS.items() if stage is not Stage.OVER)
+
+
+def test_a_state_stays_small_however_often_somebody_deals_and_ends_within_a_papers_life() -> None:
+    game = play(2, dealing=True)
+    game.rules = Rules(rounds=24, papers=2 * HOUR + 60)
+    course = game.start
+    marks = 0
+    for number in range(1, 30):
+        now = max(course.state.time, 1_800_000_000)
+        event = dealt(number % 256, now, game.cast[:-1])
+        fresh = tuple(bytes([number, one]) * 16 for one in range(40))
+        try:
+            state = apply(course.state, game.consent, game.credential("m1"), event, now, fresh)
+        except Void:
+            break
+        marks += len(fresh)
+        assert state.live is not None
+        assert state.live.ends == now + game.rules.papers
+        assert MAX_SEEN >= len(state.seen) == min(marks, MAX_SEEN)
+        assert set(fresh) <= state.seen.keys() or marks > MAX_SEEN
+        course = replace(course, state=settled(state, state.live.ends))
+    assert course.state.live is None
+    assert len(encode(course.state)) < 100_000
 
 
 # What is void, and why

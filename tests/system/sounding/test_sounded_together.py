@@ -47,3 +47,15 @@ async def test_dealt_over_three_packages_across_two_channels_the_one_that_suits_
     assert all(stage_of(person) is Stage.DONE for person in rooms.people)
     with pytest.raises(UserError):
         rooms.answer("ada", True, True, True)
+    # Somebody's line fails in one room: it is dealt once more in both.
+    rooms.later(4 * 86400)
+    await rooms.deal("The wells stay open.")
+    for person in rooms.answering:
+        rooms.answer(person.name, True)
+    await rooms.handed_in(*(person for person in rooms.answering if person.name != "dan"))
+    assert await rooms.closed() == {NOT_ALL}
+    await rooms.through(lambda: rooms.asked(rooms.person("mia-2")).may_ask_again)
+    await rooms.deal("The wells stay open.", again=True)
+    for person in rooms.answering:
+        rooms.answer(person.name, True)
+    assert await rooms.counted() == {0}
