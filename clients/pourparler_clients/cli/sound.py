@@ -156,8 +156,11 @@ async def _answer(arguments: argparse.Namespace, channel: Channel) -> None:
     if not asked.may_answer:
         raise UserError("there is nothing to answer on this device now: see `pourparler sound status`")
     _, lines = soundlines.shown(asked, body_name(channel.log.charter, asked.body), channel.soundings.left())
-    emit(arguments, {"event": "to be answered", "packages": list(asked.packages), "sides": asked.sides}, lines)
+    record = {"event": "to be answered", "packages": list(asked.packages), "sides": asked.sides}
+    emit(arguments, {**record, "warnings": soundlines.warnings(asked)}, lines)
     if not arguments.yes:
+        if not hasattr(arguments, "vault"):  # inside `talk`, where what is typed next would be said to everybody
+            raise UserError("add --yes here, once you have read this: nothing was answered")
         if not sys.stdin.isatty():
             raise UserError("nobody is there to be asked: use a terminal, or --yes")
         if (await asyncio.to_thread(input, 'To answer so, type "yes": ')).strip() != "yes":

@@ -6,6 +6,7 @@ import pytest
 
 from pourparler_clients.cli import soundlines
 from pourparler_clients.cli.table import do_words
+from pourparler_clients.errors import UserError
 from pourparler_clients.examine import found, vault_pages
 from pourparler_clients.signing_testing import Hours
 from pourparler_clients.sounding_testing import PACKAGES, Recorder, common_room, stage_of
@@ -87,6 +88,9 @@ async def test_before_answering_the_screen_says_what_it_commits_to_and_what_othe
 ) -> None:
     room = await common_room(house, hours, "ada", "ben")
     await room.ask(PACKAGES[0])
+    capsys.readouterr()
+    with pytest.raises(UserError, match="add --yes"):  # what is typed next in a talk would be said to everybody
+        await do_words("sound answer --all", room.person("ada").channel, as_json=False)
     capsys.readouterr()
     await do_words("sound answer --all --yes", room.person("ada").channel, as_json=False)
     shown = capsys.readouterr().out
