@@ -137,7 +137,7 @@ class Device:
             self.vault.empty_journal()
         if self.vault.row("SELECT 1 FROM signing") is not None:
             for channel in self.channels():
-                channel.log.expire_release()
+                channel.log.signing.expire(now)
         return erased
 
     def next_end(self) -> int | None:

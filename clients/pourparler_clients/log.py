@@ -38,7 +38,6 @@ from pourparler_policies.fold.events import Complained, Entry
 from pourparler_policies.fold.facts import Amend, Phase
 from pourparler_policies.fold.facts import State as Consent
 from pourparler_policies.payload import Attesting, Beside, Said, Shortened
-from pourparler_policies.release.events import Lock, Masks, Remark, Words
 from pourparler_policies.release.facts import State as Folded
 
 from . import happenings
@@ -127,6 +126,11 @@ class Log:
         return self._group
 
     @property
+    def ended(self) -> bool:
+        """Whether the channel's contents have been erased."""
+        return self._folded is None
+
+    @property
     def consent(self) -> Consent:
         """Who is in the channel, by whose leave, as of `row.cursor`. Raises Halted as `folded` does."""
         return self.folded.consent
@@ -175,21 +179,8 @@ class Log:
                     break
                 if entry.seq > self.row.cursor:
                     happened += self._fold_one(entry)
-            happened += self.follow_release()
+            happened += self.signing.follow(self.clock())
         return happened
-
-    def follow_release(self, *, silent: bool = False) -> list[Happening]:
-        """A joint release goes on as far as log and time lead it; in a transaction. `silent` as for `advance`."""
-        if self.row.state is not State.OPEN or self._folded is None or not self.signing.active:
-            return []
-        happened = self.signing.finish_from_locks(self.clock())
-        return happened + self.signing.advance(self.clock(), silent=silent)
-
-    def expire_release(self) -> None:
-        """By this device's clock alone, in whatever state the channel is: what is over is erased."""
-        if self.signing.ends(self.clock()):
-            with self.step():
-                self.signing.expire(self.clock())
 
     def _fold_one(self, entry: wire.Entry) -> list[Happening]:
         row = self.row
@@ -428,7 +419,7 @@ class Log:
         if isinstance(event, Attesting):
             return self._attest(entry, judged.envelope.events, sender)
         if isinstance(event, Beside):
-            return self._beside(entry, event, sender)
+            return self.signing.fold_beside(entry, event.event, sender)
         if isinstance(event, Shortened):
             return self._shorten(entry, judged.envelope.events, sender)
         before = self.consent
@@ -453,22 +444,6 @@ class Log:
             self.store.erase_messages(self.consent.erased)
             self.erased()
         return happened + self._release()
-
-    def _beside(self, entry: wire.Entry, beside: Beside, sender: bytes) -> list[Happening]:
-        event, papers = beside.event, self.signing.papers
-        match event:
-            case Words():
-                if papers.keep(self.folded, event, entry.seq, entry.expires_at):
-                    return [Happening("text", entry.seq, member=self.members.get(sender), digest=event.paper)]
-            case Remark():
-                papers.remark(self.folded, event, entry.seq, sender, entry.expires_at)
-                return [Happening("remarked", entry.seq, member=self.members.get(sender), text=event.text)]
-            case Masks() | Lock():
-                if sender == self.row.credential:
-                    self.signing.posted(event)
-                else:
-                    self.signing.receive(event, sender)
-        return []
 
     def _add_message(
         self, entry: wire.Entry, event: Said, sender: bytes, outgoing: Outgoing | None

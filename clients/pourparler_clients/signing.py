@@ -25,6 +25,7 @@ from pourparler_crypto.jr2 import Deposited, Incomplete, Round, Signed, Terms, c
 from pourparler_crypto.jr2 import State as Jr2
 from pourparler_crypto.note import assemble
 from pourparler_crypto.releasekey import ReleaseKey
+from pourparler_policies import wire
 from pourparler_policies.fold.decoding import decode
 from pourparler_policies.fold.encoding import encode as canonical
 from pourparler_policies.fold.standing import by_credential
@@ -37,6 +38,7 @@ from . import releasekeys
 from .errors import UserError
 from .happenings import Happening
 from .papers import Papers
+from .store import State
 
 if TYPE_CHECKING:
     from .log import Log
@@ -120,7 +122,26 @@ class Signing:
 
     # What the log and time say
 
-    def receive(self, event: events.Masks | events.Lock, sender: bytes) -> None:
+    def fold_beside(
+        self, entry: wire.Entry, event: events.Words | events.Remark | events.Masks | events.Lock, sender: bytes
+    ) -> list[Happening]:
+        """What travels beside the procedure: words and remarks, masks and locks; in a transaction."""
+        log = self._log
+        match event:
+            case events.Words():
+                if self.papers.keep(log.folded, event, entry.seq, entry.expires_at):
+                    return [Happening("text", entry.seq, member=log.members.get(sender), digest=event.paper)]
+            case events.Remark():
+                self.papers.remark(log.folded, event, entry.seq, sender, entry.expires_at)
+                return [Happening("remarked", entry.seq, member=log.members.get(sender), text=event.text)]
+            case events.Masks() | events.Lock():
+                if sender == log.row.credential:
+                    self.posted(event)
+                else:
+                    self._receive(event, sender)
+        return []
+
+    def _receive(self, event: events.Masks | events.Lock, sender: bytes) -> None:
         """What somebody posted beside the log. What does not fit is nothing: any member could post it."""
         kept = self.kept
         if kept is None or event.nonce != kept.own.nonce:
@@ -137,14 +158,16 @@ class Signing:
                 event.lock,
             )
 
-    def advance(self, now: int, *, silent: bool = False) -> list[Happening]:
+    def follow(self, now: int, *, silent: bool = False) -> list[Happening]:
         """Takes part where this person has agreed, and follows log and time as far as they lead; in a transaction.
 
-        `silent`: the desk was asked just now and gave no answer that is final. Before that no lock is passed on: the
-        release may have been stopped.
+        Nothing happens unless the channel is open. `silent`: the desk was asked just now and gave no answer that is
+        final. Before that no lock is passed on: the release may have been stopped.
         """
+        if self._log.row.state is not State.OPEN or self._log.ended or not self.active:
+            return []
+        happened = self._finish_from_locks(now)
         self._take_part(now)
-        happened: list[Happening] = []
         for _ in range(_STEPS):
             kept, state = self.kept, self._log.folded
             if kept is None:
@@ -166,7 +189,12 @@ class Signing:
         return kept is not None and device.due(kept.own, now, 0) is not None
 
     def expire(self, now: int) -> None:
-        """Erases that, whatever the log says and whether there is a service or not; in a transaction."""
+        """Erases that, whatever the log says and whether there is a service or not."""
+        if self.ends(now):
+            with self._log.step():
+                self._expire(now)
+
+    def _expire(self, now: int) -> None:
         for _ in range(_STEPS):
             kept = self.kept
             cue = device.due(kept.own, now, 0) if kept is not None else None
@@ -216,7 +244,7 @@ class Signing:
             self.papers.keep_note(kept.own.text, note.encode(), expires)
         return True
 
-    def finish_from_locks(self, now: int) -> list[Happening]:
+    def _finish_from_locks(self, now: int) -> list[Happening]:
         """The hour has come, the desk is silent, and every signer has passed its lock on; in a transaction."""
         kept = self.kept
         if kept is None or kept.own.stage is not Stage.UNLOCKED:

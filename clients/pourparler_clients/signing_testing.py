@@ -92,7 +92,7 @@ class Signing:
 
     async def table(self, author: Person | None = None) -> None:
         """Somebody puts the text on the table, and everybody has its words."""
-        self.paper = await (author or self.people[0]).channel.table_text(self.text, 20 * DAY)
+        self.paper = await (author or self.people[0]).channel.releases.table(self.text, 20 * DAY)
         await self.visit()
 
     async def initial(self, *parties: Person) -> None:
@@ -137,7 +137,7 @@ class Signing:
     async def sign(self, *people: Person) -> None:
         """These people sign; every party's, if none is named."""
         for person in people or tuple(self.parties):
-            await person.channel.release_act(Cue.SIGN)
+            await person.channel.releases.act(Cue.SIGN)
 
     async def lapsed(self) -> None:
         """The sign deadline comes, and everybody hears that nothing came of it."""

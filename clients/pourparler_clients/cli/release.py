@@ -224,7 +224,7 @@ async def _draft(arguments: argparse.Namespace, channel: Channel) -> None:
     communique = compose(
         _words(arguments.words), _keys(arguments.key), _time(arguments.not_before), relation=relation
     )
-    paper = await channel.table_text(communique, arguments.life, corrects=corrects)
+    paper = await channel.releases.table(communique, arguments.life, corrects=corrects)
     emit(
         arguments,
         {"event": "drafted", "code": _code(paper)},
@@ -252,7 +252,7 @@ async def _revise(arguments: argparse.Namespace, channel: Channel) -> None:
     earlier = channel.log.signing.papers.communique(paper)
     signatories = [(party.name, party.key) for party in earlier.foot.signatories]
     communique = compose(_words(arguments.words), signatories, earlier.foot.not_before, earlier=earlier)
-    await channel.table_text(communique, 0, paper.id, paper.text.corrects)
+    await channel.releases.table(communique, 0, paper.id, paper.text.corrects)
     emit(
         arguments,
         {"event": "revised", "code": _code(paper.id)},
@@ -302,7 +302,7 @@ def differences(before: Communique, after: Communique) -> Iterator[str]:
 
 async def _comment(arguments: argparse.Namespace, channel: Channel) -> None:
     paper = _choose(arguments, channel.log)
-    await channel.remark(paper.id, read_text(arguments.remark, "comment").strip())
+    await channel.releases.remark(paper.id, read_text(arguments.remark, "comment").strip())
     emit(arguments, {"event": "commented", "code": _code(paper.id)}, ["Your comment is with the text."])
 
 
@@ -359,7 +359,7 @@ async def _sign(arguments: argparse.Namespace, channel: Channel) -> None:
         given = await asyncio.to_thread(input, "To sign, type the party's name: ")
     if given.strip() != party:
         raise UserError("that is not the name of the party for which this device signs: nothing was signed")
-    await channel.release_act(Cue.SIGN)
+    await channel.releases.act(Cue.SIGN)
     emit(
         arguments, {"event": "signed", "party": party}, ["Signed. It takes effect when the last party has signed."]
     )
@@ -367,7 +367,7 @@ async def _sign(arguments: argparse.Namespace, channel: Channel) -> None:
 
 def _cue(cue: Cue, done: str) -> Any:
     async def act(arguments: argparse.Namespace, channel: Channel) -> None:
-        await channel.release_act(cue)
+        await channel.releases.act(cue)
         emit(arguments, {"event": str(cue)}, [done])
 
     return act

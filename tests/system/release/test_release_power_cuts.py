@@ -13,7 +13,9 @@ import pytest
 
 from pourparler_clients.judging import Judged
 from pourparler_clients.log import Log
-from pourparler_clients.signing_testing import HOUR, Hours, Signing, release_room, stage_of, text_between
+from pourparler_clients.signing import Signing
+from pourparler_clients.signing_testing import HOUR, Hours, release_room, stage_of, text_between
+from pourparler_clients.signing_testing import Signing as Room
 from pourparler_clients.testing import House, Person, PowerCut
 from pourparler_crypto.note import Note
 from pourparler_policies.release.device import Cue, Stage
@@ -26,7 +28,7 @@ Sent = set[tuple[str, bytes, bytes, bytes]]
 def posted(monkeypatch: pytest.MonkeyPatch) -> Sent:
     """Kind, author, nonce and bytes of every message of a round that any log has held, whether it counted or not."""
     seen: Sent = set()
-    fold, beside = Log._apply, Log._beside
+    fold, beside = Log._apply, Signing.fold_beside
 
     def applied(log: Log, entry: Any, judged: Judged, sender: bytes, outgoing: Any) -> Any:
         for act, _, _ in judged.acts:
@@ -34,22 +36,21 @@ def posted(monkeypatch: pytest.MonkeyPatch) -> Sent:
                 seen.add((type(act).__name__, sender, act.nonce, act.message))
         return fold(log, entry, judged, sender, outgoing)
 
-    def beneath(log: Log, entry: Any, held: Any, sender: bytes) -> Any:
-        event = held.event
+    def beneath(signing: Signing, entry: Any, event: Any, sender: bytes) -> Any:
         if isinstance(event, Masks | Lock):
             content = event.masks if isinstance(event, Masks) else event.lock
             seen.add((type(event).__name__, sender, event.nonce, content))
-        return beside(log, entry, held, sender)
+        return beside(signing, entry, event, sender)
 
     monkeypatch.setattr(Log, "_apply", applied)
-    monkeypatch.setattr(Log, "_beside", beneath)
+    monkeypatch.setattr(Signing, "fold_beside", beneath)
     return seen
 
 
 class Story:
     """Ada's device lives; Ben's dies once in each of its visits."""
 
-    def __init__(self, house: House, room: Signing, cut: int) -> None:
+    def __init__(self, house: House, room: Room, cut: int) -> None:
         self.house, self.room, self.cut = house, room, cut
         self.cuts: list[str] = []
 
@@ -62,7 +63,7 @@ class Story:
         while True:
             try:
                 if sign and stage_of(self.ben) is Stage.ASKED:
-                    await self.ben.channel.release_act(Cue.SIGN)
+                    await self.ben.channel.releases.act(Cue.SIGN)
                 else:
                     await self.room.visit(self.ben)
             except PowerCut as cut:
