@@ -43,6 +43,7 @@ from .errors import (
 from .fetching import CONTRADICTION, Fetcher
 from .happenings import Happening
 from .log import FORKED, OLD_COPY, RESTORED, SET_BACK, Clock, Log
+from .onetext import Side
 from .releasing import Releases
 from .sealing import Admit, Sealer
 from .store import Kind, Message, Outgoing, State
@@ -84,6 +85,7 @@ class Channel:
         self._owes = asyncio.Event()
         self._unkept: list[tuple[Said, int]] = []  # said while no key was at hand, until when (Unix seconds)
         self.releases = Releases(self)
+        self.onetext = Side(self)
 
     @property
     def id(self) -> bytes:

@@ -135,9 +135,10 @@ class Device:
             changed += papers.purge(self.vault, now)
         if erased or changed:
             self.vault.empty_journal()
-        if self.vault.row("SELECT 1 FROM signing") is not None:
+        if self.vault.row("SELECT 1 FROM signing UNION ALL SELECT 1 FROM relayed") is not None:
             for channel in self.channels():
                 channel.log.signing.expire(now)
+                channel.log.relayed.expire(now)
         return erased
 
     def next_end(self) -> int | None:
@@ -203,7 +204,11 @@ class Device:
         """Channels in which a signature of this device is under way: without the device others may be left with a
         release that cannot complete, or its person with a word that nobody can take back.
         """
-        kept = [(channel.log.row, channel.log.signing.kept) for channel in self.channels()]
+        kept = [
+            (channel.log.row, part.kept)
+            for channel in self.channels()
+            for part in (channel.log.signing, channel.log.relayed)
+        ]
         return [row for row, held in kept if held is not None and held.own.unfinished]
 
     async def forget(self, channel: bytes) -> None:

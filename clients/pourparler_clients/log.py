@@ -39,6 +39,7 @@ from pourparler_policies.fold.facts import Amend, Phase
 from pourparler_policies.fold.facts import State as Consent
 from pourparler_policies.payload import Attesting, Beside, Said, Shortened
 from pourparler_policies.release.facts import State as Folded
+from pourparler_policies.release.relayed import Arranged, Carried
 
 from . import happenings
 from .attesting import Attestations
@@ -46,6 +47,7 @@ from .errors import Halted, UserError
 from .happenings import Happening
 from .hours import ALONE
 from .judging import Judged, judge_application, judge_commit, roster_of
+from .relayed import Relayed
 from .signing import Signing
 from .store import ChannelStore, Kind, Message, Outgoing, Row, Sent, State
 from .vault import Vault
@@ -106,6 +108,7 @@ class Log:
         self.owed_in_vain = False  # what this device owed by itself did not count: its clock may be fast
         self._reload()
         self.signing = Signing(self)
+        self.relayed = Relayed(self)
 
     def _reload(self) -> None:
         row = self.store.row()
@@ -179,7 +182,7 @@ class Log:
                     break
                 if entry.seq > self.row.cursor:
                     happened += self._fold_one(entry)
-            happened += self.signing.follow(self.clock())
+            happened += self.signing.follow(self.clock()) + self.relayed.follow(self.clock())
         return happened
 
     def _fold_one(self, entry: wire.Entry) -> list[Happening]:
@@ -419,7 +422,10 @@ class Log:
         if isinstance(event, Attesting):
             return self._attest(entry, judged.envelope.events, sender)
         if isinstance(event, Beside):
-            return self.signing.fold_beside(entry, event.event, sender)
+            beside = event.event
+            if isinstance(beside, Arranged | Carried):
+                return self.relayed.fold_carried(entry, beside, sender)
+            return self.signing.fold_beside(entry, beside, sender)
         if isinstance(event, Shortened):
             return self._shorten(entry, judged.envelope.events, sender)
         before = self.consent

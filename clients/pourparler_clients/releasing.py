@@ -20,6 +20,7 @@ from .deskwork import visit
 from .errors import Refused, Unreachable, UserError
 from .happenings import Happening
 from .papers import revision
+from .signing import Signing
 from .store import Kind, State
 from .upkeep import due_hour
 
@@ -70,8 +71,10 @@ class Releases:
         async with channel.turn:
             await channel.catch_up()
 
-    async def act(self, cue: Cue) -> None:
+    async def act(self, cue: Cue, part: Signing | None = None) -> None:
         """A person's act in a joint release: signs, withdraws, agrees again, refuses, stops. Raises UserError.
+
+        `part`: the relayed one (`onetext.py`); without it, the one of this channel.
 
         Who takes a word back need not wait for a service that does not answer. Unreachable: it is done on this
         device, and goes out when the service answers.
@@ -86,7 +89,7 @@ class Releases:
                     raise
             log.check_may_send()
             with log.step():
-                log.signing.act(cue, channel.clock())
+                (part or log.signing).act(cue, channel.clock())
             try:
                 await channel.catch_up()
             except Unreachable:
@@ -96,18 +99,22 @@ class Releases:
 
     async def follow(self) -> None:
         """Time and the desk lead a joint release on; what follows from it is sent at once. Under the turn."""
+        for part in (self._channel.log.signing, self._channel.log.relayed):
+            await self._follow(part)
+
+    async def _follow(self, part: Signing) -> None:
         channel = self._channel
         log = channel.log
-        if log.row.state is not State.OPEN or not log.signing.active:
+        if log.row.state is not State.OPEN or not part.active:
             return
         with log.step():
-            happened = log.signing.follow(channel.clock())
+            happened = part.follow(channel.clock())
         channel.tell(happened)
-        before, final = log.signing.kept, False
+        before, final = part.kept, False
         # Only a desk that was asked after the hour, by the log's time too, can be silent at it.
         late = before is not None and before.own.not_before <= min(channel.clock(), log.consent.time)
         try:
-            final, told = await visit(log, channel.connect)
+            final, told = await visit(log, part, channel.connect)
             channel.tell(told)
         except Unreachable:  # the desk is asked again at the next visit
             pass
@@ -115,12 +122,12 @@ class Releases:
             if refusal.problem in NEVER and not self._refused_by_desk:
                 self._refused_by_desk = True
                 channel.tell([Happening("desk", log.row.cursor, text=str(refusal))])
-        if not final and due_hour(log, channel.clock()):
+        if not final and due_hour(log, part.kept, channel.clock()):
             await channel.renew_keys()
         if log.row.state is not State.OPEN:
             return
         with log.step():
-            happened += (more := log.signing.follow(channel.clock(), silent=late and not final))
+            happened += (more := part.follow(channel.clock(), silent=late and not final))
         channel.tell(more)
-        if happened or log.signing.kept != before:
+        if happened or part.kept != before:
             await channel.flush()

@@ -27,6 +27,7 @@ from pourparler_policies.release.events import entry
 
 if TYPE_CHECKING:
     from .log import Log
+    from .signing import Kept
 
 # Who is in one of these phases goes by a commit of whoever comes first; the unattested go by a person's act alone.
 _TO_GO: Final = frozenset({Phase.LEAVING, Phase.HOLDING, Phase.STRANDED})
@@ -112,12 +113,12 @@ def due_charter(log: Log, now: int) -> bytes | None:
     return None
 
 
-def due_hour(log: Log, now: int) -> bool:
+def due_hour(log: Log, kept: Kept | None, now: int) -> bool:
     """Whether the log has yet to learn that a hushed desk's hour has come: only its entries have its time.
 
     A renewal of keys says so, as anything does. Once, and then once an hour: this clock may be fast.
     """
-    kept, since = log.signing.kept, log.row.updated_at
+    since = log.row.updated_at
     if kept is None or kept.own.stage is not Stage.COMPLETE:
         return False
     hour = kept.own.not_before
