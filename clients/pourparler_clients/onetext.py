@@ -53,10 +53,7 @@ if TYPE_CHECKING:
     from .log import Log
 
 MAX_OPEN: Final = 400  # characters of what stands in brackets that are shown
-PAUSE: Final = (
-    0.5,
-    5.0,
-)  # seconds between two visits of a carrier that attends: at random, so that nothing lines up
+PAUSE: Final = (0.5, 5.0)  # seconds between a visit to one side and the next: at random, so nothing lines up
 
 
 def open_places(communique: Communique) -> list[str]:
@@ -178,6 +175,15 @@ class Side:
             )
         await self.act(Cue.SIGN)
 
+    def note(self) -> bytes:
+        """The completed note, this side's own copy. Raises UserError when there is none."""
+        mine = self._log.relayed.mine
+        notes = self._log.relayed.papers
+        found = notes.note(mine.part.text.digest) if mine is not None else next(iter(notes.notes()), None)
+        if found is None:
+            raise UserError("nothing has been completed here, or it has ended with its text")
+        return found
+
     async def act(self, cue: Cue) -> None:
         """A person's act: withdraws, agrees again, refuses, stops. Raises UserError as `Releases.act` does."""
         await self._channel.releases.act(cue, self._log.relayed)
@@ -205,6 +211,11 @@ class OneText:
             raise UserError("these channels are at different services: a joint release needs one desk for all")
         if len({side.id for side in sides}) != len(sides):
             raise UserError("the same channel was named twice")
+        if len({side.log.vault.directory for side in sides}) != len(sides):
+            raise UserError(
+                "two sides' channels are in one vault: whoever searches it has both. Make a compartment for each side, "
+                "with its own passphrase (`pourparler card new --vault …`), and be invited with that card"
+            )
         self._sides, self._release, self._pause = sides, release, pause
 
     async def draft(
@@ -358,7 +369,9 @@ class OneText:
             await asyncio.sleep(random.uniform(*self._pause))  # noqa: S311 -- not a secret: it only keeps times apart
 
     async def _sync(self) -> None:
-        for side in self._sides:
+        for number, side in enumerate(self._sides):
+            if number:  # who watches the service should not see the channels stir in one moment
+                await asyncio.sleep(random.uniform(*self._pause))  # noqa: S311 -- not a secret
             await side.sync()
 
     def _papers(self) -> list[tuple[Channel, Paper, tuple[int, ...]]]:

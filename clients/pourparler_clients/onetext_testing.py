@@ -1,11 +1,11 @@
 """For tests: two sides in channels of their own, an intermediary in both, and one text that is signed across them.
 
-    talks = await shuttle_room(house, hours)     # ada and ana on one side, ben and bea on the other; uma with each
+    talks = await shuttle_room(house, hours)     # two people on each side, who each decide, and uma with each side
     await talks.ready()                          # drafted, agreed to, appointed, rounds carried: persons may sign
     await talks.sign()
     await talks.published()
 
-Uma has a compartment for each side: two vaults. Ada and Ben hold their side's release key.
+Uma has a compartment for each side: two vaults. Adelina and Benedikt hold their side's release key.
 """
 
 from collections.abc import Callable
@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pourparler_crypto.note import Communique, PressKey
 from pourparler_policies.limits import DAY
 from pourparler_policies.release.device import Stage
+from pourparler_policies.release.events import Shelved
 
 from .happenings import Happening
 from .onetext import OneText
@@ -77,7 +78,10 @@ class Shuttle:
 
     async def draft(self, words: str = WORDS, *, in_copies: bool = False) -> Communique:
         """The intermediary puts the text on both tables, and everybody has its words."""
-        signs = [(f"{side} League", key, number) for number, (side, key) in enumerate(zip(SIDES, self.keys, strict=True))]
+        signs = [
+            (f"{side} League", key, number)
+            for number, (side, key) in enumerate(zip(SIDES, self.keys, strict=True))
+        ]
         made = await self.text.draft([("en", words)], signs, self.now() + HOUR, 20 * DAY, in_copies=in_copies)
         await self.visit()
         return made
@@ -116,6 +120,21 @@ class Shuttle:
         await self.begun()
         await self.rounds()
 
+    async def cleared(self) -> None:
+        """Two days later nothing is left, of the text or of its round; what handshakes cost has come back."""
+        self.later(2 * DAY)
+        await self.visit()
+        for carrier in self.carriers:
+            for paper in list(carrier.log.folded.papers):
+                await carrier.channel.do(Shelved(paper))
+        await self.visit()
+        for person in self.people:
+            person.device.purge()
+            with person.device.vault.transaction():
+                person.device.vault.execute("DELETE FROM note")
+        self.text = OneText(*(person.channel for person in self.carriers), pause=(0, 0))
+        self.told.clear()
+
     def stages(self) -> list[Stage | None]:
         """Where it stands on the two signers' devices."""
         return [person.channel.onetext.stage for person in self.signers]
@@ -142,8 +161,8 @@ class Shuttle:
 
 async def shuttle_room(house: House, hours: Hours) -> Shuttle:
     """Two channels, founded and attested, with different charters and nobody in common but the intermediary."""
-    north = await release_room(house, hours, "ada", "ana", present=["uma-north"], title="Wells")
-    south = await release_room(house, hours, "ben", "bea", present=["uma-south"], title="Water")
+    north = await release_room(house, hours, "adelina", "anatolia", present=["uma-north"], title="Wells")
+    south = await release_room(house, hours, "benedikt", "beatrice", present=["uma-south"], title="Water")
     for person in house.people:
         person.clock.offset = hours.offset
     talks = Shuttle(hours, (north, south))

@@ -185,7 +185,8 @@ def _choose(arguments: argparse.Namespace, log: Log) -> Paper:
     return papers[0]
 
 
-def _words(given: list[str]) -> list[tuple[str, str]]:
+def read_words(given: list[str]) -> list[tuple[str, str]]:
+    """Language and words of each LANGUAGE=FILE. Raises UserError."""
     found = []
     for one in given:
         language, equals, file = one.partition("=")
@@ -195,7 +196,8 @@ def _words(given: list[str]) -> list[tuple[str, str]]:
     return found
 
 
-def _keys(given: list[str]) -> list[tuple[str, PressKey]]:
+def read_keys(given: list[str]) -> list[tuple[str, PressKey]]:
+    """Name and press key of each NAME=FILE. Raises UserError, Refused."""
     found = []
     for one in given:
         name, equals, file = one.rpartition("=")
@@ -205,7 +207,7 @@ def _keys(given: list[str]) -> list[tuple[str, PressKey]]:
     return found
 
 
-def _time(text: str) -> int:
+def read_time(text: str) -> int:
     """Unix seconds of a time, or of a span from now. Raises UserError."""
     if text.startswith("+"):
         try:
@@ -222,7 +224,7 @@ def _time(text: str) -> int:
 async def _draft(arguments: argparse.Namespace, channel: Channel) -> None:
     relation, corrects = _relation(arguments, channel.log)
     communique = compose(
-        _words(arguments.words), _keys(arguments.key), _time(arguments.not_before), relation=relation
+        read_words(arguments.words), read_keys(arguments.key), read_time(arguments.not_before), relation=relation
     )
     paper = await channel.releases.table(communique, arguments.life, corrects=corrects)
     emit(
@@ -251,7 +253,7 @@ async def _revise(arguments: argparse.Namespace, channel: Channel) -> None:
     paper = _choose(arguments, channel.log)
     earlier = channel.log.signing.papers.communique(paper)
     signatories = [(party.name, party.key) for party in earlier.foot.signatories]
-    communique = compose(_words(arguments.words), signatories, earlier.foot.not_before, earlier=earlier)
+    communique = compose(read_words(arguments.words), signatories, earlier.foot.not_before, earlier=earlier)
     await channel.releases.table(communique, 0, paper.id, paper.text.corrects)
     emit(
         arguments,

@@ -80,6 +80,8 @@ _TEXTS: Final = {
     "relented": "{name} blocks a text no longer",
     "appointed": "{name} makes a signing appointment",
     "remarked": "{name} remarks: {text}",
+    "arranged": "{name} proposes times to sign the text with the other side: `onetext ready` when your side is",
+    "unfit": "ATTENTION: {text}",
     "frozen": "the text is ready to be signed (`release sign`)",
     "lapsed": "the signing appointment is over, and nothing came of it",
     "released": "the joint text is published",

@@ -19,7 +19,7 @@ from typing import Final
 
 from pourparler_policies.errors import Misuse, Void
 from pourparler_policies.fold.facts import Device
-from pourparler_policies.fold.standing import body_of, stands
+from pourparler_policies.fold.standing import body_of, satisfied, stands
 
 from . import standing
 from .device import Duty, Own, Stage
@@ -202,6 +202,10 @@ def check_ready(state: State, part: Part, seat: bytes, now: int) -> None:
         raise Misuse(reason)
     if seat not in part.seats:
         raise Misuse("this seat has not initialled the text (or it was arranged before that)")
+    if not satisfied(state.consent, part.seats[seat], [seat]):
+        raise Misuse(
+            "your party's decision rule asks for more than one person, and only one can sign across channels so far"
+        )
     if state.case is not None:
         raise Misuse("there is a signing appointment inside this channel: one at a time")
 
@@ -246,7 +250,8 @@ def sends(own: Own, *, checked: bool) -> tuple[Leg, ...]:
         Duty.RELAY: (Leg.MASKS,),
         Duty.UNLOCK: (Leg.LOCK,),
     }
-    return tuple(leg for duty in Duty if duty in own.owes for leg in legs.get(duty, ()))
+    owed = tuple(leg for duty in Duty if duty in own.owes for leg in legs.get(duty, ()))
+    return (Leg.SAME, *owed) if own.stage is Stage.ASKED else owed
 
 
 def case_of(part: Part, seat: bytes, line: int, nonce: bytes, reached: Phase) -> Case:

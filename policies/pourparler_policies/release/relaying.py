@@ -348,15 +348,15 @@ def time_alone_ends_everything(cast: Cast, world: World) -> None:
         assert desk.tick(held, cast.times[-1]).answer in {Answer.LAPSED, Answer.PUBLISHED, Answer.STOPPED}
 
 
-def explore(cast: Cast, *, limit: int = 1_000_000) -> Walked[World]:
-    """Every world. Each step keeps every promise, and time alone ends each world."""
+def explore(cast: Cast, *, limit: int = 1_000_000, start: World | None = None) -> Walked[World]:
+    """Every world from the start, or from another one. Each step keeps every promise, and time alone ends each world."""
 
     def to_its_end(world: World) -> Iterator[tuple[str, World]]:
         time_alone_ends_everything(cast, world)
         return following(cast, world)
 
     checks = [lambda before, _, after, kept=kept: kept(cast, before, after) for kept in PROMISES]
-    return walk(cast.start, to_its_end, lambda world: _key(cast, world), checks, limit)
+    return walk(start or cast.start, to_its_end, lambda world: _key(cast, world), checks, limit)
 
 
 def _key(cast: Cast, world: World) -> object:
