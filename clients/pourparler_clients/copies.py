@@ -1,7 +1,7 @@
 """Parallel texts: each side first in its own copy. They follow from the first copy, so that one text is agreed on.
 
-Copy k has the same words and the signatories from number k on, round to the one before. All are completed together, each
-under signatures of its own (`crypto/note`, `crypto/jr2`). DESIGN 6.1.
+Copy k has the same words and the signatories from number k on, round to the one before. All are completed together,
+each under signatures of its own (`crypto/note`, `crypto/jr2`). DESIGN 6.1.
 """
 
 from dataclasses import replace

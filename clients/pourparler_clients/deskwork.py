@@ -33,8 +33,8 @@ _ASKS = frozenset(
 
 
 async def visit(log: Log, signing: Signing, connect: Connect) -> tuple[bool, list[Happening]]:
-    """One visit, if this device's stage in a case calls for one. Returns whether the desk has given a final answer, and what
-    follows from it for the person.
+    """One visit, if this device's stage in a case calls for one. Returns whether the desk has given a final answer,
+    and what follows from it for the person.
 
     Raises Unreachable, or Refused when the desk says no for another reason than that the case is new to it.
     """

@@ -39,7 +39,7 @@ from pourparler_policies.fold.facts import Amend, Phase
 from pourparler_policies.fold.facts import State as Consent
 from pourparler_policies.payload import Attesting, Beside, Said, Shortened
 from pourparler_policies.release.facts import State as Folded
-from pourparler_policies.release.relayed import Arranged, Carried
+from pourparler_policies.release.relayed import Arranged, Passage
 
 from . import happenings
 from .attesting import Attestations
@@ -423,8 +423,8 @@ class Log:
             return self._attest(entry, judged.envelope.events, sender)
         if isinstance(event, Beside):
             beside = event.event
-            if isinstance(beside, Arranged | Carried):
-                return self.relayed.fold_carried(entry, beside, sender)
+            if isinstance(beside, Arranged | Passage):
+                return self.relayed.fold_passage(entry, beside, sender)
             return self.signing.fold_beside(entry, beside, sender)
         if isinstance(event, Shortened):
             return self._shorten(entry, judged.envelope.events, sender)

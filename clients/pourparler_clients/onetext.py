@@ -8,7 +8,7 @@ How a program calls it (as `demo --shuttle` does):
     await text.draft([("en", words)], signs, not_before, life, in_copies=True)   # the same paper in each channel
     await text.revise([("en", words)])                    # each side sees what changed, and not who asked
     for row in await text.standing(): row.initialled, row.remarks, row.ready, row.objected
-    await text.appoint(sign_within=3600, deposit_within=600)    # when all can live with it, and nothing is in [brackets]
+    await text.appoint(sign_within=3600, deposit_within=600)    # all can live with it, nothing is in [brackets]
     await text.carry()                                     # one visit to each side; repeat, or `await text.attend()`
 
     # A side, on its own channel. `channel.onetext` is a `Side`:
@@ -57,7 +57,7 @@ PAUSE: Final = (0.5, 5.0)  # seconds between a visit to one side and the next: a
 
 
 def open_places(communique: Communique) -> list[str]:
-    """What stands in [square brackets], language by language: it is still open. Raises UserError when they do not match."""
+    """What stands in [square brackets], language by language: it is open. Raises UserError when they do not match."""
     found = []
     for language, words in zip(communique.foot.languages, communique.words, strict=True):
         depth, start = 0, 0
@@ -191,7 +191,7 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One side as the intermediary sees it. `remarks` on the revision on the table; `carried`: messages of the round."""
+    """One side as the intermediary sees it: `remarks` on this revision; `carried`, messages of the round there."""
 
     initialled: bool
     objected: bool

@@ -31,7 +31,7 @@ from pourparler_policies.release import device, relayed
 from pourparler_policies.release.device import Cue, Own, Stage
 from pourparler_policies.release.facts import Case, Phase
 from pourparler_policies.release.facts import State as Folded
-from pourparler_policies.release.relayed import FREE, Arranged, Carried, Key, Leg, Part
+from pourparler_policies.release.relayed import FREE, Arranged, Key, Leg, Part, Passage
 
 from .copies import copies_of
 from .errors import UserError
@@ -57,13 +57,13 @@ _NAMES: Final = {
     Leg.LOCK: "lock",
 }
 UNSOUND: Final = (
-    "what came from the other side does not fit what this device was shown: another text, other keys or times, or it was "
-    "altered on the way. Nothing was signed and nothing comes of this round. Compare text and keys with the other side "
-    "without the intermediary's device, then ask for a new appointment"
+    "what came from the other side does not fit what this device was shown: another text, other keys or times, or it "
+    "was altered on the way. Nothing was signed and nothing comes of this round. Compare text and keys with the other "
+    "side without the intermediary's device, then ask for a new appointment"
 )
 OTHER_CASE: Final = (
-    "the other side's device has checked another case than this one. Nothing was signed and nothing comes of this round: "
-    "ask for a new appointment"
+    "the other side's device has checked another case than this one. Nothing was signed and nothing comes of this "
+    "round: ask for a new appointment"
 )
 
 
@@ -147,7 +147,7 @@ class Relayed(Signing):
 
     def drop(self) -> None:
         """Nothing of a case is left."""
-        for table in ("relayed", "carried"):
+        for table in ("relayed", "passage"):
             self._real.vault.execute(f"DELETE FROM {table} WHERE channel = ?", self._real.row.id)  # noqa: S608
 
     @property
@@ -172,13 +172,13 @@ class Relayed(Signing):
     @property
     def holds(self) -> frozenset[Key]:
         """Every message of this arrangement that is in this channel, or is to be posted there by this device."""
-        rows = self._real.vault.rows("SELECT leg, line, to_line FROM carried WHERE channel = ?", self._real.row.id)
+        rows = self._real.vault.rows("SELECT leg, line, to_line FROM passage WHERE channel = ?", self._real.row.id)
         return frozenset((Leg(leg), line, None if to == _ALL else to) for leg, line, to in rows)
 
     def sealed(self, leg: Leg, line: int, to: int | None) -> bytes | None:
         """One of these messages."""
         row = self._real.vault.row(
-            "SELECT sealed FROM carried WHERE channel = ? AND leg = ? AND line = ? AND to_line = ?",
+            "SELECT sealed FROM passage WHERE channel = ? AND leg = ? AND line = ? AND to_line = ?",
             self._real.row.id,
             str(leg),
             line,
@@ -190,7 +190,7 @@ class Relayed(Signing):
         """Keeps a message, its first form only; `own`: this device posts it. In a transaction."""
         leg, line, to = key
         self._real.vault.execute(
-            "INSERT OR IGNORE INTO carried VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT OR IGNORE INTO passage VALUES (?, ?, ?, ?, ?, ?)",
             self._real.row.id,
             str(leg),
             line,
@@ -201,7 +201,7 @@ class Relayed(Signing):
 
     # What the channel says
 
-    def fold_carried(self, entry: wire.Entry, event: Arranged | Carried, sender: bytes) -> list[Happening]:
+    def fold_passage(self, entry: wire.Entry, event: Arranged | Passage, sender: bytes) -> list[Happening]:
         """What travels beside the procedure for a relayed round; in a transaction."""
         author = by_credential(self._real.consent, sender)
         if author is None:
@@ -241,16 +241,16 @@ class Relayed(Signing):
         )
         return True
 
-    def _posted(self, event: Carried) -> None:
+    def _posted(self, event: Passage) -> None:
         self._real.vault.execute(
-            "UPDATE carried SET own = 0 WHERE channel = ? AND leg = ? AND line = ? AND to_line = ?",
+            "UPDATE passage SET own = 0 WHERE channel = ? AND leg = ? AND line = ? AND to_line = ?",
             self._real.row.id,
             str(event.leg),
             event.line,
             _ALL if event.to is None else event.to,
         )
 
-    def _hear_masks(self, event: Carried) -> None:
+    def _hear_masks(self, event: Passage) -> None:
         mine, kept = self.mine, self.kept
         if mine is None or kept is None or kept.heard or not mine.crossing:
             return
@@ -264,7 +264,9 @@ class Relayed(Signing):
     # What a person and time do
 
     def ready(self, now: int) -> None:
-        """This person says that the side is ready: rounds run from here on. In a transaction. Raises UserError, Misuse."""
+        """This person says that the side is ready: rounds run from here on; in a transaction. Raises UserError,
+        Misuse.
+        """
         mine, own = self.mine, by_credential(self._real.consent, self._real.row.credential)
         if mine is None or own is None:
             raise UserError("nothing has been arranged here: the intermediary proposes times")
@@ -295,7 +297,7 @@ class Relayed(Signing):
 
     def _not_ready(self) -> None:
         self._set(private=b"", line=-1)
-        self._real.vault.execute("DELETE FROM carried WHERE channel = ? AND own = 1", self._real.row.id)
+        self._real.vault.execute("DELETE FROM passage WHERE channel = ? AND own = 1", self._real.row.id)
         self._real.erased()
 
     def ends(self, now: int) -> bool:
@@ -380,7 +382,7 @@ class Relayed(Signing):
         if cue is Cue.UNSOUND and not mine.trouble:
             self._set(trouble=UNSOUND)
         self._set(crossing=b"", private=b"")
-        self._real.vault.execute("DELETE FROM carried WHERE channel = ? AND own = 1", self._real.row.id)
+        self._real.vault.execute("DELETE FROM passage WHERE channel = ? AND own = 1", self._real.row.id)
         self._real.erased()
 
     def _check_all(self, now: int) -> None:
@@ -464,11 +466,11 @@ class Relayed(Signing):
         if mine is None:
             return None
         rows = self._real.vault.rows(
-            "SELECT leg, line, to_line, sealed FROM carried WHERE channel = ? AND own = 1", self._real.row.id
+            "SELECT leg, line, to_line, sealed FROM passage WHERE channel = ? AND own = 1", self._real.row.id
         )
         order = list(Leg)
         for leg, line, to, sealed in sorted(rows, key=lambda row: (order.index(Leg(row[0])), row[1], row[2])):
-            event = Carried(mine.part.id, Leg(leg), line, None if to == _ALL else to, sealed)
+            event = Passage(mine.part.id, Leg(leg), line, None if to == _ALL else to, sealed)
             return Beside.of(event), mine.part.ends, 0  # no bit of `sent`: the row itself says it is out
         return None
 

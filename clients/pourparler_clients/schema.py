@@ -198,6 +198,10 @@ MIGRATIONS: list[list[str]] = [
         "CREATE TABLE release_key (public BLOB PRIMARY KEY, name TEXT NOT NULL, seed BLOB NOT NULL) WITHOUT ROWID",
     ],
     [
+        # How services are reached: the address of a SOCKS proxy, or nothing. See proxy.
+        "CREATE TABLE line (id INTEGER PRIMARY KEY CHECK (id = 1), proxy TEXT NOT NULL)",
+    ],
+    [
         # A release whose signers share no channel: what was arranged here, and this device's part in it (relayed.py).
         """CREATE TABLE relayed (
             channel BLOB PRIMARY KEY REFERENCES channel ON DELETE CASCADE,
@@ -216,7 +220,7 @@ MIGRATIONS: list[list[str]] = [
             sent INTEGER NOT NULL
         ) WITHOUT ROWID""",
         # Its messages: sealed from signer to signer. An intermediary's device holds those that it carries.
-        """CREATE TABLE carried (
+        """CREATE TABLE passage (
             channel BLOB NOT NULL REFERENCES channel ON DELETE CASCADE,
             leg TEXT NOT NULL,
             line INTEGER NOT NULL,

@@ -138,7 +138,7 @@ _CONTENTS = (
     *("outbox", "draft", "message", "sent", "own_rule", "member", "chain", "invitation"),
     *("consent", "meeting", "opening", "complaint", "vault_half"),
     *("words", "remark", "signing", "lock", "note"),
-    *("relayed", "carried", "one_text"),
+    *("relayed", "passage", "one_text"),
 )
 
 

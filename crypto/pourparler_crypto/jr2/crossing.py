@@ -1,4 +1,4 @@
-"""Messages of a round between signers who share no channel: sealed from each to each, so that who carries them sees none.
+"""Messages of a round between signers who share no channel: sealed from each to each; who carries them sees none.
 
 1. **A fresh key a signer and round** (`hello`), in nobody's name. The round's nonce is a hash of all of them: who was
    handed another key has another sid, and a round that was recorded fits nothing later.
@@ -10,9 +10,9 @@
     R1    = HPKE(hello_to, info = lp(…, "first", sid, from, to), pad(N_from→to ‖ R1))
     later = XChaCha20-Poly1305 under HKDF-SHA512(N_lo→hi ‖ N_hi→lo, salt = sid, info = lp(…, leg, from, to))
 
-HPKE is base mode, `MLKEM768_X25519`, as in invitations. Every message has a multiple of `STEP` bytes: two texts and
-four signers fit one. Who exchanges the keys of both sides plays each to the other with a sid of its own; it is then in the
-place of a signer without a release key (`docs/joint-release.md`), and no signature comes of it.
+HPKE is base mode, `MLKEM768_X25519`, as in invitations. Every message has a multiple of `STEP` bytes: all that two
+signers of two texts say fits one. Who exchanges the keys of both sides plays each to the other with a sid of its own;
+it is then in the place of a signer without a release key (`docs/joint-release.md`), and no signature comes of it.
 """
 
 import hashlib

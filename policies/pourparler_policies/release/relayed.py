@@ -2,9 +2,9 @@
 
 1. No log is read by all. Each channel has its own paper, its own initials and its own charter; each signer's device
    judges alone, by the tables of `device.py`, and no word of another channel counts in it but what JR2 checks.
-2. What crosses is sealed from signer to signer (`Carried.sealed`). The intermediary sees which leg it is and between which
-   lines of signature, and what it did not carry yet follows from what the channels hold: it keeps no state, and may
-   crash, repeat and be late.
+2. What crosses is sealed from signer to signer (`Passage.sealed`). The intermediary sees which leg it is and between
+   which lines of signature, and what it has yet to carry follows from what the channels hold: it keeps no state, and
+   may crash, repeat and be late.
 3. A side's consent is its channel's: every party there has initialled the revision by its decision rule, and whoever
    holds the key says that the side is ready. The intermediary proposes times and decides nothing.
 4. Nothing of it is an event of the procedure: it ends with the case, and what came to nothing leaves no trace in a log.
@@ -26,7 +26,7 @@ from .device import Duty, Own, Stage
 from .facts import GRACE, Case, Paper, Phase, Signer, State, Text
 from .rules import Signatories
 
-MAX_CARRIED: Final = 36 * 1024  # bytes of one sealed message: what every d of 32 signers and 32 texts takes
+MAX_PASSAGE: Final = 36 * 1024  # bytes of one sealed message: what every d of 32 signers and 32 texts takes
 
 
 class Leg(StrEnum):
@@ -45,7 +45,8 @@ class Leg(StrEnum):
 class Arranged:
     """An intermediary's proposal of times for a text that every side has initialled; the last one counts.
 
-    `here` are the lines of signature that are signed in this channel. `stop_before`: seconds before the hour until which a party may stop it; None: nobody may.
+    `here` are the lines of signature that are signed in this channel. `stop_before`: seconds before the hour until
+    which a party may stop it; None: nobody may.
     """
 
     id: bytes  # 16 random bytes, of this proposal
@@ -58,8 +59,8 @@ class Arranged:
 
 
 @dataclass(frozen=True, slots=True)
-class Carried:
-    """One message of a round from a line of signature to another; `to` None: to all. At most MAX_CARRIED bytes.
+class Passage:
+    """One message of a round from a line of signature to another; `to` None: to all. At most MAX_PASSAGE bytes.
 
     The same in the channel where it was written and in those to which it was carried.
     """
@@ -210,9 +211,9 @@ def check_ready(state: State, part: Part, seat: bytes, now: int) -> None:
         raise Misuse("there is a signing appointment inside this channel: one at a time")
 
 
-def counts(state: State, author: Device, part: Part, event: Carried) -> bool:
-    """Whether a message is from where it can be: a line of this channel from a party here, any other from an intermediary."""
-    if event.id != part.id or not 0 < len(event.sealed) <= MAX_CARRIED:
+def counts(state: State, author: Device, part: Part, event: Passage) -> bool:
+    """Whether a message is from where it can be: a line signed here from a party, any other from an intermediary."""
+    if event.id != part.id or not 0 < len(event.sealed) <= MAX_PASSAGE:
         return False
     lines = range(part.text.signatories)
     if event.line not in lines or event.to == event.line or (event.to is not None and event.to not in lines):
@@ -255,7 +256,7 @@ def sends(own: Own, *, checked: bool) -> tuple[Leg, ...]:
 
 
 def case_of(part: Part, seat: bytes, line: int, nonce: bytes, reached: Phase) -> Case:
-    """The case as `device.py` reads one from a log. Its signers are those of this side: who initialled the text here."""
+    """The case as `device.py` reads one from a log. Its signers are this side's: who initialled the text here."""
     signers = {one: Signer(party, line if one == seat else None, b"") for one, party in part.seats.items()}
     stop_by = part.not_before - part.stop_before if part.stop_before is not None else 0
     return Case(

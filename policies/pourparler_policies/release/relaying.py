@@ -1,7 +1,7 @@
 """Two sides in channels of their own, and who carries between them: every course from an arrangement to its end.
 
-1. The code is real: `relayed` for what is sent, carried and awaited, `device` and `desk` for the rest, and a log a side.
-2. What crosses is one of three things: what the other device sent (`REAL`), something that fits nothing (`BAD`: altered,
+1. The code is real: `relayed` for what is sent, carried and awaited, `device` and `desk` for the rest, a log a side.
+2. What crosses is one of three things: what the other device sent (`REAL`), what fits nothing (`BAD`: altered,
    replayed, cut, of another text), or a message of a round that the carrier itself began with this side by exchanging
    the keys (`FAKE`). It has no release key: a false side can do anything but sign.
 3. An honest carrier may be late, crash, repeat and never come again; a `hostile` one posts what it likes when it likes.
@@ -13,15 +13,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from pourparler_policies.errors import Misuse
+from pourparler_policies.limits import DAY
 
 from . import desk, device, events, relayed
-from .desk import Desk, Held
-from .device import Cue, Duty, Own, Secret, Stage
+from .desk import Held
+from .device import Cue, Duty, Own, Stage
 from .exploring import Walked, walk
 from .facts import Answer, Phase, State
 from .relayed import Arranged, Key, Leg, Part, Side
 from .signing import put
-from .testing import DAY, PAPER, Talks, nonce, revision, talks
+from .testing import PAPER, Talks, nonce, revision, talks
 
 REAL, BAD, FAKE = "real", "bad", "fake"
 Posts = Mapping[Key, str]  # what a channel holds, and what it is; the first of a key counts
@@ -58,9 +59,9 @@ class World:
     """Where everything stands. `desks`: the case of each side; both are `desks[0]` when they have the same."""
 
     moment: int
-    ends: tuple[End, End]
-    desks: tuple[Held, Held]
-    shown: tuple[frozenset[Answer], frozenset[Answer]] = (frozenset(), frozenset())
+    ends: tuple[End, ...]
+    desks: tuple[Held, ...]
+    shown: tuple[frozenset[Answer], ...] = (frozenset(), frozenset())
 
     def kind(self, side: int, leg: Leg) -> str:
         """What this side has of the other's `leg`, and whether it fits: REAL or FAKE, BAD, or nothing."""
@@ -349,7 +350,7 @@ def time_alone_ends_everything(cast: Cast, world: World) -> None:
 
 
 def explore(cast: Cast, *, limit: int = 1_000_000, start: World | None = None) -> Walked[World]:
-    """Every world from the start, or from another one. Each step keeps every promise, and time alone ends each world."""
+    """Every world from the start, or another one. Each step keeps every promise, and time alone ends each world."""
 
     def to_its_end(world: World) -> Iterator[tuple[str, World]]:
         time_alone_ends_everything(cast, world)
@@ -370,19 +371,3 @@ def _key(cast: Cast, world: World) -> object:
         flags = (end.ready, end.will, end.lost, end.state is cast.talks[side].state, tuple(sorted(end.sent)))
         people.append((stage, posts, there, flags, tuple(sorted(world.shown[world.case(side)]))))
     return (world.moment, tuple(sorted(people)))
-
-
-__all__ = [
-    "PROMISES",
-    "BAD",
-    "Cast",
-    "Desk",
-    "FAKE",
-    "REAL",
-    "Secret",
-    "World",
-    "explore",
-    "following",
-    "public",
-    "sides",
-]

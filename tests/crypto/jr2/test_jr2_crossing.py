@@ -127,7 +127,7 @@ def test_a_carrier_that_exchanges_the_keys_of_a_round_splits_it_into_two_that_ha
 
 
 def test_a_carrier_cannot_make_a_later_message_even_after_it_has_made_a_first_one() -> None:
-    """It knows every public value: it can seal an R1 of its own. What is awaited after that is under Ben's secret too."""
+    """It knows every public value, and can seal an R1 of its own. What follows is under Ben's secret too."""
     ada, ben = two()
     forger = Crossing.begin(ben.private, 2, ben.ends.keys)  # for its bytes alone: drawn anew, so another N
     ada.take_first(2, forger.seal_first(ada.sid, 1, ben.party.sent[0]))

@@ -1,6 +1,6 @@
 """Two sides that share no channel: what is carried, and every course that it can take.
 
-With a larger POURPARLER_STATES the walks go further; with 100000 all but the one with a false carrier come to their end.
+With a larger POURPARLER_STATES the walks go further; with 200000 all but those with a false carrier come to their end.
 """
 
 import os
@@ -11,13 +11,16 @@ from typing import Any
 import pytest
 
 from pourparler_policies.errors import Misuse, Void
-from pourparler_policies.release import device, events, relayed, relaying
+from pourparler_policies.fold.encoding import encode
+from pourparler_policies.limits import DAY
+from pourparler_policies.release import device, events, relayed
 from pourparler_policies.release.decoding import decode_beside
-from pourparler_policies.release.device import Cue, Stage
+from pourparler_policies.release.desk import Desk
+from pourparler_policies.release.device import Cue, Duty, Stage
 from pourparler_policies.release.facts import GRACE, Phase
-from pourparler_policies.release.relayed import LEGS, MAX_CARRIED, Arranged, Carried, Leg, Part, Side
+from pourparler_policies.release.relayed import LEGS, MAX_PASSAGE, Arranged, Leg, Part, Passage, Side
 from pourparler_policies.release.relaying import BAD, FAKE, REAL, Cast, World, explore, following, public
-from pourparler_policies.release.testing import DAY, PAPER, Talks, talks
+from pourparler_policies.release.testing import PAPER, Talks, revision, talks
 
 LIMIT = int(os.environ.get("POURPARLER_STATES", "4000"))
 ID = b"i" * 16
@@ -85,10 +88,10 @@ def published(cast: Cast) -> World:
     """Two honest sides whose persons both sign."""
 
     def done(world: World) -> bool:
-        return all(relaying.Duty.DEPOSIT in end.sent for end in world.ends)
+        return all(Duty.DEPOSIT in end.sent for end in world.ends)
 
     world = goes_on(cast, cast.start, done, willing)
-    at_desk = goes_on(cast, world, lambda w: w.desks[0].phase is relaying.Desk.FULL, willing)
+    at_desk = goes_on(cast, world, lambda w: w.desks[0].phase is Desk.FULL, willing)
     return goes_on(cast, at_desk, public, lambda what: what == "time")
 
 
@@ -137,7 +140,7 @@ def test_a_round_comes_as_far_as_what_every_other_line_has_sent() -> None:
 def room(**options: Any) -> Talks:
     """One side's channel with a text of the intermediary's that both parties there have initialled."""
     made = talks(2, intermediary=True, **options)
-    text = relaying.revision("We met.", 2, not_before=made.now + 3 * DAY)
+    text = revision("We met.", 2, not_before=made.now + 3 * DAY)
     made.post("m1", events.Drafted(PAPER, text, 90 * DAY))
     made.initial("a1", "b1")
     return made
@@ -207,12 +210,12 @@ def test_who_has_not_initialled_or_whose_rule_asks_for_two_is_not_ready() -> Non
         relayed.check_ready(log.state, part, log.seat("a1"), part.sign_by)
     log.post(
         "m1",
-        events.Revised(PAPER, log.text.digest, relaying.revision("We met again.", 2, not_before=part.not_before)),
+        events.Revised(PAPER, log.text.digest, revision("We met again.", 2, not_before=part.not_before)),
     )
     with pytest.raises(Misuse, match="edited"):
         relayed.check_ready(log.state, part, log.seat("a1"), log.now)
     two = talks(2, delegates=2, rule=2, intermediary=True)
-    two.post("m1", events.Drafted(PAPER, relaying.revision("We met.", 2, not_before=two.now + 3 * DAY), 90 * DAY))
+    two.post("m1", events.Drafted(PAPER, revision("We met.", 2, not_before=two.now + 3 * DAY), 90 * DAY))
     two.initial("a1", "a2", "b1", "b2")
     with pytest.raises(Misuse, match="more than one person"):
         relayed.check_ready(two.state, part_of(two), two.seat("a1"), two.now)
@@ -237,18 +240,16 @@ def test_a_message_counts_only_from_where_it_can_be(
     word: str, leg: Leg, line: int, to: int | None, good: bool
 ) -> None:
     log = room()
-    event = Carried(ID, leg, line, to, b"sealed")
+    event = Passage(ID, leg, line, to, b"sealed")
     assert relayed.counts(log.state, log.device(word), part_of(log), event) is good
     assert not relayed.counts(log.state, log.device(word), part_of(log), replace(event, id=b"j" * 16))
     assert not relayed.counts(
-        log.state, log.device(word), part_of(log), replace(event, sealed=bytes(MAX_CARRIED + 1))
+        log.state, log.device(word), part_of(log), replace(event, sealed=bytes(MAX_PASSAGE + 1))
     )
 
 
 def test_both_events_are_read_back_from_their_canonical_form() -> None:
-    from pourparler_policies.fold.encoding import encode
-
-    for event in (proposal(room()), *(Carried(ID, leg, 0, None if leg is Leg.HELLO else 1, b"s") for leg in Leg)):
+    for event in (proposal(room()), *(Passage(ID, leg, 0, None if leg is Leg.HELLO else 1, b"s") for leg in Leg)):
         assert decode_beside(encode(event)) == event
 
 
@@ -270,10 +271,18 @@ def test_a_seat_put_on_hold_after_its_word_makes_the_device_ask_again() -> None:
 # The promises notice
 
 
+_PHASE = relayed.phase
+
+
+def _without_same(lines: int, own: int, got: Any) -> Phase:
+    here = set(got)
+    return _PHASE(lines, own, here | {(Leg.SAME, line) for line in range(lines) if (Leg.THIRD, line) in here})
+
+
 @pytest.mark.parametrize(
     ("place", "name", "mutant"),
     [
-        ("phase", "the case is not compared", lambda lines, own, got: _without_same(lines, own, got)),
+        ("phase", "the case is not compared", _without_same),
         ("stands_behind", "an edit is not looked at", lambda state, part: ""),
     ],
 )
@@ -287,14 +296,6 @@ def test_a_rule_that_is_taken_away_is_missed(
     cast = Cast(edits=True)  # which remembers nothing of the rule
     with pytest.raises(AssertionError):
         explore(cast, limit=20_000, start=before)
-
-
-_PHASE = relayed.phase
-
-
-def _without_same(lines: int, own: int, got: Any) -> Phase:
-    here = set(got)
-    return _PHASE(lines, own, here | {(Leg.SAME, line) for line in range(lines) if (Leg.THIRD, line) in here})
 
 
 def test_every_leg_has_its_row() -> None:

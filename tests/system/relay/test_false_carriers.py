@@ -1,14 +1,16 @@
 """An intermediary who alters, swaps, replays, reorders, shows two texts or withholds: the round fails in clear words.
 
-Each test is one attack by whoever carries; what it gets is asserted to be nothing: no signature, nobody asked in vain where
-a check can tell, and nothing kept once the time is over.
+Each test is one attack by whoever carries; what it gets is asserted to be nothing: no signature, nobody asked in vain
+where a check can tell, and nothing kept once the time is over.
 """
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
 
+from pourparler_clients.channel import Channel
 from pourparler_clients.errors import UserError
 from pourparler_clients.onetext import OneText
 from pourparler_clients.onetext_testing import SIDES, Shuttle
@@ -17,7 +19,8 @@ from pourparler_clients.relayed import OTHER_CASE, UNSOUND
 from pourparler_clients.signing_testing import DEPOSIT, HOUR, SIGN, WORDS
 from pourparler_clients.store import Kind
 from pourparler_clients.testing import Person
-from pourparler_crypto.jr2 import Deposited, Kind as Step, Round, Signed, Terms
+from pourparler_crypto.jr2 import Deposited, Round, Signed, Terms
+from pourparler_crypto.jr2 import Kind as Step
 from pourparler_crypto.jr2.crossing import Crossing, hello, key_of
 from pourparler_crypto.jr2.forging import forge_presignature
 from pourparler_crypto.jr2.testing import Party, scalar, total
@@ -33,19 +36,23 @@ from pourparler_policies.release.relayed import Arranged, Key, Leg
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-class False_(OneText):
-    """A carrier that does something else with what it carries: `tamper(to which side, what, bytes) -> bytes or None`."""
+Tamper = Callable[
+    [int, Key, bytes], bytes | None
+]  # to which side, what, its bytes: what is left there, if anything
 
-    def __init__(self, talks: Shuttle, tamper: object) -> None:
+
+class FalseText(OneText):
+    """A carrier that does something else with what it carries."""
+
+    def __init__(self, talks: Shuttle, tamper: Tamper) -> None:
         super().__init__(*(person.channel for person in talks.carriers), pause=(0, 0))
         self._channels = [person.channel for person in talks.carriers]
         self._tamper = tamper
 
-    def leave(self, side: object, key: Key, sealed: bytes) -> None:
-        number = self._channels.index(side)  # type: ignore[arg-type]
-        made = self._tamper(number, key, sealed)  # type: ignore[operator]
+    def leave(self, side: Channel, key: Key, sealed: bytes) -> None:
+        made = self._tamper(self._channels.index(side), key, sealed)
         if made is not None:
-            super().leave(side, key, made)  # type: ignore[arg-type]
+            super().leave(side, key, made)
 
 
 async def some_rounds(talks: Shuttle, visits: int = 8) -> None:
@@ -66,7 +73,7 @@ async def nothing_came_of_it(talks: Shuttle) -> None:
         person.device.purge()
         kept = person.log.relayed.kept
         assert kept is None or not kept.own.holds
-        assert person.log.store.vault.rows("SELECT 1 FROM carried") == []
+        assert person.log.store.vault.rows("SELECT 1 FROM passage") == []
     assert talks.notes() == [[], []]
 
 
@@ -75,7 +82,7 @@ async def test_one_altered_byte_bars_the_device_and_says_so(talks: Shuttle, leg:
     def alter(side: int, key: Key, sealed: bytes) -> bytes:
         return sealed[:700] + bytes([sealed[700] ^ 4]) + sealed[701:] if (side, key[0]) == (1, leg) else sealed
 
-    talks.text = False_(talks, alter)
+    talks.text = FalseText(talks, alter)
     await talks.appointed()
     await talks.begun()
     await some_rounds(talks)
@@ -96,12 +103,12 @@ async def test_one_altered_byte_bars_the_device_and_says_so(talks: Shuttle, leg:
 
 
 async def test_what_was_recorded_in_one_round_is_refused_in_the_next(talks: Shuttle) -> None:
-    recorded: dict[Key, bytes] = {}
-    talks.text = False_(talks, lambda side, key, sealed: recorded.setdefault((*key, side), sealed))
+    recorded: dict[tuple[Key, int], bytes] = {}
+    talks.text = FalseText(talks, lambda side, key, sealed: recorded.setdefault((key, side), sealed))
     await talks.ready()
     first = dict(recorded)
-    talks.text = False_(
-        talks, lambda side, key, sealed: first[(*key, side)] if key[0] is Leg.SECOND and side == 0 else sealed
+    talks.text = FalseText(
+        talks, lambda side, key, sealed: first[key, side] if key[0] is Leg.SECOND and side == 0 else sealed
     )
     await talks.text.appoint(SIGN, DEPOSIT)
     await talks.visit()
@@ -121,15 +128,13 @@ async def test_late_doubled_and_reordered_messages_only_take_time(talks: Shuttle
             return None  # at the first visit not at all
         return sealed
 
-    talks.text = False_(talks, shuffle)
+    talks.text = FalseText(talks, shuffle)
     await talks.ready()
     for person, carrier in zip(talks.signers, talks.carriers, strict=True):
-        for key in carrier.log.relayed.holds:  # everything once more
-            with carrier.log.step():
-                carrier.log.store.vault.execute("UPDATE carried SET own = 1")
-            await carrier.sync()
-            await person.sync()
-            break
+        with carrier.log.step():  # everything once more
+            carrier.log.store.vault.execute("UPDATE passage SET own = 1")
+        await carrier.sync()
+        await person.sync()
     assert talks.stages() == [Stage.ASKED, Stage.ASKED]
 
 
@@ -179,7 +184,7 @@ async def arrange(talks: Shuttle, within: list[int]) -> None:
 
 
 async def test_who_withholds_gets_a_lapse_and_nothing_else(talks: Shuttle) -> None:
-    talks.text = False_(talks, lambda side, key, sealed: None if key[0] is Leg.THIRD and side == 1 else sealed)
+    talks.text = FalseText(talks, lambda side, key, sealed: None if key[0] is Leg.THIRD and side == 1 else sealed)
     await talks.appointed()
     await talks.begun()
     await some_rounds(talks)
@@ -192,7 +197,7 @@ async def test_a_carrier_that_plays_the_other_side_gets_a_mask_that_proves_nothi
 ) -> None:
     """It exchanges the keys of the round, and makes the false side's R1 to R3 as anybody can (`jr2.forging`)."""
     played = Impostor(talks, None)
-    talks.text = False_(
+    talks.text = FalseText(
         talks, lambda side, key, sealed: played.hello if (side, key[0]) == (0, Leg.HELLO) else sealed
     )
     await talks.appointed()

@@ -1,12 +1,15 @@
 """Two sides that share no channel publish one text, which an intermediary kept and carried between them."""
 
 import sqlite3
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+import httpx
 import pytest
 
 from pourparler_clients.cli.table import do_words
-from pourparler_clients.errors import UserError
+from pourparler_clients.errors import Unreachable, UserError
 from pourparler_clients.onetext import OneText
 from pourparler_clients.onetext_testing import Shuttle
 from pourparler_clients.signing_testing import DEPOSIT, SIGN, desk_says, left_in
@@ -95,7 +98,7 @@ def nobody_has_anything_of_the_other_channel(talks: Shuttle, place: Path) -> Non
 
 async def test_each_side_has_its_own_copy_and_is_first_in_it(talks: Shuttle) -> None:
     await talks.ready(in_copies=True)
-    assert [one.name for one in talks.signers[1].channel.onetext.text().foot.signatories][0] == "South League"
+    assert talks.signers[1].channel.onetext.text().foot.signatories[0].name == "South League"
     await talks.sign()
     await talks.published()
     north, south = ([Note.parse(note) for note in notes] for notes in talks.notes())
@@ -208,12 +211,8 @@ async def test_a_carrier_that_dies_anywhere_goes_on_from_what_its_vaults_hold(ta
         await talks.visit(*talks.signers)
         for carrier in talks.carriers:
             carrier.line.before_request = _breaks_at(step % 5)
-        try:
+        with suppress(Unreachable):
             await talks.text.carry()
-        except ConnectionError:
-            pass
-        except Exception as error:  # noqa: BLE001 -- whatever the line's end looks like above it
-            assert "service" in str(error)  # noqa: PT017
         for carrier in talks.carriers:
             carrier.line.before_request = None
         talks.text = OneText(*(person.channel for person in talks.carriers), pause=(0, 0))  # nothing in memory
@@ -222,9 +221,7 @@ async def test_a_carrier_that_dies_anywhere_goes_on_from_what_its_vaults_hold(ta
     raise AssertionError(talks.stages())
 
 
-def _breaks_at(step: int):  # type: ignore[no-untyped-def]
-    import httpx
-
+def _breaks_at(step: int) -> Callable[[str, str], None]:
     left = [step]
 
     def before(method: str, path: str) -> None:
