@@ -89,6 +89,9 @@ class Side:
         """The intermediary's text on the table. Raises UserError when there is none, or several."""
         parties = self._log.consent.rules.parties
         found = [paper for paper in self._log.folded.papers.values() if paper.body not in parties]
+        part = self.part
+        if part is not None and part.paper in self._log.folded.papers:
+            return self._log.folded.papers[part.paper]
         if len(found) != 1:
             raise UserError("the intermediary has put no text on the table here, or more than one")
         return found[0]
@@ -129,12 +132,18 @@ class Side:
         """Why this device was barred from the round, in a sentence; empty when it was not."""
         return self._log.relayed.trouble
 
-    def others(self) -> list[Signatory]:
-        """Who else signs: their keys are to be checked without the intermediary before anybody signs here."""
-        first = copies_of(self._log.relayed.papers.communique(self.paper()))[0]
-        mine = self._log.relayed.mine
-        own = mine.line if mine is not None else -1
-        return [one for line, one in enumerate(first.foot.signatories) if line != own]
+    def to_sign(self) -> tuple[Communique, str, list[Signatory]]:
+        """What this person would sign: the round's own text (this side's copy), in whose name, and who else signs.
+
+        Not what is on the table by now: no log holds the text fast between channels. Raises UserError when nothing can
+        be signed.
+        """
+        copies, mine = self._log.relayed.agreed(), self._log.relayed.mine
+        if mine is None:
+            raise UserError("nothing is arranged here")
+        signatories = copies[0].foot.signatories
+        others = [one for line, one in enumerate(signatories) if line != mine.line]
+        return copies[mine.line if len(copies) > 1 else 0], signatories[mine.line].name, others
 
     async def comment(self, text: str) -> None:
         """Comments on the revision on the table, to those in this channel: the intermediary, and one's own side."""
@@ -167,7 +176,8 @@ class Side:
         the text could have put a key of its own into it. Raises UserError, and names whose key was not checked.
         """
         known = {(key.name, key.public) for key in checked}
-        unchecked = [one.name for one in self.others() if (one.key.name, one.key.public) not in known]
+        _, _, others = self.to_sign()
+        unchecked = [one.name for one in others if (one.key.name, one.key.public) not in known]
         if unchecked:
             raise UserError(
                 f"the key of {', '.join(f'“{name}”' for name in unchecked)} in this text is not among those that you "
@@ -258,7 +268,8 @@ class OneText:
     async def revise(self, words: Sequence[tuple[str, str]]) -> Communique:
         """Another revision on every side's table. It says what changed, and nothing of who asked for it."""
         await self._sync()
-        earlier = self.text()
+        side, paper, _ = self._papers()[0]  # after a crash the others may have another one: now they get the same
+        earlier = side.log.relayed.papers.communique(paper)
         signatories = [(one.name, one.key) for one in earlier.foot.signatories]
         communique = compose(words, signatories, earlier.foot.not_before, earlier=earlier)
         if earlier.foot.copies > 1:

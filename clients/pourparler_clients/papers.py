@@ -151,7 +151,7 @@ def purge(vault: Vault, now: int) -> int:
     """
     return sum(
         vault.execute(f"DELETE FROM {table} WHERE expires_at <= ?", now)  # noqa: S608 -- constants
-        for table in ("words", "remark", "note")
+        for table in ("words", "remark", "note", "one_text")
     )
 
 

@@ -287,6 +287,16 @@ class Relayed(Signing):
             raise UserError("the text was edited, or is off the table")
         return copies_of(self.papers.communique(paper))
 
+    def agreed(self) -> tuple[Communique, ...]:
+        """What a person would sign now: the very texts of the round, and not what is on the table by now. Raises
+        UserError.
+        """
+        kept = self.kept
+        state = kept.jr2 if kept is not None and kept.own.stage is Stage.ASKED else None
+        if not isinstance(state, jr2.Ready):
+            raise UserError("nothing can be signed now")
+        return tuple(Communique.parse(text) for text in state.round.texts)
+
     def act(self, cue: Cue, now: int) -> None:
         """A person's act; in a transaction. Who withdraws before the round has begun is simply not ready any more."""
         mine = self.mine

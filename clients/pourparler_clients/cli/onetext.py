@@ -296,9 +296,8 @@ async def _sign(arguments: argparse.Namespace, channel: Channel) -> None:
         where = side.trouble or (STAGES[side.stage] if side.stage is not None else "no round has come so far")
         raise UserError(f"nothing can be signed now: {where}")
     book = KeyBook.parse(read_text(arguments.keys, "key book", MAX_BOOK).encode())
-    text = side.text()
-    checked: list[PressKey] = [one.key for one in side.others() if book.name_of(one.key) is not None]
-    own = channel.log.relayed.copies(mine.part)[0].foot.signatories[mine.line].name
+    text, own, others = side.to_sign()
+    checked: list[PressKey] = [one.key for one in others if book.name_of(one.key) is not None]
     emit(
         arguments,
         {"event": "to be signed", "text": text.text.decode(), "party": own},
@@ -307,7 +306,7 @@ async def _sign(arguments: argparse.Namespace, channel: Channel) -> None:
             *(
                 f"“{plain(one.name, lines=False)}” signs with the key of "
                 f"{plain(book.name_of(one.key) or 'nobody in your book', lines=False)}."
-                for one in side.others()
+                for one in others
             ),
             f"You would sign this in the name of “{plain(own, lines=False)}”. If yours is the last signature, this",
             f"publishes at {local_time(mine.part.not_before)}. Until all have signed nobody can show that you did.",

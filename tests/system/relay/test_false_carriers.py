@@ -329,6 +329,26 @@ async def test_a_key_swapped_in_the_text_is_caught_by_who_has_the_other_side_s_k
     assert talks.notes() == [[], []]
 
 
+async def test_a_text_put_on_the_table_after_the_round_is_not_what_is_shown_and_checked_at_signing(
+    talks: Shuttle,
+) -> None:
+    """The carrier's round is about a text with its own key; then it shows a clean one, for which the book is right."""
+    await swapped(talks)
+    north, carrier = talks.signers[0], talks.carriers[0].channel
+    (paper,) = carrier.log.folded.papers.values()
+    earlier = carrier.log.relayed.papers.communique(paper)
+    clean = [(one.name, key) for one, key in zip(earlier.foot.signatories, talks.keys, strict=True)]
+    await carrier.releases.table(
+        compose([("en", WORDS)], clean, earlier.foot.not_before, earlier=earlier), 0, paper.id
+    )
+    await talks.visit()
+    assert north.channel.onetext.text().keys == tuple(key.public for key in talks.keys)
+    with pytest.raises(UserError, match="not among those that you have checked"):
+        await north.channel.onetext.sign(checked=talks.keys)
+    assert north.channel.onetext.stage is Stage.ASKED
+    assert north.channel.onetext.to_sign()[0] == earlier
+
+
 async def test_limit_who_checks_the_key_with_the_carrier_signs_with_the_carrier_and_only_a_reader_s_book_tells(
     talks: Shuttle,
 ) -> None:

@@ -41,6 +41,7 @@ async def test_a_text_is_signed_across_two_channels_and_nothing_links_them_or_is
     assert len(secrets) == 8  # of each: y, d, rho, and the seed
     await talks.sign()
     await talks.rounds(lambda: set(talks.stages()) == {Stage.COMPLETE})
+    assert [len(person.device.unfinished()) for person in talks.people] == [1, 0, 0, 1, 0, 0]
     secrets |= {secret for person in talks.signers for secret in secrets_of(person)}
     for number, carrier in enumerate(talks.carriers):
         assert left_in(carrier, secrets, tmp_path / f"carrier-{number}") == set()
