@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from pourparler_policies import wire
+from pourparler_policies.release import device
 from pourparler_policies.release.device import Duty, Stage
 from pourparler_policies.release.facts import Answer
 from pourparler_policies.wire import Problem
@@ -79,13 +80,14 @@ async def _open(log: Log, kept: Kept, connect: Connect) -> None:
 
 async def _deliver(log: Log, kept: Kept, connect: Connect) -> None:
     duties: list[tuple[Duty, str, bytes]] = []
-    if Duty.SIGN in kept.own.owes:
+    owed = device.owed(kept.own, log.folded)
+    if Duty.SIGN in owed:
         duties.append((Duty.SIGN, wire.Route.CASE_DEPOSIT, kept.message))
-    if Duty.WITHDRAW in kept.own.owes:
+    if Duty.WITHDRAW in owed:
         duties.append((Duty.WITHDRAW, wire.Route.CASE_WITHDRAWAL, kept.masks))
-    if Duty.DEPOSIT in kept.own.owes:
+    if Duty.DEPOSIT in owed:
         duties.append((Duty.DEPOSIT, wire.Route.CASE_DEPOSIT, kept.message))
-    if Duty.STOP in kept.own.owes:
+    if Duty.STOP in owed:
         duties.append((Duty.STOP, wire.Route.CASE_STOP, kept.message))
     for _, route, message in duties:
         with suppress(Refused):  # too late for it: the case's answer says so

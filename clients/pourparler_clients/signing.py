@@ -32,7 +32,7 @@ from pourparler_policies.fold.standing import by_credential
 from pourparler_policies.payload import Beside
 from pourparler_policies.release import device, events
 from pourparler_policies.release.device import Cue, Duty, Own, Stage
-from pourparler_policies.release.facts import Answer, Case, Phase
+from pourparler_policies.release.facts import Answer, Case, Paper, Phase
 
 from . import releasekeys
 from .errors import UserError
@@ -256,6 +256,19 @@ class Signing:
             return [self._stage()]
         return []
 
+    def moment(self) -> int:
+        """The next one (Unix seconds) that the log's time has to reach before this device can go on; 0 for none."""
+        case, kept = self._log.folded.case, self.kept
+        if case is None:
+            return 0
+        if case.phase in (Phase.APPOINTED, Phase.COMMITTING):
+            return case.opens if kept is None and self._agreed(case) else 0
+        if kept is None or case.phase is not Phase.FROZEN:
+            return 0
+        if kept.own.stage is Stage.COMPLETE:
+            return kept.own.not_before
+        return 0 if case.awaited else case.deposit_by
+
     def case(self) -> bytes | None:
         """The case for the desk, once every pre-signature is checked."""
         kept = self.kept
@@ -298,7 +311,7 @@ class Signing:
         own = kept.own
         if Duty.RELAY in own.owes and not kept.sent & _MASKS and kept.masks:
             return Beside.of(events.Masks(own.nonce, kept.masks)), own.ends, _MASKS
-        if Duty.UNLOCK in own.owes and not kept.sent & _LOCK:
+        if Duty.UNLOCK in device.owed(own, self._log.folded) and not kept.sent & _LOCK:
             return Beside.of(events.Lock(own.nonce, kept.message)), own.ends, _LOCK
         return None
 
@@ -318,9 +331,8 @@ class Signing:
             return
         if kept is not None and not self._superseded(kept, case):
             return
-        own = by_credential(self._log.consent, self._log.row.credential)
-        paper = self._log.folded.papers.get(case.paper)
-        if own is None or paper is None or paper.initials.get(own.seat) is not True:
+        own, paper = by_credential(self._log.consent, self._log.row.credential), self._agreed(case)
+        if own is None or paper is None:
             return
         nonce = case.nonce if case.phase is Phase.COMMITTING and case.nonce else os.urandom(32)
         try:
@@ -332,6 +344,12 @@ class Signing:
         except (UserError, CryptoError):
             return  # no words, or no key of this text: somebody else's device signs, or nobody's
         self.save(Kept(device.joined(case, own.seat, nonce), line, jr2.commit(about, key).encode()))
+
+    def _agreed(self, case: Case) -> Paper | None:
+        """The paper of a case, if this seat has initialled it for good."""
+        own = by_credential(self._log.consent, self._log.row.credential)
+        paper = self._log.folded.papers.get(case.paper)
+        return paper if own is not None and paper is not None and paper.initials.get(own.seat) is True else None
 
     def _superseded(self, kept: Kept, case: Case) -> bool:
         """Whether what is kept is of another case, or of a round that never came to the log."""

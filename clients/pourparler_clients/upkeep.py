@@ -22,7 +22,6 @@ from pourparler_policies.fold.standing import body_of, by_credential
 from pourparler_policies.limits import HOUR
 from pourparler_policies.payload import MAX_EVENTS
 from pourparler_policies.release.decoding import Act
-from pourparler_policies.release.device import Stage
 from pourparler_policies.release.events import entry
 
 if TYPE_CHECKING:
@@ -113,14 +112,12 @@ def due_charter(log: Log, now: int) -> bytes | None:
 
 
 def due_hour(log: Log, now: int) -> bool:
-    """Whether the log has yet to learn that a hushed desk's hour has come: only its entries have its time.
+    """Whether the log has yet to learn that an hour of a joint release has come: only its entries have its time.
 
-    A renewal of keys says so, as anything does. Once, and then once an hour: this clock may be fast.
+    It is that of an appointment that begins, of a case of which nothing comes, or of a hushed desk. A renewal of keys
+    says so, as anything does. Once, and then once an hour: this clock may be fast.
     """
-    kept, since = log.signing.kept, log.row.updated_at
-    if kept is None or kept.own.stage is not Stage.COMPLETE:
-        return False
-    hour = kept.own.not_before
+    hour, since = log.signing.moment(), log.row.updated_at
     return log.consent.time < hour <= now and (since < hour or now - since > HOUR)
 
 
