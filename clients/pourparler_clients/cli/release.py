@@ -345,7 +345,7 @@ async def _sign(arguments: argparse.Namespace, channel: Channel) -> None:
             f"nothing can be signed now: {STAGES[kept.own.stage] if kept else 'there is no appointment'}"
         )
     communique = log.signing.papers.communique(log.folded.papers[case.paper])
-    party = communique.foot.signatories[kept.line].name
+    party = communique.foot.signatories[log.signing.line()].name
     emit(
         arguments,
         {"event": "to be signed", "text": communique.text.decode(), "party": party},
