@@ -46,7 +46,7 @@ async def visit(log: Log, signing: Signing, connect: Connect) -> tuple[bool, lis
         await _open(log, signing, kept, connect)
     except Refused as refusal:  # another may have brought it; if nobody could, the person is told why
         refused = refusal
-    await _deliver(log, kept, connect)
+    await _deliver(log, signing, kept, connect)
     try:
         async with connect(log.row.url, None) as api:
             told = await api.case(kept.handle)
@@ -77,15 +77,16 @@ async def _open(log: Log, signing: Signing, kept: Kept, connect: Connect) -> Non
         signing.save(replace(kept, bundle=b""))
 
 
-async def _deliver(log: Log, kept: Kept, connect: Connect) -> None:
+async def _deliver(log: Log, signing: Signing, kept: Kept, connect: Connect) -> None:
     duties: list[tuple[Duty, str, bytes]] = []
-    if Duty.SIGN in kept.own.owes:
+    owed = signing.owed(kept)
+    if Duty.SIGN in owed:
         duties.append((Duty.SIGN, wire.Route.CASE_DEPOSIT, kept.message))
-    if Duty.WITHDRAW in kept.own.owes:
+    if Duty.WITHDRAW in owed:
         duties.append((Duty.WITHDRAW, wire.Route.CASE_WITHDRAWAL, kept.masks))
-    if Duty.DEPOSIT in kept.own.owes:
+    if Duty.DEPOSIT in owed:
         duties.append((Duty.DEPOSIT, wire.Route.CASE_DEPOSIT, kept.message))
-    if Duty.STOP in kept.own.owes:
+    if Duty.STOP in owed:
         duties.append((Duty.STOP, wire.Route.CASE_STOP, kept.message))
     for _, route, message in duties:
         with suppress(Refused):  # too late for it: the case's answer says so

@@ -163,7 +163,19 @@ class Relayed(Signing):
             return None
         if kept.own.stage in _ROUNDS and relayed.stands_behind(self._real.folded, mine.part):
             return None
-        return relayed.case_of(mine.part, kept.own.seat, mine.line, kept.own.nonce, self._phase(mine))
+        return relayed.case_of(
+            mine.part, kept.own.seat, mine.line, kept.own.nonce, self._phase(mine), passed=self._passed(mine)
+        )
+
+    def _passed(self, mine: Mine) -> bool:
+        """Whether this channel holds every d, for each other line, from this device."""
+        rows = self._real.vault.rows(
+            "SELECT own FROM passage WHERE channel = ? AND leg = ? AND line = ?",
+            self._real.row.id,
+            str(Leg.MASKS),
+            mine.line,
+        )
+        return len(rows) == mine.part.text.signatories - 1 and not any(own for (own,) in rows)
 
     def _phase(self, mine: Mine) -> Phase:
         got = [(leg, line) for leg, line, to in self.holds if line != mine.line and to in (None, mine.line)]
@@ -407,7 +419,7 @@ class Relayed(Signing):
         if not isinstance(state, jr2.Presigned):
             raise TypeError(f"a stage {kept.own.stage} with another state")
         try:
-            handle = jr2.check(state, self.signers("third")).case.handle
+            handle = jr2.check(state, self.signers("third")[0]).case.handle
         except ProtocolError:
             self._enter(kept, Cue.UNSOUND, now)
             return
@@ -421,14 +433,25 @@ class Relayed(Signing):
         except ProtocolError:
             return False
 
-    def signers(self, part: str) -> list[bytes]:
-        """What every other signer has sent in one part of the round, opened. Raises ProtocolError."""
+    def moment(self) -> int:
+        """The hour that the log's time has to reach before a lock goes out; 0 when none is awaited."""
+        kept = self.kept
+        return kept.own.not_before if kept is not None and kept.own.stage is Stage.COMPLETE else 0
+
+    def _party(self, number: int) -> str:
+        """Nobody: what does not fit may have been altered by whoever carried it, and is said in other words."""
+        return ""
+
+    def signers(self, part: str) -> tuple[list[bytes], list[bytes]]:
+        """What every other signer has sent in one part of the round, opened, and no further signers. Raises
+        ProtocolError.
+        """
         made = []
         for line, message in self._opened(_LEGS[part]):
             if jr2.peek(message).party != line + 1:
                 raise Malformed("a message in another signer's name")
             made.append(message)
-        return made
+        return made, []
 
     def _opened(self, leg: Leg) -> Iterator[tuple[int, bytes]]:
         mine = self.mine
@@ -454,7 +477,7 @@ class Relayed(Signing):
         if mine is None or kept is None or not mine.crossing:
             return
         ends = mine.ends
-        for leg in relayed.sends(kept.own, checked=bool(kept.handle)):
+        for leg in relayed.sends(kept.own, self.owed(kept), checked=bool(kept.handle)):
             text = {Leg.SAME: kept.handle, Leg.MASKS: kept.masks}.get(leg)
             for line in range(mine.part.text.signatories):
                 if line == mine.line or self.sealed(leg, mine.line, line) is not None:

@@ -122,7 +122,7 @@ class Releases:
             if refusal.problem in NEVER and not self._refused_by_desk:
                 self._refused_by_desk = True
                 channel.tell([Happening("desk", log.row.cursor, text=str(refusal))])
-        if not final and due_hour(log, part.kept, channel.clock()):
+        if not final and due_hour(log, part, channel.clock()):
             await channel.renew_keys()
         if log.row.state is not State.OPEN:
             return

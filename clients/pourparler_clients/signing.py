@@ -30,9 +30,9 @@ from pourparler_policies.fold.decoding import decode
 from pourparler_policies.fold.encoding import encode as canonical
 from pourparler_policies.fold.standing import by_credential
 from pourparler_policies.payload import Beside
-from pourparler_policies.release import device, events
+from pourparler_policies.release import device, events, standing
 from pourparler_policies.release.device import Cue, Duty, Own, Stage
-from pourparler_policies.release.facts import Answer, Case, Phase
+from pourparler_policies.release.facts import Answer, Case, Paper, Phase
 
 from . import releasekeys
 from .errors import UserError
@@ -44,8 +44,17 @@ if TYPE_CHECKING:
     from .log import Log
 
 _MAX_OWN: Final = 4096  # bytes
+FURTHER: Final = -1  # as a line: a further signer's, who has no key
 _MASKS, _LOCK = 1, 2  # bits of `Kept.sent`
 _STEPS: Final = 16  # stages that one fold may lead through: more than there are
+
+
+class Faulty(Exception):
+    """A signer (a number from 1) whose message names another one."""
+
+    def __init__(self, party: int) -> None:
+        super().__init__("a message in another signer's name")
+        self.party = party
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +92,7 @@ class Signing:
     def __init__(self, log: Log) -> None:
         self._log = log
         self.papers = Papers(log.vault, log.row.id)
+        self.faulty = ""  # the party in whose name something came that could not be checked; for its person, once
 
     @property
     def kept(self) -> Kept | None:
@@ -176,6 +186,10 @@ class Signing:
             cue = cue or device.due(kept.own, now, state.consent.time if silent else 0)
             if cue is None or not self._enter(kept, cue, now):
                 break
+            if self.faulty:
+                named, self.faulty = self._log.charter.parties.get(self.faulty), ""
+                text = named.name if named is not None else "somebody"
+                happened.append(Happening("unchecked", self._log.row.cursor, text=text))
             happened.append(self._stage())
         return happened
 
@@ -256,6 +270,23 @@ class Signing:
             return [self._stage()]
         return []
 
+    def owed(self, kept: Kept) -> frozenset[Duty]:
+        """What this device sends now, of all that its stage owes."""
+        return device.owed(kept.own, self._log.folded)
+
+    def moment(self) -> int:
+        """The next one (Unix seconds) that the log's time has to reach before this device can go on; 0 for none."""
+        case, kept = self._log.folded.case, self.kept
+        if case is None:
+            return 0
+        if case.phase in (Phase.APPOINTED, Phase.COMMITTING):
+            return case.opens if kept is None and self._agreed(case) else 0
+        if kept is None or case.phase is not Phase.FROZEN:
+            return 0
+        if kept.own.stage is Stage.COMPLETE:
+            return kept.own.not_before
+        return 0 if case.awaited else case.deposit_by
+
     def case(self) -> bytes | None:
         """The case for the desk, once every pre-signature is checked."""
         kept = self.kept
@@ -276,7 +307,7 @@ class Signing:
         own, owes = kept.own, kept.own.owes
         signer = case.signers.get(own.seat) if case.nonce == own.nonce else None
         if Duty.FIRST in owes and signer is None:
-            return [events.First(own.nonce, kept.line, kept.message)]
+            return [events.First(own.nonce, kept.line if kept.line != FURTHER else None, kept.message)]
         if signer is None:
             return []
         made: list[events.Event] = []
@@ -298,7 +329,7 @@ class Signing:
         own = kept.own
         if Duty.RELAY in own.owes and not kept.sent & _MASKS and kept.masks:
             return Beside.of(events.Masks(own.nonce, kept.masks)), own.ends, _MASKS
-        if Duty.UNLOCK in own.owes and not kept.sent & _LOCK:
+        if Duty.UNLOCK in self.owed(kept) and not kept.sent & _LOCK:
             return Beside.of(events.Lock(own.nonce, kept.message)), own.ends, _LOCK
         return None
 
@@ -318,20 +349,40 @@ class Signing:
             return
         if kept is not None and not self._superseded(kept, case):
             return
-        own = by_credential(self._log.consent, self._log.row.credential)
-        paper = self._log.folded.papers.get(case.paper)
-        if own is None or paper is None or paper.initials.get(own.seat) is not True:
+        own, paper = by_credential(self._log.consent, self._log.row.credential), self._agreed(case)
+        if own is None or paper is None:
             return
         nonce = case.nonce if case.phase is Phase.COMMITTING and case.nonce else os.urandom(32)
         try:
             communique = self.papers.communique(paper)
-            line, key = self.own_line(communique.keys)
             stop = case.not_before - case.stop_by if case.stop_by else None
             terms = Terms(case.sign_by, case.deposit_by, case.not_before, stop)
             about = Round(nonce, (communique.text,), communique.keys, terms)
         except (UserError, CryptoError):
-            return  # no words, or no key of this text: somebody else's device signs, or nobody's
-        self.save(Kept(device.joined(case, own.seat, nonce), line, jr2.commit(about, key).encode()))
+            return  # no words: somebody else's device signs, or nobody's
+        line, key = self._line(case, own.seat, communique.keys)
+        if key is not None:
+            state = jr2.commit(about, key)
+        elif standing.awaits_further(self._log.folded, case, own):
+            state = jr2.commit_further(about)
+        else:
+            return
+        self.save(Kept(device.joined(case, own.seat, nonce), line, state.encode()))
+
+    def _line(self, case: Case, seat: bytes, keys: Sequence[bytes]) -> tuple[int, ReleaseKey | None]:
+        """The line for which this device signs, and its key; no key where another of its party holds that line."""
+        try:
+            line, key = self.own_line(keys)
+        except UserError:
+            return FURTHER, None
+        other = any(signer.line == line and held != seat for held, signer in case.signers.items())
+        return (FURTHER, None) if other else (line, key)
+
+    def _agreed(self, case: Case) -> Paper | None:
+        """The paper of a case, if this seat has initialled it for good."""
+        own = by_credential(self._log.consent, self._log.row.credential)
+        paper = self._log.folded.papers.get(case.paper)
+        return paper if own is not None and paper is not None and paper.initials.get(own.seat) is True else None
 
     def _superseded(self, kept: Kept, case: Case) -> bool:
         """Whether what is kept is of another case, or of a round that never came to the log."""
@@ -341,6 +392,14 @@ class Signing:
         if own.stage in (Stage.CLEARED, Stage.BARRED):
             return False  # who withdrew, or was shown something that does not fit, takes no part in this one again
         return own.stage is Stage.COMMITTED and case.nonce not in (b"", own.nonce) and own.nonce not in case.spent
+
+    def line(self) -> int:
+        """The line of signature of this device's party in the case: its own, or that of its party's key."""
+        kept, case = self.kept, self._log.folded.case
+        if kept is None or case is None or kept.line != FURTHER:
+            return kept.line if kept is not None else 0
+        party = case.signers[kept.own.seat].party
+        return next(s.line for s in case.signers.values() if s.party == party and s.line is not None)
 
     def own_line(self, keys: Sequence[bytes]) -> tuple[int, ReleaseKey]:
         """The line of signature for which this device holds the key. Raises UserError."""
@@ -357,10 +416,12 @@ class Signing:
             return False
         try:
             after = _HOW.get(own.stage, _erased)(self, kept, own)
-        except (ProtocolError, Incomplete, UserError):
+        except (ProtocolError, Incomplete, UserError, Faulty) as error:
             # A signer's message is nothing that fits, or another's again; or the key was forgotten since.
             if cue is Cue.UNSOUND:
                 raise
+            if isinstance(error, Faulty | jr2.PartyFault):
+                self.faulty = self._party(error.party)
             return self._enter(kept, Cue.UNSOUND, now)
         if not own.holds >= kept.own.holds:
             self._log.erased()
@@ -380,7 +441,7 @@ class Signing:
             state = load(kept.state)
             if not isinstance(state, Signed):
                 return False
-            jr2.deposit(state, unlp(joined, len(state.round.keys)))
+            jr2.deposit(state, unlp(joined, state.signers))
         except CryptoError:
             return False
         return True
@@ -397,10 +458,38 @@ class Signing:
             return False
         return True
 
-    def signers(self, part: str) -> list[bytes]:
-        """What every signer has sent in one part of the round: first, second or third."""
+    def signers(self, part: str) -> tuple[list[bytes], list[bytes]]:
+        """What the parties' devices have sent in one part of the round (first, second or third), and what their
+        further signers, each in the order of their numbers. Raises Faulty when one speaks in another's name.
+        """
         case = self._log.folded.case
-        return [getattr(signer, part) for signer in case.signers.values()] if case is not None else []
+        signers = case.signers if case is not None else {}
+        further = sorted(seat for seat, signer in signers.items() if signer.line is None)
+        count = len(signers) - len(further)
+        lines: dict[int, bytes] = {}
+        for seat, signer in signers.items():
+            message = getattr(signer, part)
+            place = signer.line if signer.line is not None else count + further.index(seat)
+            number = 0 if signer.line is None and part == "first" else place + 1
+            try:
+                if jr2.peek(message).party != number:
+                    raise Faulty(place + 1)
+            except ProtocolError:
+                raise Faulty(place + 1) from None
+            lines[place] = message
+        ordered = [lines[place] for place in sorted(lines)]
+        return ordered[:count], ordered[count:]
+
+    def _party(self, number: int) -> str:
+        """The party whose signer has this number (from 1) in JR2."""
+        case = self._log.folded.case
+        signers = case.signers if case is not None else {}
+        further = sorted(seat for seat, signer in signers.items() if signer.line is None)
+        for seat, signer in signers.items():
+            place = signer.line if signer.line is not None else len(signers) - len(further) + further.index(seat)
+            if place + 1 == number:
+                return signer.party
+        return ""
 
 
 S = TypeVar("S", bound=Jr2)
@@ -420,18 +509,20 @@ def _erased(_: Signing, kept: Kept, own: Own) -> Kept:
 
 
 def _revealed(signing: Signing, kept: Kept, own: Own) -> Kept:
-    opened = jr2.open_(_as(jr2.Committed, kept), signing.signers("first"))
+    opened = jr2.open_(_as(jr2.Committed, kept), *signing.signers("first"))
     return replace(kept, own=own, state=opened.encode())
 
 
 def _prepared(signing: Signing, kept: Kept, own: Own) -> Kept:
     state = _as(jr2.Opened, kept)
-    _, key = signing.own_line(state.round.keys)
-    return replace(kept, own=own, state=jr2.presign(state, signing.signers("second"), key).encode())
+    key = signing.own_line(state.round.keys)[1] if kept.line != FURTHER else None
+    parties, further = signing.signers("second")
+    return replace(kept, own=own, state=jr2.presign(state, parties + further, key).encode())
 
 
 def _asked(signing: Signing, kept: Kept, own: Own) -> Kept:
-    ready = jr2.check(_as(jr2.Presigned, kept), signing.signers("third"))
+    parties, further = signing.signers("third")
+    ready = jr2.check(_as(jr2.Presigned, kept), parties + further)
     return replace(kept, own=own, state=ready.encode(), handle=ready.case.handle, bundle=ready.bundle)
 
 
@@ -449,7 +540,7 @@ def _complete(_: Signing, kept: Kept, own: Own) -> Kept:
     if isinstance(kept.jr2, Deposited):  # asked again, and yes
         return replace(kept, own=own)
     state = _as(jr2.Signed, kept)
-    deposited = jr2.deposit(state, unlp(kept.heard, len(state.round.keys)))
+    deposited = jr2.deposit(state, unlp(kept.heard, state.signers))
     return replace(kept, own=own, state=deposited.encode(), masks=kept.heard)
 
 

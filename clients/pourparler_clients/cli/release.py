@@ -104,6 +104,7 @@ _FOOT: Final = (
     ("--withdraws", {"metavar": "NOTE", "type": Path, "help": "a published note that this one takes back"}),
 )
 _TIMES: Final = (
+    ("--opens", {"metavar": "TIME", "help": "when it begins, by itself: 2026-12-01T09:00Z, or +2h (at once)"}),
     ("--sign-within", {"type": duration, "default": 86400, "help": "how long people have to sign (1d)"}),
     ("--deposit-within", {"type": duration, "default": 3600, "help": "how long devices have after that (1h)"}),
 )
@@ -326,6 +327,8 @@ def _word(make: Callable[[bytes], Any], done: str) -> Any:
 async def _appoint(arguments: argparse.Namespace, channel: Channel) -> None:
     paper = _choose(arguments, channel.log)
     opened = channel.log.folded.consent.time  # at once: at its place in the log, whatever this clock says
+    if arguments.opens is not None:
+        opened = max(opened, read_time(arguments.opens))
     sign_by = max(channel.log.clock(), opened) + arguments.sign_within
     deposit_by = sign_by + arguments.deposit_within
     await channel.do(Appointed(paper.id, paper.text.digest, opened, sign_by, deposit_by))
@@ -344,7 +347,7 @@ async def _sign(arguments: argparse.Namespace, channel: Channel) -> None:
             f"nothing can be signed now: {STAGES[kept.own.stage] if kept else 'there is no appointment'}"
         )
     communique = log.signing.papers.communique(log.folded.papers[case.paper])
-    party = communique.foot.signatories[kept.line].name
+    party = communique.foot.signatories[log.signing.line()].name
     emit(
         arguments,
         {"event": "to be signed", "text": communique.text.decode(), "party": party},

@@ -37,6 +37,8 @@ _LINES: Final = {
     "warned": "ATTENTION: the seat of {name} was not attested: {text}. This says nothing about the card's owner; ask "
     "them, by a way you trust",
     "desk": "ATTENTION: the service's desk does not take this signing, and nothing can come of it there: {text}",
+    "unchecked": "ATTENTION: what came in the name of {text} in a signing could not be checked, so this device takes "
+    "no further part in the appointment. It does not prove that they did it: talk to each other, and begin anew",
     "refused": "— what you did does not count: {text} —",
     "removed": "— this device is no longer in the channel; everything of it here is erased —",
     "closed": "— the channel has been closed; everything of it here is erased —",

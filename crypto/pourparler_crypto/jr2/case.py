@@ -48,9 +48,9 @@ class Case:
     """What the desk holds of a round from its opening. Raises Malformed when it cannot be a case.
 
     sid          64 bytes
-    locks        Y of each party and text
-    masks        D of each party and text
-    rho_hashes   SHA-512 of each party's rho
+    locks        Y of each signer and text: parties 1..n, then the further signers
+    masks        D of each signer and text
+    rho_hashes   SHA-512 of each signer's rho
     bundle_hash  SHA-512 of the sealed bundle
     terms        deadlines and stop rule
 
@@ -83,7 +83,7 @@ class Case:
 
     @property
     def parties(self) -> int:
-        """How many parties sign."""
+        """How many sign: parties, and their further signers. Which is which, nothing here tells."""
         return len(self.rho_hashes)
 
     @property
@@ -253,9 +253,10 @@ def open_bundle(case: Case, sealed: bytes, rhos: Sequence[bytes]) -> Bundle:
     bundle = Bundle(Round.decode(encoded), pieces(presignatures, PRESIGNATURE_LENGTH * case.texts))
     if bundle.round.sid != case.sid or bundle.round.terms != case.terms:
         raise CaseMismatch("the bundle is of another round")
-    if len(bundle.round.keys) != case.parties or len(bundle.presignatures) != case.parties:
+    count = len(bundle.round.keys)
+    if count > case.parties or len(bundle.presignatures) != count:
         raise CaseMismatch("the bundle has another number of parties")
-    if masks_of(bundle.presignatures) != case.masks:
+    if masks_of(bundle.presignatures) != case.masks[:count]:
         raise CaseMismatch("the bundle has other points than the case")
     return bundle
 
@@ -275,7 +276,7 @@ def complete(case: Case, sealed: bytes, masks: Sequence[Mask], shares: Sequence[
     return completed(
         bundle.round,
         bundle.presignatures,
-        [mask.scalars for mask, _ in opened],
+        [mask.scalars for mask, _ in opened[: len(bundle.presignatures)]],
         [share.scalars for _, share in opened],
     )
 

@@ -235,7 +235,7 @@ def _told(state: State, author: Device, event: events.Told, entry: Entry) -> Sta
         raise Void("the desk cannot have said this yet")
     state = _noted(state, case, author, replace(signer, answer=event.answer))
     answers = {one.answer for one in state.case.signers.values()} if state.case else set()
-    return changes.finish(state, Trigger.ANSWERED) if answers == {event.answer} else state
+    return changes.finish(state, Trigger.ANSWERED) if answers == {event.answer} else changes.settle(state)
 
 
 def _noted(state: State, case: Case, author: Device, signer: Signer) -> State:

@@ -239,10 +239,10 @@ def phase(lines: int, own: int, got: Iterable[tuple[Leg, int]]) -> Phase:
     return Phase.FROZEN if all_of(Leg.THIRD, Leg.SAME) else Phase.PREPARING
 
 
-def sends(own: Own, *, checked: bool) -> tuple[Leg, ...]:
+def sends(own: Own, owed: frozenset[Duty], *, checked: bool) -> tuple[Leg, ...]:
     """What a device sends to each other line in its stage; once is enough, since a channel keeps it to the end.
 
-    `checked`: every R3 is here, and fits.
+    `owed` as `device.owed` has it; `checked`: every R3 is here, and fits.
     """
     legs = {
         Duty.FIRST: (Leg.FIRST,),
@@ -251,13 +251,19 @@ def sends(own: Own, *, checked: bool) -> tuple[Leg, ...]:
         Duty.RELAY: (Leg.MASKS,),
         Duty.UNLOCK: (Leg.LOCK,),
     }
-    owed = tuple(leg for duty in Duty if duty in own.owes for leg in legs.get(duty, ()))
-    return (Leg.SAME, *owed) if own.stage is Stage.ASKED else owed
+    found = tuple(leg for duty in Duty if duty in owed for leg in legs.get(duty, ()))
+    return (Leg.SAME, *found) if own.stage is Stage.ASKED else found
 
 
-def case_of(part: Part, seat: bytes, line: int, nonce: bytes, reached: Phase) -> Case:
-    """The case as `device.py` reads one from a log. Its signers are this side's: who initialled the text here."""
-    signers = {one: Signer(party, line if one == seat else None, b"") for one, party in part.seats.items()}
+def case_of(part: Part, seat: bytes, line: int, nonce: bytes, reached: Phase, *, passed: bool = False) -> Case:
+    """The case as `device.py` reads one from a log. Its signers are this side's: who initialled the text here.
+
+    `passed`: this channel holds every d, for the others, from this device; before that it gives its y to nobody.
+    """
+    signers = {
+        one: Signer(party, line if one == seat else None, b"", complete=passed and one == seat)
+        for one, party in part.seats.items()
+    }
     stop_by = part.not_before - part.stop_before if part.stop_before is not None else 0
     return Case(
         part.paper,

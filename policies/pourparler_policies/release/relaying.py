@@ -200,7 +200,7 @@ def _people(cast: Cast, world: World, side: int) -> Iterator[tuple[str, World]]:
             after = device.act(end.own, act, seen(cast, world, side), now)
         except Misuse:
             continue
-        yield f"{side}: {act}", _become(world, side, after, act)
+        yield f"{side}: {act}", _become(cast, world, side, after, act)
 
 
 def seen(cast: Cast, world: World, side: int) -> State:
@@ -209,16 +209,17 @@ def seen(cast: Cast, world: World, side: int) -> State:
     if end.own is None:
         return end.state
     reached = relayed.phase(2, side, [(leg, line) for leg, line, _ in end.posts if line != side])
-    memo = (side, id(end.state), end.own.stage in _ROUNDS, reached, end.own.nonce)
+    passed = (Leg.MASKS, side, 1 - side) in end.posts
+    memo = (side, id(end.state), end.own.stage in _ROUNDS, reached, end.own.nonce, passed)
     if memo not in cast.known:
-        cast.known[memo] = _seen(cast, end.state, end.own, side, reached)
+        cast.known[memo] = _seen(cast, end.state, end.own, side, reached, passed)
     return cast.known[memo]
 
 
-def _seen(cast: Cast, state: State, own: Own, side: int, reached: Phase) -> State:
+def _seen(cast: Cast, state: State, own: Own, side: int, reached: Phase, passed: bool) -> State:
     if own.stage in _ROUNDS and relayed.stands_behind(state, cast.parts[side]):
         return state
-    case = relayed.case_of(cast.parts[side], cast.seats[side], side, own.nonce, reached)
+    case = relayed.case_of(cast.parts[side], cast.seats[side], side, own.nonce, reached, passed=passed)
     return replace(state, case=case)
 
 
@@ -240,7 +241,7 @@ def _device(cast: Cast, world: World, side: int) -> Iterator[tuple[str, World]]:
         if end.ready and end.kind(Leg.HELLO, 1 - side) in (REAL, FAKE) and end.state is cast.talks[side].state:
             case = relayed.case_of(cast.parts[side], cast.seats[side], side, b"", Phase.COMMITTING)
             began = device.joined(case, cast.seats[side], nonce(0 if world.one_round else side + 1))
-            yield f"{side} begins", _become(world, side, began, Cue.VOIDED)
+            yield f"{side} begins", _become(cast, world, side, began, Cue.VOIDED)
         return
     opened = world.kind(side, Leg.MASKS) == REAL
     state = seen(cast, world, side)
@@ -252,23 +253,25 @@ def _device(cast: Cast, world: World, side: int) -> Iterator[tuple[str, World]]:
     for cue in cues:
         after = end.own if cue is None else device.follow(end.own, cue, now)
         if cue is not None and after != end.own:
-            yield f"{side}: {cue}", _become(world, side, after, cue)
+            yield f"{side}: {cue}", _become(cast, world, side, after, cue)
     if end.own.stage is Stage.PREPARED and world.kind(side, Leg.THIRD) in (REAL, FAKE):
-        yield f"{side} has checked", _become(world, side, end.own, Cue.FROZEN)
+        yield f"{side} has checked", _become(cast, world, side, end.own, Cue.FROZEN)
 
 
-def _become(world: World, side: int, own: Own, cue: Cue) -> World:
+def _become(cast: Cast, world: World, side: int, own: Own, cue: Cue) -> World:
     end = world.ends[side]
     will = end.will
     if cue in {Cue.SIGN, Cue.AGREE}:
         will = True
     elif cue in {Cue.WITHDRAW, Cue.REFUSE} or (cue is Cue.LAPSED and end.own and end.own.stage is Stage.WAITING):
         will = False
-    sent = end.sent | (own.owes & {Duty.SIGN, Duty.WITHDRAW, Duty.DEPOSIT})
-    end = replace(end, own=own, will=will, sent=sent)
+    end = replace(end, own=own, will=will)
     checked = world.kind(side, Leg.THIRD) in (REAL, FAKE) and _sound(world, side, Stage.REVEALED)
-    for leg in relayed.sends(own, checked=checked):
-        end = end.posted((leg, side, 1 - side), REAL)
+    for _ in (1, 2):  # what is owed once every d is passed on
+        owed = device.owed(own, seen(cast, _put(world, side, end), side))
+        end = replace(end, sent=end.sent | (owed & {Duty.SIGN, Duty.WITHDRAW, Duty.DEPOSIT}))
+        for leg in relayed.sends(own, owed, checked=checked):
+            end = end.posted((leg, side, 1 - side), REAL)
     return _put(world, side, end)
 
 

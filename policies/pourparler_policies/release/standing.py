@@ -60,6 +60,15 @@ def whole(state: State, case: Case, party: str) -> bool:
     return all(seat_stands(state.consent, seat) for seat in own) and satisfied(state.consent, party, own)
 
 
+def awaits_further(state: State, case: Case, author: Device) -> bool:
+    """Whether a party's key is in the round, and its decision rule asks for one more person, who may be this one."""
+    seat = state.consent.seats.get(author.seat)
+    if seat is None or seat.body not in state.consent.rules.parties or seat.role not in DECIDING:
+        return False
+    own = [signer for signer in case.signers.values() if signer.party == seat.body]
+    return bool(own) and author.seat not in case.signers and not whole(state, case, seat.body)
+
+
 def full(state: State, case: Case) -> bool:
     """Whether every line has its signer, and every party is bound by its decision rule."""
     lines = {signer.line for signer in case.signers.values()} - {None}
@@ -87,6 +96,7 @@ def unsettled(state: State) -> str:
 
 
 __all__ = [
+    "awaits_further",
     "body_of",
     "check_release",
     "check_signatories",

