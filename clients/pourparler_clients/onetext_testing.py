@@ -10,6 +10,7 @@ Uma has a compartment for each side: two vaults. Adelina and Benedikt hold their
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from pourparler_crypto.note import Communique, PressKey
 from pourparler_policies.limits import DAY
@@ -31,6 +32,7 @@ class Shuttle:
 
     hours: Hours
     rooms: tuple[Signing, Signing]
+    house: House
     told: dict[str, list[Happening]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -50,6 +52,18 @@ class Shuttle:
     def people(self) -> list[Person]:
         """Everybody."""
         return [*self.rooms[0].people, *self.rooms[1].people]
+
+    async def set_down(self) -> list[Path]:
+        """The intermediary closes both compartments; where they are."""
+        for carrier in self.carriers:
+            await carrier.close()
+        return [carrier.directory for carrier in self.carriers]
+
+    async def take_up(self) -> None:
+        """It opens them again."""
+        for room in self.rooms:
+            room.people[-1] = await self.house.again(room.people[-1])
+        self.text = OneText(*(person.channel for person in self.carriers), pause=(0, 0))
 
     def now(self) -> int:
         """Unix seconds, for the service and for everybody."""
@@ -166,6 +180,6 @@ async def shuttle_room(house: House, hours: Hours) -> Shuttle:
     south = await release_room(house, hours, "benedikt", "beatrice", present=["uma-south"], title="Water")
     for person in house.people:
         person.clock.offset = hours.offset
-    talks = Shuttle(hours, (north, south))
+    talks = Shuttle(hours, (north, south), house)
     await talks.visit()
     return talks

@@ -20,7 +20,7 @@ from pourparler_policies.release.device import Cue, Stage
 from ..channel import Channel
 from ..device import Device
 from ..errors import UserError
-from ..onetext import OneText
+from ..onetext import PAUSE, OneText
 from .common import (
     GlobalOptions,
     choose_channel,
@@ -109,6 +109,13 @@ def add_commands(verbs: Any, options: GlobalOptions) -> None:
             type=int,
             help="its passphrase's file descriptor",
         )
+        parser.add_argument(
+            "--pause",
+            type=duration,
+            default=PAUSE[1],
+            help="at random up to so long between one side and the next: who watches the service should not see both "
+            "stir in one moment (5s)",
+        )
         parser.set_defaults(func=_with_sides, verb=act)
         if name in ("draft", "revise"):
             parser.add_argument(_WORDS[0], **_WORDS[1])
@@ -162,7 +169,8 @@ async def _with_sides(arguments: argparse.Namespace) -> int:
         for channel in channels:
             if not news(arguments, channel, await channel.sync()):
                 return 1
-        await arguments.verb(arguments, OneText(*channels), channels)
+        text = OneText(*channels, pause=(min(PAUSE[0], arguments.pause), arguments.pause))
+        await arguments.verb(arguments, text, channels)
         return 0
 
 

@@ -20,6 +20,7 @@ from pourparler_policies.release.device import Cue, Duty, Stage
 from pourparler_policies.release.facts import GRACE, Phase
 from pourparler_policies.release.relayed import LEGS, MAX_PASSAGE, Arranged, Leg, Part, Passage, Side
 from pourparler_policies.release.relaying import BAD, FAKE, REAL, Cast, World, explore, following, public
+from pourparler_policies.release.rules import Signatories
 from pourparler_policies.release.testing import PAPER, Talks, revision, talks
 
 LIMIT = int(os.environ.get("POURPARLER_STATES", "4000"))
@@ -177,6 +178,20 @@ def test_a_proposal_that_this_channel_cannot_keep_counts_for_nothing(changed: di
     log = room()
     with pytest.raises(Void, match=why):
         relayed.arranged(log.state, log.device("m1"), proposal(log, **changed), log.now)
+
+
+def test_the_text_s_hour_its_paper_and_the_charter_have_to_leave_room() -> None:
+    log = room()
+    with pytest.raises(Void, match="the text's hour"):
+        paper = log.state.papers[PAPER]
+        early = {PAPER: replace(paper, text=replace(paper.text, not_before=log.now + DAY))}
+        relayed.arranged(replace(log.state, papers=early), log.device("m1"), proposal(log), log.now)
+    brief = replace(log.state, papers={PAPER: replace(log.state.papers[PAPER], expires=log.now + 3 * DAY)})
+    with pytest.raises(Void, match="would expire"):
+        relayed.arranged(brief, log.device("m1"), proposal(log), log.now)
+    silent = replace(log.state, rules=replace(log.state.rules, signatories=Signatories.NOBODY))
+    with pytest.raises(Void, match="no joint text"):
+        relayed.arranged(silent, log.device("m1"), proposal(log), log.now)
 
 
 def test_nobody_but_an_intermediary_arranges_and_only_what_every_party_here_has_initialled() -> None:

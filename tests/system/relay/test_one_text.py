@@ -1,8 +1,13 @@
 """Two sides that share no channel publish one text, which an intermediary kept and carried between them."""
 
+import json
+import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -12,8 +17,8 @@ from pourparler_clients.cli.table import do_words
 from pourparler_clients.errors import Unreachable, UserError
 from pourparler_clients.onetext import OneText
 from pourparler_clients.onetext_testing import Shuttle
-from pourparler_clients.signing_testing import DEPOSIT, SIGN, desk_says, left_in
-from pourparler_clients.testing import Person
+from pourparler_clients.signing_testing import DEPOSIT, HOUR, SIGN, desk_says, left_in
+from pourparler_clients.testing import PASSPHRASE, Person
 from pourparler_crypto.jr2 import load
 from pourparler_crypto.note import Note
 from pourparler_policies.errors import Misuse
@@ -255,3 +260,57 @@ async def test_a_side_says_it_all_in_words(
     await talks.published()
     await do_words(f"onetext export --out {tmp_path / 'note'}", north, as_json=True)
     Note.parse((tmp_path / "note").read_bytes()).check()
+
+
+def commands(places: list[Path], *words: str) -> list[dict[str, object]]:
+    """One command of the intermediary's, in a process of its own, with the passphrase of each compartment."""
+    pipes = [os.pipe() for _ in places]
+    for _, writing in pipes:
+        os.write(writing, f"{PASSPHRASE}\n".encode())
+        os.close(writing)
+    first, second = (reading for reading, _ in pipes)
+    sides = ["--vault", str(places[0]), "--side", str(places[1]), "--pause", "0s", "--json"]
+    secrets = ["--passphrase-fd", str(first), "--side-passphrase-fd", str(second)]
+    done = subprocess.run(
+        [sys.executable, "-m", "pourparler_clients.cli", "onetext", words[0], *sides, *secrets, *words[1:]],
+        capture_output=True,
+        timeout=300,
+        pass_fds=[first, second],
+        check=False,
+    )
+    for reading in (first, second):
+        os.close(reading)
+    if done.returncode:
+        return [{"error": done.stderr.decode()}]
+    return [json.loads(line) for line in done.stdout.decode().splitlines()]
+
+
+async def test_the_intermediary_does_it_at_the_command_line(talks: Shuttle, tmp_path: Path) -> None:
+    keys = []
+    for number, key in enumerate(talks.keys):
+        (tmp_path / f"{number}.key").write_text(f"{key}\n")
+        keys += ["--key", f"Side {number}={tmp_path / f'{number}.key'}"]
+    (tmp_path / "text.md").write_text("Both sides keep the wells open [until May].\n")
+    (tmp_path / "closed.md").write_text("Both sides keep the wells open until May.\n")
+    hour = datetime.fromtimestamp(talks.now() + HOUR, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    places = await talks.set_down()
+    try:
+        drafted = commands(
+            places, "draft", f"en={tmp_path / 'text.md'}", *keys, "--not-before", hour, "--life", "9d"
+        )
+        assert drafted[-1]["event"] == "drafted"
+        assert "still open" in str(commands(places, "appoint")[-1]["error"])
+        assert commands(places, "revise", f"en={tmp_path / 'closed.md'}")[-1]["event"] == "revised"
+        await talks.visit(*(person for room in talks.rooms for person in room.parties))
+        await talks.agree()
+        seen = [row for row in commands(places, "standing") if row["event"] == "standing"]
+        assert [row["agreed"] for row in seen] == [True, True]
+        made = commands(places, "appoint", "--sign-within", "1h", "--deposit-within", "10m")
+        assert made[-1]["event"] == "arranged"
+        await talks.visit(*talks.signers)
+        await talks.begun()
+        assert commands(places, "carry")[-1] == {"event": "carried", "messages": 2}
+        assert "error" in commands([places[0], places[0]], "standing")[-1]
+    finally:
+        await talks.take_up()
+    await talks.rounds()
