@@ -143,11 +143,15 @@ class Crossing:
     def decode(cls, data: bytes) -> Self:
         """What `encode` wrote. Raises Malformed."""
         form, private, party, keys, drawn, received, present = unlp(data, 7)
-        if form != _FORM.encode() or len(party) != 1:
+        rows = pieces(keys, HELLO_LENGTH), pieces(drawn, _SECRET), pieces(received, _SECRET)
+        count = len(rows[0])
+        if form != _FORM.encode() or {*map(len, rows), len(present)} != {count} or len(private) != _SECRET:
             raise Malformed("these are no ends of a crossing")
-        took = tuple(one if there else b"" for one, there in zip(pieces(received, _SECRET), present, strict=True))
-        drew = tuple(b"" if number == party[0] else one for number, one in enumerate(pieces(drawn, _SECRET), 1))
-        return cls(private, party[0], pieces(keys, HELLO_LENGTH), drew, took)
+        if len(party) != 1 or not 1 <= party[0] <= count:
+            raise Malformed("no party of this crossing has this number")
+        drew = tuple(b"" if number == party[0] else one for number, one in enumerate(rows[1], 1))
+        took = tuple(one if there else b"" for one, there in zip(rows[2], present, strict=True))
+        return cls(private, party[0], rows[0], drew, took)
 
 
 def _size(length: int, overhead: int) -> int:

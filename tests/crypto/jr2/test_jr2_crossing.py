@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pourparler_crypto.encoding import lp, unlp
 from pourparler_crypto.errors import Malformed, NotAuthentic, ProtocolError, UsageError
 from pourparler_crypto.jr2 import Round, crossing
 from pourparler_crypto.jr2.case import open_bundle
@@ -195,8 +196,16 @@ def test_ends_survive_a_crash_and_nothing_else_is_read_as_ends() -> None:
     met(ada, ben)
     again = Crossing.decode(ada.ends.encode())
     assert ben.ends.open_("same", ben.sid, 1, again.seal("same", ada.sid, 2, b"handle")) == b"handle"
-    with pytest.raises(ProtocolError):
-        Crossing.decode(b"something else")
+    whole = again.encode()
+    for wrong in (b"something else", whole[:-1], whole[:-3] + b"\0\0\0", unlp_and_drop(whole)):
+        with pytest.raises(ProtocolError):
+            Crossing.decode(wrong)
+
+
+def unlp_and_drop(whole: bytes) -> bytes:
+    """One secret fewer than there are keys."""
+    parts = unlp(whole, 7)
+    return lp(*parts[:5], parts[5][:-32], parts[6])
 
 
 @given(st.binary(max_size=STEP + 8) | st.just(bytes(MAX_CROSSING + STEP)))
