@@ -174,7 +174,7 @@ class Signing:
         return all(p.log.folded.case is None and p.log.signing.kept is None for p in self.people)
 
     def notes(self) -> list[bytes]:
-        """The completed notes of all parties, as far as they have one."""
+        """The completed notes of all signers, as far as they have one."""
         return [note for person in self.signers for note in person.log.signing.papers.notes()]
 
     def was_told(self, person: Person, kind: str, text: str = "") -> bool:
@@ -196,10 +196,10 @@ def key_of(person: Person) -> ReleaseKey:
     return releasekeys.add(person.device.vault, f"{person.name}.example", ReleaseKey.generate()).key
 
 
-def text_between(parties: Iterable[Person], not_before: int, words: str = WORDS) -> Communique:
-    """A text in the name of each of these parties; `not_before` in Unix seconds."""
+def text_between(parties: Iterable[Person], not_before: int, words: str = WORDS, **foot: Any) -> Communique:
+    """A text in the name of each of these parties; `not_before` in Unix seconds. `foot`: as for `papers.compose`."""
     signatories = [(f"Side {p.name}", PressKey(f"{p.name}.example", key_of(p).public)) for p in parties]
-    return compose([("en", words)], signatories, not_before)
+    return compose([("en", words)], signatories, not_before, **foot)
 
 
 async def release_room(
