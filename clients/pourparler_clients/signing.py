@@ -393,11 +393,16 @@ class Signing:
         return own.stage is Stage.COMMITTED and case.nonce not in (b"", own.nonce) and own.nonce not in case.spent
 
     def line(self) -> int:
-        """The line of signature of this device's party in the case: its own, or that of its party's key."""
+        """The line of signature of this device's party in the case: its own, or that of its party's key. Raises
+        UserError.
+        """
         kept, case = self.kept, self._log.folded.case
         if kept is None or case is None or kept.line != FURTHER:
             return kept.line if kept is not None else 0
-        party = case.signers[kept.own.seat].party
+        own = case.signers.get(kept.own.seat)
+        if own is None:
+            raise UserError("the round is void: nothing can be signed now")
+        party = own.party
         return next(s.line for s in case.signers.values() if s.party == party and s.line is not None)
 
     def own_line(self, keys: Sequence[bytes]) -> tuple[int, ReleaseKey]:
