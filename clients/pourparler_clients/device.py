@@ -19,6 +19,7 @@ from typing import Final, Self
 from pourparler_crypto import complaint
 from pourparler_crypto.card import Card, CardKey
 from pourparler_crypto.mls import CHARTER, Group
+from pourparler_crypto.note import Note, open_brief
 from pourparler_policies import charter as charters
 from pourparler_policies import fold, release, wire
 from pourparler_policies.admission import CREDENTIAL_BYTES, Member
@@ -161,6 +162,10 @@ class Device:
         """When the next text ends (Unix seconds), if any is kept."""
         row = self.vault.row("SELECT min(expires_at) FROM message")
         return row[0] if row else None
+
+    def open_brief(self, text: str) -> Note:
+        """The note that was sealed to this device's card, verified. Raises Malformed, NotAuthentic."""
+        return open_brief(text, self._key, self.card.name)
 
     def channels(self) -> list[Channel]:
         """The channels of this device."""

@@ -17,7 +17,7 @@ How a program calls it (as `demo --shuttle` does):
     await channel.onetext.ready()                          # after the appointment: rounds run by themselves
     channel.onetext.stage, .trouble                        # Stage.ASKED: a person may sign
     await channel.onetext.sign(checked=[other_key, …])     # press keys checked without the intermediary
-    channel.log.relayed.papers.notes()[0]                  # when published: this side's own copy
+    channel.onetext.note()                                 # when published: the signed note, this side's own copy
 
 Devices that `watch` do their part by themselves. The intermediary's device holds no release key, no y, d or rho.
 """
@@ -33,7 +33,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from pourparler_crypto.note import Communique, PressKey, Signatory
+from pourparler_crypto.note import Communique, PressKey, Signatory, parallel
 from pourparler_policies.errors import Void
 from pourparler_policies.fold.standing import body_of, by_credential
 from pourparler_policies.payload import Beside
@@ -43,7 +43,6 @@ from pourparler_policies.release.events import Initialled
 from pourparler_policies.release.facts import Paper
 from pourparler_policies.release.relayed import Arranged, Leg, Part
 
-from .copies import copies_of, in_copies
 from .errors import Refused, Unreachable, UserError
 from .papers import Said, compose
 from .store import Kind
@@ -98,7 +97,7 @@ class Side:
 
     def text(self) -> Communique:
         """It, with this side first where there are copies (and the device has its key). Raises UserError."""
-        copies = copies_of(self._log.relayed.papers.communique(self.paper()))
+        copies = parallel(self._log.relayed.papers.communique(self.paper()))
         if len(copies) == 1:
             return copies[0]
         try:
@@ -187,9 +186,12 @@ class Side:
 
     def note(self) -> bytes:
         """The completed note, this side's own copy. Raises UserError when there is none."""
-        mine = self._log.relayed.mine
-        notes = self._log.relayed.papers
-        found = notes.note(mine.part.text.digest) if mine is not None else next(iter(notes.notes()), None)
+        mine, papers = self._log.relayed.mine, self._log.relayed.papers
+        if mine is None:
+            found = next(iter(papers.notes()), None)  # it was over long ago
+        else:
+            digest = mine.part.text.digest
+            found = papers.note(digest, mine.line + 1) or papers.note(digest)
         if found is None:
             raise UserError("nothing has been completed here, or it has ended with its text")
         return found
@@ -244,11 +246,8 @@ class OneText:
         where = [side for _, _, side in signs]
         if set(where) != set(range(len(self._sides))):
             raise UserError("every side signs: say on which side each signatory is")
-        communique = compose(words, [(name, key) for name, key, _ in signs], not_before)
-        if in_copies:
-            communique = _in_copies(communique)
+        communique = compose(words, [(name, key) for name, key, _ in signs], not_before, in_copies=in_copies)
         open_places(communique)
-        copies_of(communique)
         for number, side in enumerate(self._sides):
             await side.sync()
             paper = await side.releases.table(communique, life)
@@ -272,8 +271,6 @@ class OneText:
         earlier = side.log.relayed.papers.communique(paper)
         signatories = [(one.name, one.key) for one in earlier.foot.signatories]
         communique = compose(words, signatories, earlier.foot.not_before, earlier=earlier)
-        if earlier.foot.copies > 1:
-            communique = _in_copies(communique)
         open_places(communique)
         for side, paper, _ in self._papers():
             await side.releases.table(communique, 0, paper.id)
@@ -419,6 +416,3 @@ def _check(side: Channel, proposal: Arranged) -> None:
         relayed.arranged(side.log.folded, author, proposal, side.clock())
     except Void as error:
         raise UserError(f"with one of the sides this would count for nothing: {error}") from None
-
-
-_in_copies = in_copies

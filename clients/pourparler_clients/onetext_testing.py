@@ -170,7 +170,7 @@ class Shuttle:
         await self.rounds(lambda: set(self.stages()) == {Stage.PUBLISHED})
 
     def notes(self) -> list[list[bytes]]:
-        """What each side has completed, its own copy first."""
+        """What each side has completed, every copy of it."""
         return [person.log.relayed.papers.notes() for person in self.signers]
 
 

@@ -20,7 +20,7 @@ from pourparler_crypto import jr2
 from pourparler_crypto.errors import CryptoError, Malformed, NotAuthentic, ProtocolError
 from pourparler_crypto.jr2 import Round, Terms
 from pourparler_crypto.jr2.crossing import Crossing, hello, key_of
-from pourparler_crypto.note import Communique, assemble, check_round
+from pourparler_crypto.note import Audience, Communique, check_round, parallel
 from pourparler_policies import wire
 from pourparler_policies.errors import Void
 from pourparler_policies.fold.decoding import decode
@@ -33,14 +33,11 @@ from pourparler_policies.release.facts import Case, Phase
 from pourparler_policies.release.facts import State as Folded
 from pourparler_policies.release.relayed import FREE, Arranged, Key, Leg, Part, Passage
 
-from .copies import copies_of
 from .errors import UserError
 from .happenings import Happening
 from .signing import Kept, Signing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from .log import Log
 
 _MAX_OWN: Final = 4096  # bytes
@@ -293,11 +290,11 @@ class Relayed(Signing):
         self.put((Leg.HELLO, line, None), message, own=True)
 
     def copies(self, part: Part) -> tuple[Communique, ...]:
-        """The text as it is signed: one, or a copy for each side. Raises UserError."""
+        """The text as it is signed: one, or a copy for each side. Raises UserError, Refused."""
         paper = self._real.folded.papers.get(part.paper)
         if paper is None or paper.text != part.text:
             raise UserError("the text was edited, or is off the table")
-        return copies_of(self.papers.communique(paper))
+        return parallel(self.papers.communique(paper))
 
     def agreed(self) -> tuple[Communique, ...]:
         """What a person would sign now: the very texts of the round, and not what is on the table by now. Raises
@@ -373,7 +370,10 @@ class Relayed(Signing):
             keys = [key_of(self.sealed(Leg.HELLO, line, None) or b"") for line in lines]
             crossing = Crossing.begin(mine.private, mine.line + 1, keys)
             terms = Terms(part.sign_by, part.deposit_by, part.not_before, part.stop_before)
-            about = Round(crossing.nonce(part.id), tuple(one.text for one in copies), copies[0].keys, terms)
+            private = copies[0].foot.audience is not Audience.BOARD
+            about = Round(
+                crossing.nonce(part.id), tuple(one.text for one in copies), copies[0].keys, terms, private
+            )
             check_round(about, copies)
             committed = jr2.commit(about, key)
         except (UserError, CryptoError):
@@ -509,22 +509,6 @@ class Relayed(Signing):
 
     # The end
 
-    def finish(self, shares: Sequence[bytes]) -> bool:
-        """Completes every copy. False when a share is missing or does not fit; in a transaction."""
-        mine, kept = self.mine, self.kept
-        if mine is None or kept is None or not isinstance(state := kept.jr2, jr2.Deposited):
-            return False
-        try:
-            notes = assemble(jr2.finish(state, shares))
-        except CryptoError:
-            return False
-        paper = self._real.folded.papers.get(mine.part.paper)
-        expires = paper.expires if paper is not None else kept.own.ends
-        own = mine.line if len(notes) > 1 else 0
-        for number, note in enumerate((notes[own], *notes[:own], *notes[own + 1 :])):
-            self.papers.keep_note(_numbered(kept.own.text, number), note.encode(), expires)
-        return True
-
     def _finish_from_locks(self, now: int) -> list[Happening]:
         kept = self.kept
         if kept is None or kept.own.stage is not Stage.UNLOCKED:
@@ -537,11 +521,6 @@ class Relayed(Signing):
         if shares and self.finish(shares) and self._enter(kept, Cue.PUBLISHED, now):
             return [self._stage()]
         return []
-
-
-def _numbered(digest: bytes, number: int) -> bytes:
-    """Under which a copy's note is kept: one's own under the text's digest, as any note."""
-    return digest if number == 0 else digest[:-1] + bytes([digest[-1] ^ number])
 
 
 __all__ = ["OTHER_CASE", "UNSOUND", "Mine", "Relayed"]

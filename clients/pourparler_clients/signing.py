@@ -23,7 +23,7 @@ from pourparler_crypto.errors import CryptoError, ProtocolError
 from pourparler_crypto.jr2 import Case as Listed
 from pourparler_crypto.jr2 import Deposited, Incomplete, Round, Signed, Terms, check_mask, check_share, load
 from pourparler_crypto.jr2 import State as Jr2
-from pourparler_crypto.note import assemble
+from pourparler_crypto.note import Audience, assemble, check_round, parallel
 from pourparler_crypto.releasekey import ReleaseKey
 from pourparler_policies import wire
 from pourparler_policies.fold.decoding import decode
@@ -255,7 +255,7 @@ class Signing:
         paper = next((p for p in self._log.folded.papers.values() if p.text.digest == kept.own.text), None)
         expires = paper.expires if paper is not None else kept.own.ends
         for note in notes:
-            self.papers.keep_note(kept.own.text, note.encode(), expires)
+            self.papers.keep_note(kept.own.text, note.encode(), expires, note.communique.foot.copy)
         return True
 
     def _finish_from_locks(self, now: int) -> list[Happening]:
@@ -357,7 +357,10 @@ class Signing:
             communique = self.papers.communique(paper)
             stop = case.not_before - case.stop_by if case.stop_by else None
             terms = Terms(case.sign_by, case.deposit_by, case.not_before, stop)
-            about = Round(nonce, (communique.text,), communique.keys, terms)
+            copies = parallel(communique)
+            private = communique.foot.audience is not Audience.BOARD
+            about = Round(nonce, tuple(one.text for one in copies), communique.keys, terms, private)
+            check_round(about, copies)
         except (UserError, CryptoError):
             return  # no words: somebody else's device signs, or nobody's
         line, key = self._line(case, own.seat, communique.keys)
@@ -394,11 +397,16 @@ class Signing:
         return own.stage is Stage.COMMITTED and case.nonce not in (b"", own.nonce) and own.nonce not in case.spent
 
     def line(self) -> int:
-        """The line of signature of this device's party in the case: its own, or that of its party's key."""
+        """The line of signature of this device's party in the case: its own, or that of its party's key. Raises
+        UserError.
+        """
         kept, case = self.kept, self._log.folded.case
         if kept is None or case is None or kept.line != FURTHER:
             return kept.line if kept is not None else 0
-        party = case.signers[kept.own.seat].party
+        own = case.signers.get(kept.own.seat)
+        if own is None:
+            raise UserError("the round is void: nothing can be signed now")
+        party = own.party
         return next(s.line for s in case.signers.values() if s.party == party and s.line is not None)
 
     def own_line(self, keys: Sequence[bytes]) -> tuple[int, ReleaseKey]:

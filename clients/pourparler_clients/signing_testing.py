@@ -174,7 +174,7 @@ class Signing:
         return all(p.log.folded.case is None and p.log.signing.kept is None for p in self.people)
 
     def notes(self) -> list[bytes]:
-        """The completed notes of all parties, as far as they have one."""
+        """The completed notes of all signers, as far as they have one."""
         return [note for person in self.signers for note in person.log.signing.papers.notes()]
 
     def was_told(self, person: Person, kind: str, text: str = "") -> bool:
@@ -196,10 +196,10 @@ def key_of(person: Person) -> ReleaseKey:
     return releasekeys.add(person.device.vault, f"{person.name}.example", ReleaseKey.generate()).key
 
 
-def text_between(parties: Iterable[Person], not_before: int, words: str = WORDS) -> Communique:
-    """A text in the name of each of these parties; `not_before` in Unix seconds."""
+def text_between(parties: Iterable[Person], not_before: int, words: str = WORDS, **foot: Any) -> Communique:
+    """A text in the name of each of these parties; `not_before` in Unix seconds. `foot`: as for `papers.compose`."""
     signatories = [(f"Side {p.name}", PressKey(f"{p.name}.example", key_of(p).public)) for p in parties]
-    return compose([("en", words)], signatories, not_before)
+    return compose([("en", words)], signatories, not_before, **foot)
 
 
 async def release_room(
@@ -216,20 +216,38 @@ async def release_room(
 
     `beside`: further delegates of the parties of these people, who have no key; their rule asks for `decides` (all).
     """
-    further_names = [name for more in beside.values() for name in more]
-    people = [await house.person(name) for name in (*names, *further_names, *present)]
+    people = await meet(house, names, beside, present, decides=decides, offset=hours.offset, **rules)
+    parties, further = people[: len(names)], people[len(names) : len(names) + sum(map(len, beside.values()))]
+    room = Signing(hours, people, parties, text_between(parties, int(hours()) + HOUR, words), further=further)
+    room.later(HANDSHAKE_BURST * HANDSHAKE_REFILL)  # what founding has cost comes back
+    room.text = text_between(parties, room.now() + HOUR, words)
+    await room.visit()
+    return room
+
+
+async def meet(
+    house: House,
+    names: Sequence[str],
+    beside: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    present: Iterable[str] = (),
+    *,
+    decides: int = 0,
+    offset: int = 0,
+    **rules: Any,
+) -> list[Person]:
+    """People in one channel, as for `release_room`: the parties', their further delegates, then those of no party."""
+    more_names = [name for more in beside.values() for name in more]
+    people = [await house.person(name) for name in (*names, *more_names, *present)]
     for person in people:
-        person.clock.offset = hours.offset
-    parties, others = people[: len(names)], people[len(names) + len(further_names) :]
-    further = people[len(names) : len(names) + len(further_names)]
+        person.clock.offset = offset
+    parties, others = people[: len(names)], people[len(names) + len(more_names) :]
     charter = charter_of([person.device.card for person in parties], **rules)
     for number, name in enumerate(names):
-        more = [person for person in further if person.name in beside.get(name, ())]
+        more = [person for person in people if person.name in beside.get(name, ())]
         held = charter.parties[f"side-{number}"]
         cards = (*held.cards, *(Card(p.device.card.fingerprint, p.name, Role.DELEGATE) for p in more))
         cards = tuple(sorted(cards, key=lambda card: card.fingerprint))
-        rule = decides if more and decides else 1 + len(more)
-        widened = replace(held, cards=cards, decides=rule)
+        widened = replace(held, cards=cards, decides=decides if more and decides else 1 + len(more))
         charter = replace(charter, parties={**charter.parties, f"side-{number}": widened})
     if others:
         cards = tuple(Card(p.device.card.fingerprint, p.name, Role.INTERMEDIARY) for p in others)
@@ -238,11 +256,7 @@ async def release_room(
     await house.found(parties[0], charter=charter)
     for person in people[1:]:
         await house.seat(parties[0], person)
-    room = Signing(hours, people, parties, text_between(parties, int(hours()) + HOUR, words), further=further)
-    room.later(HANDSHAKE_BURST * HANDSHAKE_REFILL)  # what founding has cost comes back
-    room.text = text_between(parties, room.now() + HOUR, words)
-    await room.visit()
-    return room
+    return people
 
 
 def secrets_of(person: Person) -> set[bytes]:

@@ -131,7 +131,7 @@ def add_commands(verbs: Any, options: GlobalOptions) -> None:
             parser.add_argument(
                 "--life", type=duration, default=30 * 86400, help="how long it is on the table (30d)"
             )
-            parser.add_argument("--copies", action="store_true", help="each side first in a copy of its own")
+            parser.add_argument("--parallel", action="store_true", help="each side first in a copy of its own")
         if name == "appoint":
             parser.add_argument("--sign-within", type=duration, default=86400, help="how long people have (1d)")
             parser.add_argument("--deposit-within", type=duration, default=3600, help="and devices after it (1h)")
@@ -184,7 +184,7 @@ async def _draft(arguments: argparse.Namespace, text: OneText, channels: list[Ch
         signs,
         read_time(arguments.not_before),
         arguments.life,
-        in_copies=arguments.copies,
+        in_copies=arguments.parallel,
     )
     emit(
         arguments,

@@ -15,7 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from pourparler_crypto.note import MAX_NOTE, MAX_TEXT, Act, Communique, Note, PressKey
+from pourparler_crypto.card import Card
+from pourparler_crypto.note import MAX_NOTE, MAX_TEXT, Act, Audience, Communique, Note, PressKey, seal_brief
 from pourparler_policies.release.device import Cue, Stage
 from pourparler_policies.release.events import (
     Appointed,
@@ -27,6 +28,7 @@ from pourparler_policies.release.events import (
 )
 from pourparler_policies.release.facts import Case, Paper
 
+from .. import releasekeys
 from ..channel import Channel
 from ..errors import UserError
 from ..log import Log
@@ -36,6 +38,11 @@ from .common import duration, emit, local_time, plain, read_text, say_duration
 from .showing import STAGES
 
 Add = Callable[..., None]
+_EFFECTS: Final = {
+    Audience.BOARD: "publishes at",
+    Audience.PARTIES: "is complete, for the parties alone and on no board, at",
+    Audience.CARD: "is complete, for its one reader and on no board, at",
+}
 _LANGUAGE: Final = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 
 
@@ -84,7 +91,9 @@ def add_acts(commands: Any, add: Add) -> None:
     for verb, cue, about, done in _CUES:
         add(verbs, verb, about, _cue(cue, done))
     out = ("--out", {"required": True, "metavar": "FILE", "type": Path, "help": "where to write the signed note"})
-    add(verbs, "export", "write a completed communiqué to a file", _export, out, paper)
+    card = ("--card", {"metavar": "FILE", "type": Path, "help": "of a text for one reader: that reader's card"})
+    copy = ("--copy", {"type": int, "metavar": "N", "help": "of parallel texts: which copy (your own side's)"})
+    add(verbs, "export", "write a completed communiqué to a file", _export, out, paper, card, copy)
 
 
 _KEY: Final = (
@@ -100,6 +109,15 @@ _FOOT: Final = (
     _KEY,
     ("--not-before", {"required": True, "metavar": "TIME", "help": "2026-12-01T09:00Z, or +2h from now"}),
     ("--life", {"type": duration, "default": 30 * 86400, "help": "how long the text stays on the table (30d)"}),
+    (
+        "--audience",
+        {
+            "default": "board",
+            "metavar": "WHO",
+            "help": "board: for everybody; parties: for them alone; card:FILE: for the owner of this card (board)",
+        },
+    ),
+    ("--parallel", {"action": "store_true", "help": "a copy for each side, in which that side comes first"}),
     ("--corrects", {"metavar": "NOTE", "type": Path, "help": "a published note that this one corrects"}),
     ("--withdraws", {"metavar": "NOTE", "type": Path, "help": "a published note that this one takes back"}),
 )
@@ -223,9 +241,18 @@ def read_time(text: str) -> int:
 
 
 async def _draft(arguments: argparse.Namespace, channel: Channel) -> None:
+    audience, card = _audience(arguments.audience)
     relation, corrects = _relation(arguments, channel.log)
+    if relation is not None and relation[1].foot.audience is not audience:
+        raise UserError("a text corrects or takes back only one that was for the same readers")
     communique = compose(
-        read_words(arguments.words), read_keys(arguments.key), read_time(arguments.not_before), relation=relation
+        read_words(arguments.words),
+        read_keys(arguments.key),
+        read_time(arguments.not_before),
+        relation=relation,
+        audience=audience,
+        card=card,
+        in_copies=arguments.parallel,
     )
     paper = await channel.releases.table(communique, arguments.life, corrects=corrects)
     emit(
@@ -233,6 +260,15 @@ async def _draft(arguments: argparse.Namespace, channel: Channel) -> None:
         {"event": "drafted", "code": _code(paper)},
         [f"On the table as {_code(paper)}. Next: everybody reads it (`release show`) and initials it."],
     )
+
+
+def _audience(given: str) -> tuple[Audience, bytes]:
+    """For whom a text is, and the card's fingerprint. Raises UserError, Malformed."""
+    if given.startswith("card:"):
+        return Audience.CARD, Card.decode(read_text(Path(given.removeprefix("card:")), "card")).fingerprint
+    if given not in ("board", "parties"):
+        raise UserError("a text is for the board, for the parties, or for a card: --audience card:FILE")
+    return Audience(given), b""
 
 
 def _relation(arguments: argparse.Namespace, log: Log) -> tuple[tuple[Act, Communique] | None, bytes]:
@@ -354,7 +390,8 @@ async def _sign(arguments: argparse.Namespace, channel: Channel) -> None:
         [
             plain(communique.text.decode()),
             f"You would sign this in the name of “{plain(party, lines=False)}”. If yours is the last signature, this",
-            f"publishes at {local_time(case.not_before)}. Until all have signed nobody can show that you did.",
+            f"{_EFFECTS[communique.foot.audience]} {local_time(case.not_before)}. Until all have signed nobody can",
+            "show that you did.",
         ],
     )
     given = arguments.party
@@ -380,18 +417,51 @@ def _cue(cue: Cue, done: str) -> Any:
 
 async def _export(arguments: argparse.Namespace, channel: Channel) -> None:
     papers = channel.log.signing.papers
-    notes = papers.notes()
+    notes = [Note.parse(note) for note in papers.notes()]
     if arguments.text is not None:
-        notes = [note for note in (papers.note(_choose(arguments, channel.log).text.digest),) if note]
+        chosen = papers.communique(_choose(arguments, channel.log)).foot.release
+        notes = [note for note in notes if note.communique.foot.release == chosen]
     if not notes:
         raise UserError("nothing has been completed in this channel, or it has ended with its text")
-    if len(notes) > 1:
+    if len({note.communique.foot.release for note in notes}) > 1:
         raise UserError(
             "several texts have been completed: name one with --text (see `pourparler release status`)"
         )
-    arguments.out.write_bytes(notes[0])
+    note = _copy(arguments, channel, notes)
+    foot = note.communique.foot
+    hint = "Anybody can check it"
+    if foot.audience is Audience.CARD:
+        if arguments.card is None:
+            raise UserError(
+                "this text is for one reader: give that reader's card with --card, and it is sealed to it"
+            )
+        card = Card.decode(read_text(arguments.card, "card"))
+        arguments.out.write_text(seal_brief(note, card) + "\n")
+        emit(
+            arguments,
+            {"event": "exported", "file": str(arguments.out), "audience": foot.audience.value, "copy": foot.copy},
+            [
+                f"Written to {arguments.out}, sealed to the card with the check digits {card.check_digits}.",
+                f"Its owner opens it with `pourparler note open {arguments.out.name} --out NOTE`.",
+            ],
+        )
+        return
+    arguments.out.write_bytes(note.encode())
+    if foot.audience is Audience.PARTIES:
+        hint = "It is for the parties alone: whoever has this file can read and prove it. To check it"
     emit(
         arguments,
-        {"event": "exported", "file": str(arguments.out)},
-        [f"Written to {arguments.out}. Anybody can check it: `pourparler verify {arguments.out}`."],
+        {"event": "exported", "file": str(arguments.out), "audience": foot.audience.value, "copy": foot.copy},
+        [f"Written to {arguments.out}. {hint}: `pourparler verify {arguments.out}`."],
     )
+
+
+def _copy(arguments: argparse.Namespace, channel: Channel, notes: list[Note]) -> Note:
+    """The copy that was asked for; else that in which a key of this vault comes first, else the first."""
+    by_number = {note.communique.foot.copy: note for note in notes}
+    if arguments.copy is not None:
+        if arguments.copy not in by_number:
+            raise UserError(f"there are {len(by_number)} copies of this text: choose one of them with --copy")
+        return by_number[arguments.copy]
+    own = (n for n in notes if releasekeys.by_public(channel.log.vault, n.communique.keys[0]) is not None)
+    return next(own, by_number[1])

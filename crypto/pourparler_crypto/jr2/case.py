@@ -39,6 +39,7 @@ _NONCE_LENGTH: Final = 24  # bytes, XChaCha20-Poly1305
 _OVERHEAD: Final = _NONCE_LENGTH + 16 + 4  # bytes: nonce, tag, length before padding
 _FORM: Final = "jr2/case/v1"
 _BUNDLE: Final = "jr2/bundle/v1"
+_NOTHING: Final = "jr2/bundle/private/v1"
 
 Lists = tuple[tuple[bytes, ...], ...]  # [party - 1][text]: points or scalars of 32 bytes
 
@@ -232,6 +233,19 @@ def seal_bundle(bundle: Bundle, rhos: Sequence[bytes]) -> bytes:
     padded = pad(inner, size - _NONCE_LENGTH - 16)
     nonce = hmac.digest(nonce_key, padded, "sha512")[:_NONCE_LENGTH]
     return nonce + crypto_aead_xchacha20poly1305_ietf_encrypt(padded, _aad(bundle.round.sid), nonce, key)
+
+
+def seal_nothing(bundle: Bundle, rhos: Sequence[bytes]) -> bytes:
+    """What a case brings to the desk whose texts are not for the board: as many bytes, and nothing in them.
+
+    The key hangs on R and ŝ too, which the desk never sees. So it cannot open this even when it has every rho, and
+    until then cannot tell it from a bundle; if it ever could open it, it would find zeros.
+    """
+    size = len(seal_bundle(bundle, rhos))
+    digest = hashlib.sha512(lp(_NOTHING, *rhos, *bundle.presignatures)).digest()
+    nonce = digest[32 : 32 + _NONCE_LENGTH]
+    zeros = bytes(size - _NONCE_LENGTH - 16)
+    return nonce + crypto_aead_xchacha20poly1305_ietf_encrypt(zeros, _aad(bundle.round.sid), nonce, digest[:32])
 
 
 def open_bundle(case: Case, sealed: bytes, rhos: Sequence[bytes]) -> Bundle:

@@ -29,7 +29,7 @@ from typing import ClassVar, Final, Self
 from pourparler_crypto.encoding import lp
 from pourparler_crypto.errors import Malformed, UsageError
 from pourparler_crypto.jr2 import wire
-from pourparler_crypto.jr2.case import Bundle, Case, masks_of, rows, seal_bundle
+from pourparler_crypto.jr2.case import Bundle, Case, masks_of, rows, seal_bundle, seal_nothing
 from pourparler_crypto.jr2.errors import AlreadyUsed
 from pourparler_crypto.jr2.group import POINT_LENGTH, SCALAR_LENGTH
 from pourparler_crypto.jr2.round import MAX_PARTIES, Reader, Round, pieces
@@ -233,8 +233,9 @@ class _Checked(_Unlocked):
 
     @cached_property
     def bundle(self) -> bytes:
-        """The sealed bundle: the same bytes for every client. One of BUNDLE_SIZES."""
-        return seal_bundle(Bundle(self.round, self.bodies), pieces(self.rhos, RHO_LENGTH))
+        """The sealed bundle (of a private round: nothing): the same bytes for every client. One of BUNDLE_SIZES."""
+        seal = seal_nothing if self.round.private else seal_bundle
+        return seal(Bundle(self.round, self.bodies), pieces(self.rhos, RHO_LENGTH))
 
     @cached_property
     def case(self) -> Case:
