@@ -23,7 +23,7 @@ from pourparler_policies.release.relaying import BAD, FAKE, REAL, Cast, World, e
 from pourparler_policies.release.rules import Signatories
 from pourparler_policies.release.testing import PAPER, Talks, revision, talks
 
-LIMIT = int(os.environ.get("POURPARLER_STATES", "4000"))
+LIMIT = int(os.environ.get("POURPARLER_STATES", "3000"))
 ID = b"i" * 16
 
 

@@ -32,7 +32,7 @@ async def visit(talks: Shuttle, side: int, cut: int) -> bool:
     return died
 
 
-@pytest.mark.parametrize("cut", [3, 8])
+@pytest.mark.parametrize("cut", [5])
 async def test_a_round_survives_power_cuts_of_everybody_s_device_and_says_nothing_in_two_ways(
     talks: Shuttle, monkeypatch: pytest.MonkeyPatch, cut: int
 ) -> None:
