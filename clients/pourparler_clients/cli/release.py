@@ -401,6 +401,7 @@ async def _sign(arguments: argparse.Namespace, channel: Channel) -> None:
             f"You would sign this in the name of “{plain(party, lines=False)}”. If yours is the last signature, this",
             f"{_EFFECTS[communique.foot.audience]} {local_time(case.not_before)}. Until all have signed nobody can",
             "show that you did.",
+            *_copies(communique.foot.copies),
         ],
     )
     given = arguments.party
@@ -414,6 +415,14 @@ async def _sign(arguments: argparse.Namespace, channel: Channel) -> None:
     emit(
         arguments, {"event": "signed", "party": party}, ["Signed. It takes effect when the last party has signed."]
     )
+
+
+def _copies(count: int) -> list[str]:
+    if count == 1:
+        return []
+    return [
+        f"It comes in {count} copies, one for each side; they differ in which side is named first, and nothing else."
+    ]
 
 
 def _cue(cue: Cue, done: str) -> Any:
