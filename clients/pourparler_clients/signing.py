@@ -13,9 +13,9 @@ DESIGN 6.2; docs/release.md, docs/joint-release.md. `deskwork.py` visits the des
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from pourparler_crypto import jr2
 from pourparler_crypto.encoding import lp, unlp
@@ -38,13 +38,13 @@ from . import releasekeys
 from .errors import UserError
 from .happenings import Happening
 from .papers import Papers
+from .signingsteps import FURTHER, HOW, erased
 from .store import State
 
 if TYPE_CHECKING:
     from .log import Log
 
 _MAX_OWN: Final = 4096  # bytes
-FURTHER: Final = -1  # as a line: a further signer's, who has no key
 _MASKS, _LOCK = 1, 2  # bits of `Kept.sent`
 _STEPS: Final = 16  # stages that one fold may lead through: more than there are
 
@@ -423,7 +423,7 @@ class Signing:
         if own == kept.own:
             return False
         try:
-            after = _HOW.get(own.stage, _erased)(self, kept, own)
+            after = HOW.get(own.stage, erased)(self, kept, own)
         except (ProtocolError, Incomplete, UserError, Faulty) as error:
             # A signer's message is nothing that fits, or another's again; or the key was forgotten since.
             if cue is Cue.UNSOUND:
@@ -498,78 +498,3 @@ class Signing:
             if place + 1 == number:
                 return signer.party
         return ""
-
-
-S = TypeVar("S", bound=Jr2)
-How = Callable[[Signing, Kept, Own], Kept]
-
-
-def _as(kind: type[S], kept: Kept) -> S:
-    """The JR2 state of a stage; the tables and JR2 walk in step, so another kind is a defect of ours."""
-    state = kept.jr2
-    if not isinstance(state, kind):
-        raise TypeError(f"a stage {kept.own.stage} with another state")
-    return state
-
-
-def _erased(_: Signing, kept: Kept, own: Own) -> Kept:
-    return Kept(own, kept.line, handle=kept.handle, bundle=kept.bundle, sent=kept.sent)
-
-
-def _revealed(signing: Signing, kept: Kept, own: Own) -> Kept:
-    opened = jr2.open_(_as(jr2.Committed, kept), *signing.signers("first"))
-    return replace(kept, own=own, state=opened.encode())
-
-
-def _prepared(signing: Signing, kept: Kept, own: Own) -> Kept:
-    state = _as(jr2.Opened, kept)
-    key = signing.own_line(state.round.keys)[1] if kept.line != FURTHER else None
-    parties, further = signing.signers("second")
-    return replace(kept, own=own, state=jr2.presign(state, parties + further, key).encode())
-
-
-def _asked(signing: Signing, kept: Kept, own: Own) -> Kept:
-    parties, further = signing.signers("third")
-    ready = jr2.check(_as(jr2.Presigned, kept), parties + further)
-    return replace(kept, own=own, state=ready.encode(), handle=ready.case.handle, bundle=ready.bundle)
-
-
-def _signed(_: Signing, kept: Kept, own: Own) -> Kept:
-    return replace(kept, own=own, state=jr2.sign(_as(jr2.Ready, kept)).encode())
-
-
-def _withdrawn(_: Signing, kept: Kept, own: Own) -> Kept:
-    # Its lock is erased: without its y no signature of anybody can ever exist. R4 shows the desk whose word it is.
-    state = _as(jr2.Signed, kept)
-    return replace(kept, own=own, state=state.case.encode(), masks=state.message)
-
-
-def _complete(_: Signing, kept: Kept, own: Own) -> Kept:
-    if isinstance(kept.jr2, Deposited):  # asked again, and yes
-        return replace(kept, own=own)
-    state = _as(jr2.Signed, kept)
-    deposited = jr2.deposit(state, unlp(kept.heard, state.signers))
-    return replace(kept, own=own, state=deposited.encode(), masks=kept.heard)
-
-
-def _same(_: Signing, kept: Kept, own: Own) -> Kept:
-    return replace(kept, own=own)
-
-
-def _too_late(_: Signing, kept: Kept, own: Own) -> Kept:
-    return replace(kept, own=own, state=b"", masks=kept.heard)
-
-
-_HOW: Final[dict[Stage, How]] = {
-    Stage.REVEALED: _revealed,
-    Stage.PREPARED: _prepared,
-    Stage.ASKED: _asked,
-    Stage.SIGNED: _signed,
-    Stage.WITHDRAWN: _withdrawn,
-    Stage.COMPLETE: _complete,
-    Stage.AGAIN: _complete,
-    Stage.WAITING: _same,
-    Stage.STOPPING: _same,
-    Stage.UNLOCKED: _same,
-    Stage.TOO_LATE: _too_late,
-}

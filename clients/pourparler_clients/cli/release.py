@@ -26,7 +26,7 @@ from pourparler_policies.release.events import (
     Retracted,
     Shelved,
 )
-from pourparler_policies.release.facts import Case, Paper
+from pourparler_policies.release.facts import Case, Paper, Phase
 
 from .. import releasekeys
 from ..channel import Channel
@@ -43,6 +43,7 @@ _EFFECTS: Final = {
     Audience.PARTIES: "is complete, for the parties alone and on no board, at",
     Audience.CARD: "is complete, for its one reader and on no board, at",
 }
+_CAME_TO_NOTHING: Final = frozenset({Stage.WAITING, Stage.LAPSED, Stage.STOPPED, Stage.BARRED})
 _LANGUAGE: Final = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 
 
@@ -150,6 +151,16 @@ async def _status(arguments: argparse.Namespace, channel: Channel) -> None:
                 f"  to be signed until {local_time(case.sign_by)}, published at {local_time(case.not_before)}",
             ],
         )
+        if case.phase is Phase.FROZEN and kept is not None and kept.own.stage in _CAME_TO_NOTHING:
+            until = case.ends if case.awaited else case.deposit_by
+            emit(
+                arguments,
+                {"event": "next appointment", "from": until},
+                [
+                    "  another appointment can be made when every signer's device has heard so, and in any case "
+                    f"from {local_time(until)} on"
+                ],
+            )
     if not log.folded.papers:
         emit(arguments, {"event": "empty"}, ["There is no text on the table."])
 
@@ -392,6 +403,7 @@ async def _sign(arguments: argparse.Namespace, channel: Channel) -> None:
             f"You would sign this in the name of “{plain(party, lines=False)}”. If yours is the last signature, this",
             f"{_EFFECTS[communique.foot.audience]} {local_time(case.not_before)}. Until all have signed nobody can",
             "show that you did.",
+            *_copies(communique.foot.copies),
         ],
     )
     given = arguments.party
@@ -405,6 +417,14 @@ async def _sign(arguments: argparse.Namespace, channel: Channel) -> None:
     emit(
         arguments, {"event": "signed", "party": party}, ["Signed. It takes effect when the last party has signed."]
     )
+
+
+def _copies(count: int) -> list[str]:
+    if count == 1:
+        return []
+    return [
+        f"It comes in {count} copies, one for each side; they differ in which side is named first, and nothing else."
+    ]
 
 
 def _cue(cue: Cue, done: str) -> Any:

@@ -35,21 +35,25 @@ def seal_brief(note: Note, card: Card) -> str:
     return _PREFIX + base64.urlsafe_b64encode(sealed).decode().rstrip("=")
 
 
+def parse_brief(text: str) -> bytes:
+    """What is sealed in a brief's line; white space within is ignored. Raises Malformed with the reason."""
+    text = "".join(text.split()) if len(text) <= 2 * MAX_BRIEF else text
+    if not text.startswith(_PREFIX) or len(text) > MAX_BRIEF:
+        raise Malformed("this is not a sealed text for a card")
+    body = text.removeprefix(_PREFIX)
+    try:
+        return base64.b64decode(body + "=" * (-len(body) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        raise Malformed("this sealed text was damaged on its way: ask for it again") from None
+
+
 def open_brief(text: str, key: CardKey, name: str) -> Note:
     """The note in a brief for this card (`name` is the card's), verified.
 
     Raises Malformed, or NotAuthentic when it is for another card, was altered, or is not signed by all.
     """
-    text = "".join(text.split()) if len(text) <= MAX_BRIEF else text
-    if not text.startswith(_PREFIX) or len(text) > MAX_BRIEF:
-        raise Malformed("this is not a sealed text for a card")
-    body = text.removeprefix(_PREFIX)
-    try:
-        sealed = base64.b64decode(body + "=" * (-len(body) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
-        raise Malformed("this sealed text was damaged on its way: ask for it again") from None
     fingerprint = key.card(name).fingerprint
-    note = Note.parse(unpad(key.open(lp(_INFO, fingerprint), sealed)))
+    note = Note.parse(unpad(key.open(lp(_INFO, fingerprint), parse_brief(text))))
     note.check()
     foot = note.communique.foot
     if foot.audience is not Audience.CARD or foot.card != fingerprint:

@@ -84,8 +84,14 @@ def a_frozen_text_stays_until_all_were_told_the_same_or_nobody_awaits_it_or_a_da
         return
     if after.consent.closed or after.consent.time >= was.ends:
         return
-    hopeful = [s for s in was.signers.values() if s.complete and s.answer in {None, Answer.PUBLISHED}]
-    if after.consent.time >= was.deposit_by and not hopeful:
+    said = entry.content if entry is not None else None
+    speaker = next(
+        (d.seat for d in before.consent.devices.values() if entry and d.credential == entry.author), b""
+    )
+    answers = {seat: s.answer for seat, s in was.signers.items() if s.complete}
+    if isinstance(said, events.Told) and speaker in answers:
+        answers[speaker] = said.answer
+    if after.consent.time >= was.deposit_by and set(answers.values()) <= {Answer.LAPSED, Answer.STOPPED}:
         return
     assert entry is not None
     told: object = entry.content

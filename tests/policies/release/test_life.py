@@ -14,7 +14,7 @@ from pourparler_policies.fold.events import Commit
 from pourparler_policies.fold.facts import Admit, Amend, Close
 from pourparler_policies.fold.testing import History, card
 from pourparler_policies.release import events as ev
-from pourparler_policies.release import opened, step
+from pourparler_policies.release import opened, standing, step
 from pourparler_policies.release.facts import GRACE, Answer, Mark, Phase, text_digest
 from pourparler_policies.release.rules import Signatories, release_rules
 from pourparler_policies.release.standing import unsettled
@@ -236,6 +236,24 @@ def test_two_of_two_delegates_initial_and_each_holds_a_mask_beside_the_key() -> 
     assert made.case.phase is Phase.PREPARING
     made.prepare("b2")
     assert made.case.phase is Phase.FROZEN
+
+
+def test_where_the_head_decides_a_delegate_with_the_key_awaits_the_head_and_nobody_else() -> None:
+    made = talks(2, delegates=3, rule=0)
+    made.draft()
+    made.initial("a1", "b1")
+    made.post("a1", made.appointment())
+    made.post("a2", ev.First(nonce(1), 0, b"1"))  # the key is with a delegate
+    assert not standing.awaits_further(made.state, made.case, made.device("a3"))
+    assert not standing.awaits_further(
+        made.state, made.case, made.device("b1")
+    )  # its party's key is not there yet
+    with pytest.raises(Void, match="further mask"):
+        made.post("a3", ev.First(nonce(1), None, b"2"))
+    assert standing.awaits_further(made.state, made.case, made.device("a1"))
+    made.post("a1", ev.First(nonce(1), None, b"3"))
+    made.post("b1", ev.First(nonce(1), 1, b"4"))
+    assert made.case.phase is Phase.REVEALING
 
 
 def test_initials_subject_to_confirmation_from_home_do_not_count_yet() -> None:

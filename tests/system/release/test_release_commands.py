@@ -170,6 +170,7 @@ def test_two_delegates_of_one_side_and_another_side_write_to_an_official_whose_c
     table.until("asked", everybody)
     signed = table.ok("amy", "release", "sign", "--as", "Side ada")  # she has no key, and signs for her side
     assert "for its one reader and on no board" in signed.out
+    assert "It comes in 2 copies" in signed.out
     assert "nothing was signed" in table.refused("ada", "release", "sign", "--as", "Side ben")
     for name in ("ada", "ben"):
         table.ok(name, "release", "sign", "--as", f"Side {name}")
