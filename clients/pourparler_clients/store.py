@@ -154,6 +154,7 @@ _CONTENTS = (
     *("consent", "meeting", "opening", "complaint", "vault_half"),
     *("words", "remark", "signing", "lock", "note", "sounding"),
     *("room", "spool"),
+    *("relayed", "passage", "one_text"),
 )
 
 
