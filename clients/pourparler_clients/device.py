@@ -133,16 +133,24 @@ class Device:
             )
             changed += self.vault.execute("DELETE FROM invitation WHERE expires_at <= ?", now)
             changed += papers.purge(self.vault, now)
+            erased += self.vault.execute("DELETE FROM idea_text WHERE expires_at <= ?", now)
+            changed += self.vault.execute("DELETE FROM idea_list WHERE expires_at <= ?", now)
         if erased or changed:
             self.vault.empty_journal()
         if self.vault.row("SELECT 1 FROM signing") is not None:
             for channel in self.channels():
                 channel.log.expire_release()
+        if self.vault.row("SELECT 1 FROM idea_round") is not None:
+            for channel in self.channels():
+                channel.log.expire_rounds()
         return erased
 
     def next_end(self) -> int | None:
         """When the next text ends (Unix seconds), if any is kept."""
-        row = self.vault.row("SELECT min(expires_at) FROM message")
+        row = self.vault.row(
+            "SELECT min(at) FROM (SELECT min(expires_at) AS at FROM message"
+            " UNION ALL SELECT min(expires_at) FROM idea_text)"
+        )
         return row[0] if row else None
 
     def channels(self) -> list[Channel]:

@@ -11,6 +11,7 @@ from pourparler_policies import release
 from pourparler_policies.admission import Member
 from pourparler_policies.fold import events, standing
 from pourparler_policies.fold.facts import Phase, State, Subject
+from pourparler_policies.ideas import events as idea_events
 from pourparler_policies.release import events as release_events
 from pourparler_policies.release.decoding import Act
 from pourparler_policies.release.facts import Phase as CasePhase
@@ -25,7 +26,8 @@ class Happening:
     `kind` is said, shortened (by its author; `message` as it was), seated, attested, back, leaving, held, stranded,
     left, removed, closed, erased, amended, alarm, halted, drafted, revised, shelved, initialled, retracted, opposed,
     relented, appointed, text (its words are here), remarked, frozen, lapsed, released, release (this device's part in
-    one), desk (it refuses a case), warned, refused (an own act that does not count) or the name of an event about a
+    one), desk (it refuses a case), called (a round of ideas), failed (somebody's device gives it up), ideas, marks
+    (one has opened here), broken (one has not), warned, refused (an own act that does not count) or the name of an event about a
     `subject` on the table.
     `member` is whom it concerns, or who did it; `digest` names the subject (32 bytes).
     """
@@ -63,6 +65,10 @@ def of_act(
     """What one event that counted says."""
     if isinstance(act, release_events.KINDS):
         yield from _of_release(seq, author, act, folded, later)
+    if isinstance(act, idea_events.Called):
+        yield Happening("called", seq, member=author, digest=act.id)
+    if isinstance(act, idea_events.Failed):
+        yield Happening("failed", seq, member=author, digest=act.id)
     before, after = folded.consent, later.consent
     if isinstance(act, _ABOUT_SUBJECTS):
         kind = type(act).__name__.lower()

@@ -46,9 +46,14 @@ def one_time_key(random: Callable[[int], bytes] = os.urandom) -> tuple[bytes, by
     return hpke.X25519.generate(random)
 
 
+def public_of(secret: bytes) -> bytes:
+    """The public half (32 bytes) of a one-time key's secret."""
+    return hpke.X25519.public_of(secret)
+
+
 def check_secret(secret: bytes, public: bytes) -> None:
     """Raises NotAuthentic unless `secret` is the other half of `public`."""
-    if len(secret) != PUBLIC_LENGTH or hpke.X25519.public_of(secret) != public:
+    if len(secret) != PUBLIC_LENGTH or public_of(secret) != public:
         raise NotAuthentic("this is not the secret of the one-time key")
 
 

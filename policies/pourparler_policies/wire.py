@@ -7,8 +7,8 @@ Three rules hold for everything here:
 3. Nothing here names a person, a party or a content: the service has no field for it.
 
 The paths stand in `Route`; `docs/protocol.md` explains them. Source: DESIGN 4.1 (channel log), 4.3 (drop
-boxes), 4.4 (key halves, attachments, rounds of ideas), 6.3 (desk, board). The board alone shows names and content: what every party
-has published.
+boxes), 4.4 (key halves, attachments, rounds of ideas), 6.3 (desk, board). The board alone shows names and content: what
+every party has published.
 """
 
 from enum import StrEnum

@@ -291,7 +291,7 @@ def delete_box(box: bytes, token: bytes) -> Callable[[Batch], None]:
 
 
 def purge() -> Callable[[Batch], bool]:
-    """Delete entries, boxes, attachments and rounds that are over, `PURGE_ROWS` of each. True when there may be more."""
+    """Delete entries, boxes, attachments, rounds that are over, `PURGE_ROWS` of each. True when there may be more."""
 
     def act(batch: Batch) -> bool:
         batch.flush()

@@ -91,7 +91,7 @@ class Pages:
         return row[2], row[1]
 
     async def round(self, round_: bytes, token: bytes, now: float) -> tuple[list[bytes], int]:
-        """A round's packets by the order of their hashes, once its window is over; and when it expires. Raises Refusal."""
+        """A round's packets, once its window is over, by the order of their hashes; when it expires. Raises Refusal."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, self._round, round_, token, now)
 

@@ -3,7 +3,7 @@
 from pourparler_policies import documents
 
 from .acts import EVENTS
-from .device import HOLDS, STEPS
+from .device import HOLDS, POSTS, STEPS
 from .table import ROUND, WHEN
 
 
@@ -29,8 +29,9 @@ def device() -> str:
     rows = []
     for stage, steps in STEPS.items():
         does = "; ".join(f"{duty} → {after}" if after is not stage else str(duty) for duty, after in steps.items())
-        rows.append((str(stage), ", ".join(sorted(HOLDS[stage])) or "nothing", does or "nothing"))
-    return documents.table(("on the device", "keeps", "does"), rows)
+        keeps = ", ".join(sorted(HOLDS[stage])) or "nothing"
+        rows.append((str(stage), keeps, does or "nothing", str(POSTS.get(stage, "nothing"))))
+    return documents.table(("on the device", "keeps", "does", "says in the log"), rows)
 
 
 BLOCKS = {"life": life, "events": events, "device": device}

@@ -7,7 +7,7 @@ that drops, keeps back and replaces packets and shows different lists, time, and
 3. The hostile member gives its share at any time and to the service alone: it is taken to be known always.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -19,12 +19,18 @@ from pourparler_policies.release.exploring import Walked, post_by, uncounted, wa
 from pourparler_policies.release.testing import Talks
 
 from . import device, events
-from .device import Duty, Own, Stage
+from .device import Duty, Own, Post, Stage
 from .facts import Phase
 from .testing import ROUND, call, circle, key
 
 Seen = tuple[frozenset[int], bool]  # whose packets are in a list, and whether it is whole
 _LIES: Final = 2  # lists, besides the true one, that the service makes up
+_MAKE: Final[Mapping[Post, Callable[[Own, str], events.Event]]] = {
+    Post.JOINED: lambda _, word: events.Joined(ROUND, key(word)),
+    Post.SEEN: lambda own, _: events.Seen(ROUND, own.digest),
+    Post.SHOWN: lambda _, word: events.Shown(ROUND, key(word)),
+    Post.FAILED: lambda *_: events.Failed(ROUND),
+}
 
 
 @dataclass(slots=True)
@@ -79,6 +85,10 @@ def following(cast: Cast, world: World) -> Iterator[tuple[str, World]]:
         duty = device.due(own, world.state.round, cast.times[world.moment])
         if duty is not None:
             yield from _does(cast, world, number, duty)
+        post = device.owes(own, world.state.round)
+        if post is not None:
+            made = _MAKE[post](own, cast.words[number])
+            yield from _log(cast, world, f"{number} says {post}", number, made)
     if world.moment < 4:  # of when it happens later, the same is true
         yield from _log(cast, world, "somebody is put on hold", 0, OnHold(cast.talks.seat(cast.words[0])))
     if cast.hostile:
@@ -89,11 +99,8 @@ def following(cast: Cast, world: World) -> Iterator[tuple[str, World]]:
 
 def _does(cast: Cast, world: World, number: int, duty: Duty) -> Iterator[tuple[str, World]]:
     own, what = world.owned[number], f"{number} {duty}"
-    word = cast.words[number]
     match duty:
-        case Duty.JOIN:
-            yield from _posted(cast, world, number, duty, events.Joined(ROUND, key(word)))
-        case Duty.MAKE_ROOM | Duty.SEAL:
+        case Duty.JOIN | Duty.MAKE_ROOM | Duty.SEAL | Duty.SHOW | Duty.FAIL:
             yield what, _step(world, number, duty)
         case Duty.SEND:
             if number not in world.sent:
@@ -108,28 +115,12 @@ def _does(cast: Cast, world: World, number: int, duty: Duty) -> Iterator[tuple[s
                     lists = (*world.lists[:number], seen, *world.lists[number + 1 :])
                     yield what, replace(world, lists=lists, owned=_put(world, number, own))
                 else:
-                    yield from _posted(cast, world, number, Duty.SAY_FAILED, events.Failed(ROUND))
-        case Duty.SAY_SEEN:
-            yield from _posted(cast, world, number, duty, events.Seen(ROUND, own.digest))
-        case Duty.SHOW:
-            yield from _posted(cast, world, number, duty, events.Shown(ROUND, key(word)))
+                    yield f"{what}: not all", _step(world, number, Duty.FAIL)
         case Duty.OPEN:
             yield what, replace(_step(world, number, duty), opened=world.opened | {number})
-        case Duty.SAY_FAILED:
-            yield from _posted(cast, world, number, duty, events.Failed(ROUND))
         case Duty.ERASE:
             doubtful = world.doubtful | ({number} if own.doubtful else set())
             yield what, replace(_step(world, number, duty), doubtful=doubtful)
-
-
-def _posted(
-    cast: Cast, world: World, number: int, duty: Duty, event: events.Event
-) -> Iterator[tuple[str, World]]:
-    """An honest device has saved its stage first; the event counts or does not."""
-    saved = _step(world, number, duty)
-    if saved != world:
-        yield f"{number} {duty}: saved", saved
-    yield from _log(cast, saved, f"{number} {duty}", number, event)
 
 
 def _lists(cast: Cast, world: World) -> Iterator[Seen]:
