@@ -101,6 +101,11 @@ class Channel:
         return self.log.row.id
 
     @property
+    def watched(self) -> bool:
+        """Whether `watch` runs: then this device takes part in whatever goes on."""
+        return self._watched
+
+    @property
     def api(self) -> Api:
         """This device's connection; used under the turn."""
         return self._api

@@ -30,7 +30,8 @@ from pourparler_policies.wire import Problem
 
 from .errors import Refused, Unreachable, UserError
 from .happenings import Happening
-from .rounds import BALLOT, OWN, SHOWN, Kept, Opened, Text
+from .ideatexts import BALLOT, MARKED, OWN, SHOWN, Opened, Text
+from .rounds import Kept
 
 if TYPE_CHECKING:
     from .api import Api
@@ -40,7 +41,7 @@ GATHER: Final = 10 * MINUTE  # seconds in which devices join, unless the caller 
 WINDOW: Final = 2 * MINUTE  # seconds in which packets are sent
 _PATIENCE: Final = 10.0  # seconds for one packet: what takes longer is sent again, on another connection
 _GRACE: Final = 5 * MINUTE  # seconds after the window in which a service whose clock is slower shows nothing yet
-_SPREAD: Final = 1.0  # seconds over which packets of one second are spread: clocks here have whole ones
+SPREAD: Final = 1.0  # seconds over which packets of one second are spread: clocks here have whole ones
 _STEPS: Final = 16  # duties that one visit does without the log: more than there are
 
 
@@ -60,7 +61,7 @@ class Ideas:
     def __init__(self, channel: Channel, connect: Callable[[str, bytes | None], Api]) -> None:
         self._channel = channel
         self._connect = connect
-        self._asked = 0  # when a list was asked for in vain, by this device's clock
+        self.spread = SPREAD
 
     @property
     def live(self) -> Round | None:
@@ -106,7 +107,7 @@ class Ideas:
     async def mark(self, round_: bytes, marks: frozenset[int], groups: Mapping[str, frozenset[int]]) -> None:
         """This person's marks and groups for a list, in place of earlier ones, for the next round of marks on it."""
         count = len(await self._texts(SHOWN, round_))
-        opened = next((one for one in self._channel.log.rounds.lists() if one.round == round_), None)
+        opened = next((one for one in self._channel.log.rounds.texts.lists() if one.round == round_), None)
         if opened is None or not count:
             raise UserError("there is no such list of ideas here")
         written = content.write_ballot(Ballot(marks, groups), count)
@@ -117,7 +118,7 @@ class Ideas:
         log = self._channel.log
         expires_at = log.clock() + life
         end = log.end_of(max(expires_at, log.row.received_at + life), life)
-        return log.rounds.add(kind, written, end, expires_at, round_=round_, least=least)
+        return log.rounds.texts.add(kind, written, end, expires_at, round_=round_, least=least)
 
     def _keep_ballot(self, round_: bytes, written: bytes, life: int) -> int:
         log = self._channel.log
@@ -136,11 +137,15 @@ class Ideas:
 
     async def drop(self, number: int) -> None:
         """Takes an own idea back, as long as no round has it."""
-        await self._channel.with_halves(lambda: self._in_a_step(lambda: self._channel.log.rounds.drop(number)))
+        await self._channel.with_halves(
+            lambda: self._in_a_step(lambda: self._channel.log.rounds.texts.drop(number))
+        )
 
     async def again(self, number: int) -> None:
         """Puts an idea into the next round though somebody may have read it in one that broke off."""
-        await self._channel.with_halves(lambda: self._in_a_step(lambda: self._channel.log.rounds.again(number)))
+        await self._channel.with_halves(
+            lambda: self._in_a_step(lambda: self._channel.log.rounds.texts.again(number))
+        )
 
     def _in_a_step(self, act: Callable[[], None]) -> None:
         with self._channel.log.step():
@@ -154,24 +159,26 @@ class Ideas:
 
     async def lists(self) -> list[Listed]:
         """Lists that have opened here, the newest first. Life after reading begins with this."""
-        rounds, found = self._channel.log.rounds, []
+        texts, found = self._channel.log.rounds.texts, []
 
         def read(opened: Opened) -> Opened:
             with self._channel.log.step():
-                return rounds.read(opened)
+                return texts.read(opened)
 
-        for one in rounds.lists():
+        for one in texts.lists():
             opened = await self._channel.with_halves(lambda one=one: read(one))  # type: ignore[misc]
             ideas = tuple(text.text.decode() for text in await self._texts(SHOWN, opened.round))
-            ballots = await self._channel.with_halves(lambda of=opened.round: rounds.ballots(of))  # type: ignore[misc]
-            marked = await self._texts("marked", opened.round)
-            waiting = [content.read_ballot(text.text, len(ideas)) for text in await self._texts(BALLOT, opened.round)]
+            ballots = await self._channel.with_halves(lambda of=opened.round: texts.ballots(of))  # type: ignore[misc]
+            marked = await self._texts(MARKED, opened.round)
+            waiting = [
+                content.read_ballot(text.text, len(ideas)) for text in await self._texts(BALLOT, opened.round)
+            ]
             tally = content.tally(ballots, len(ideas)) if marked else None
             found.append(Listed(opened, ideas, tally, waiting[0] if waiting else Ballot()))
         return found
 
     async def _texts(self, kind: str, round_: bytes | None) -> list[Text]:
-        return await self._channel.with_halves(lambda: self._channel.log.rounds.texts(kind, round_))
+        return await self._channel.with_halves(lambda: self._channel.log.rounds.texts.of(kind, round_))
 
     def seats(self) -> tuple[int, int]:
         """How many seats take part in the live round, and how many are present."""
@@ -261,7 +268,7 @@ class Ideas:
 
     async def _send_one(self, kept: Kept, place: int, packet: bytes) -> None:
         log, done = self._channel.log, False
-        await asyncio.sleep(random.uniform(0, _SPREAD))  # noqa: S311 -- spread, not a secret
+        await asyncio.sleep(random.uniform(0, self.spread))  # noqa: S311 -- spread, not a secret
         with suppress(Unreachable, Refused, TimeoutError):
             async with self._connect(log.row.url, kept.token) as api, asyncio.timeout(_PATIENCE):
                 await api.send_packet(kept.handle, packet)
@@ -302,3 +309,31 @@ class Ideas:
                 return log.rounds.open(kept, packets or [], self._channel.clock())
 
         return await self._channel.halves_for(step)
+
+
+def draft_text(listed: Listed, title: str, least_marks: int = 0) -> str:
+    """A list as a draft: the most marked first, under the headings that people gave. No number, no mark, no name.
+
+    Raises UserError when nothing is left.
+    """
+    marks = listed.tally.marks if listed.tally is not None else {}
+    groups = listed.tally.groups if listed.tally is not None else {}
+    chosen = [n for n in range(1, len(listed.ideas) + 1) if marks.get(n, 0) >= least_marks]
+    chosen.sort(key=lambda number: (-marks.get(number, 0), number))
+    if not chosen:
+        raise UserError("no idea of this list has so many marks")
+    parts, placed = [f"# {title}"], set[int]()
+    for name, (members, _) in sorted(groups.items(), key=lambda group: (-group[1][1], group[0])):
+        here = [number for number in chosen if number in members - placed]
+        placed |= set(here)
+        if here:
+            parts.append(_part(name, [listed.ideas[number - 1] for number in here]))
+    rest = [listed.ideas[number - 1] for number in chosen if number not in placed]
+    if rest:
+        parts.append(_part("Further ideas" if placed else "", rest))
+    return "\n\n".join(parts) + "\n"
+
+
+def _part(name: str, ideas: list[str]) -> str:
+    points = "\n".join("- " + "\n  ".join(idea.splitlines()) for idea in ideas)
+    return f"## {name}\n\n{points}" if name else points

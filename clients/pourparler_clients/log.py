@@ -460,7 +460,7 @@ class Log:
             return self._end(State.REMOVED, Happening("removed", entry.seq))
         if self.consent.erased > before.erased:
             self.store.erase_messages(self.consent.erased)
-            self.rounds.erase()
+            self.rounds.texts.erase()
             self.erased()
         return happened + self._release()
 
@@ -554,7 +554,7 @@ class Log:
             expires_at = min(message.received_at + life, message.expires_at)
             if expires_at < message.expires_at or (message.end == ALONE and not offline):
                 self._let_live(message, expires_at, self.end_of(expires_at, life))
-        self.rounds.apply_rules()
+        self.rounds.texts.apply_rules()
 
     def set_own_rule(self, messages: int, after_reading: int) -> None:
         """This device's own lives, in seconds; 0: no such rule. Raises Lacking, and then nothing changes."""

@@ -17,7 +17,6 @@ import hashlib
 import json
 import random
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -28,20 +27,17 @@ from pourparler_policies.fold.decoding import decode
 from pourparler_policies.fold.encoding import encode as canonical
 from pourparler_policies.fold.standing import by_credential
 from pourparler_policies.ideas import content, events
-from pourparler_policies.ideas.content import Ballot
 from pourparler_policies.ideas.device import Duty, Held, Own, Post, Stage, due, follow, owes
 from pourparler_policies.ideas.facts import Phase, Round
 
-from .errors import UserError
 from .happenings import Happening
-from .hours import ALONE, IDEA
+from .ideatexts import BALLOT, MARKED, OWN, SHOWN, IdeaTexts, Text
 
 if TYPE_CHECKING:
     from .log import Log
 
 _MAX_OWN: Final = 4096  # bytes
 _MAX_ROUND: Final = 64 * 1024  # bytes: 32 seats have about 9,000
-OWN, BALLOT, SHOWN, MARKED = "own", "ballot", "shown", "marked"  # kinds of texts
 _LOT: Final = random.SystemRandom()  # which packets hold something, and when each goes out: nobody may guess it
 
 
@@ -64,37 +60,12 @@ class Kept:
         return decode(Round, self.held, _MAX_ROUND) if self.held else None
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
-    """A text of a round as this device has it. `place`: in the list, from 1 on; `held`: the round it is sealed for."""
-
-    number: int
-    kind: str
-    round: bytes
-    place: int
-    text: bytes
-    end: int
-    expires_at: int
-    least: int
-    doubtful: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """A list that this device has opened: how many took part, and how many packets could not be read."""
-
-    round: bytes
-    seats: int
-    unread: int
-    since: int  # Unix seconds
-    expires_at: int
-
-
 class Rounds:
     """Rounds of one log."""
 
     def __init__(self, log: Log) -> None:
         self._log = log
+        self.texts = IdeaTexts(log)
 
     # Rows
 
@@ -119,7 +90,16 @@ class Rounds:
             held=kept.held if Held.KEY in holds else b"",
         )
         where = (self._log.row.id, kept.own.id)
-        row = (canonical(kept.own), kept.key, kept.token, kept.secret, kept.setting, kept.handle, kept.held, kept.list)
+        row = (
+            canonical(kept.own),
+            kept.key,
+            kept.token,
+            kept.secret,
+            kept.setting,
+            kept.handle,
+            kept.held,
+            kept.list,
+        )
         known = vault.execute(
             "UPDATE idea_round SET own = ?, key = ?, token = ?, secret = ?, setting = ?, handle = ?, held = ?,"
             " list = ? WHERE channel = ? AND id = ?",
@@ -253,8 +233,8 @@ class Rounds:
         """
         enough = len(held.parts)
         if held.about:
-            return [one for one in self.texts(BALLOT) if one.round == held.about and one.least <= enough]
-        waiting = self.texts(OWN)
+            return [one for one in self.texts.of(BALLOT) if one.round == held.about and one.least <= enough]
+        waiting = self.texts.of(OWN)
         return [one for one in waiting if not one.round and not one.doubtful and one.least <= enough]
 
     def room(self, kept: Kept, handle: bytes) -> None:
@@ -282,7 +262,7 @@ class Rounds:
         return True
 
     def open(self, kept: Kept, packets: Sequence[bytes], now: int) -> list[Happening]:
-        """Opens a list with every share, keeps what is in it, and forgets what of it was this device's. Raises Lacking."""
+        """Opens a list with every share, keeps it, and forgets what of it was this device's. Raises Lacking."""
         held = kept.opened
         if held is None:
             return []
@@ -310,7 +290,7 @@ class Rounds:
         self, kept: Kept, held: Round, setting: bytes, secrets: list[bytes], packets: Sequence[bytes]
     ) -> tuple[list[bytes], int]:
         found, unread = [], 0
-        count = len(self.texts(SHOWN, held.about)) or content.MAX_IDEAS
+        count = len(self.texts.of(SHOWN, held.about)) or content.MAX_IDEAS
         for packet in packets:
             try:
                 inside = idea.open_(kept.key, setting, secrets, packet)
@@ -332,7 +312,7 @@ class Rounds:
                 *(self._log.row.id, MARKED, held.about),
             )
             ballots = json.dumps([one.decode() for one in found]).encode()
-            self.add(MARKED, ballots, end, expires_at, round_=held.about)
+            self.texts.add(MARKED, ballots, end, expires_at, round_=held.about)
             return
         self._log.vault.execute(
             "INSERT INTO idea_list VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -340,7 +320,7 @@ class Rounds:
             *(min(held.closes, self._log.clock()), expires_at),
         )
         for place, inside in enumerate(found, 1):
-            self.add(SHOWN, content.read_idea(inside).encode(), end, expires_at, round_=held.id, place=place)
+            self.texts.add(SHOWN, content.read_idea(inside).encode(), end, expires_at, round_=held.id, place=place)
 
     def _no_list(self, kept: Kept) -> list[Happening]:
         self.save(replace(kept, own=follow(kept.own, Duty.ERASE)))
@@ -351,7 +331,8 @@ class Rounds:
         member = self._log.members.get(held.parts[seat].credential)
         self._wait_again(kept.own)
         self.save(replace(kept, own=follow(kept.own, Duty.ERASE)))
-        return [Happening("broken", self._log.row.cursor, member=member, text=SPOILT)]
+        name = member.name if member is not None else "somebody"
+        return [Happening("broken", self._log.row.cursor, member=member, text=f"{name} {SPOILT}")]
 
     def _over(self, kept: Kept) -> list[Happening]:
         self._wait_again(kept.own)
@@ -386,120 +367,6 @@ class Rounds:
         hashed = hashlib.sha256(kept.token).digest()
         return idea.handle(self._log.row.id, hashed, held.tick, held.closes, held.places, held.life)
 
-    # Texts
-
-    def add(
-        self,
-        kind: str,
-        text: bytes,
-        end: int,
-        expires_at: int,
-        *,
-        round_: bytes = b"",
-        place: int = 0,
-        least: int = 0,
-    ) -> int:
-        """Keeps a text, sealed under its end; returns its number. In a transaction. Raises Lacking."""
-        vault, channel = self._log.vault, self._log.row.id
-        vault.execute(
-            "INSERT INTO idea_text (channel, kind, round, place, text, end, expires_at, least, doubtful)"
-            " VALUES (?, ?, ?, ?, x'', ?, ?, ?, 0)",
-            *(channel, kind, round_, place, end, expires_at, least),
-        )
-        row = vault.row("SELECT last_insert_rowid()")
-        number = int(row[0]) if row else 0
-        sealed = self._log.store.hours.seal(text, IDEA + number, end)
-        vault.execute("UPDATE idea_text SET text = ? WHERE number = ?", sealed, number)
-        return number
-
-    def texts(self, kind: str, round_: bytes | None = None) -> list[Text]:
-        """Living texts of a kind, of one round or of all, in their order. Raises Lacking."""
-        rows = self._log.vault.rows(
-            "SELECT number, kind, round, place, text, end, expires_at, least, doubtful FROM idea_text"
-            " WHERE channel = ? AND kind = ? AND expires_at > ? ORDER BY place, number",
-            *(self._log.row.id, kind, self._log.clock()),
-        )
-        hours, found = self._log.store.hours, []
-        for number, _, of, place, sealed, end, *rest in rows:
-            if (round_ is None or of == round_) and not hours.is_over(end):
-                text = hours.open(sealed, IDEA + number, end)
-                found.append(Text(number, kind, of, place, text, end, rest[0], rest[1], bool(rest[2])))
-        return found
-
-    def lists(self) -> list[Opened]:
-        """Lists that this device has opened and whose time is not over, the newest first."""
-        rows = self._log.vault.rows(
-            "SELECT round, seats, unread, since, expires_at FROM idea_list WHERE channel = ? AND expires_at > ?"
-            " ORDER BY seq DESC, round",
-            *(self._log.row.id, self._log.clock()),
-        )
-        return [Opened(*row) for row in rows]
-
-    def ballots(self, round_: bytes) -> list[Ballot]:
-        """What was marked on a list, nobody's name with it. Raises Lacking."""
-        count = len(self.texts(SHOWN, round_))
-        found: list[Ballot] = []
-        for text in self.texts(MARKED, round_):
-            for one in json.loads(text.text):
-                with suppress(Void):
-                    found.append(content.read_ballot(one.encode(), count))
-        return found
-
-    def drop(self, number: int) -> None:
-        """Takes back an own idea that no round has yet; in a transaction. Raises UserError."""
-        text = next((one for one in self.texts(OWN) if one.number == number), None)
-        if text is None:
-            raise UserError("there is no idea of yours under this number: see `pourparler ideas show`")
-        if text.round:
-            raise UserError("it is under way in a round: it cannot be told from the others any more")
-        self._log.erased()
-        self._log.vault.execute("DELETE FROM idea_text WHERE number = ?", number)
-
-    def again(self, number: int) -> None:
-        """The person wants an idea put into another round though somebody may have read it. Raises UserError."""
-        if not any(one.number == number and one.doubtful for one in self.texts(OWN)):
-            raise UserError("there is no such idea that waits for your word: see `pourparler ideas show`")
-        self._log.vault.execute("UPDATE idea_text SET doubtful = 0 WHERE number = ?", number)
-
-    def erase(self) -> None:
-        """What was said is erased, by a session's end: lists, marks and ballots. What nobody has said yet stays."""
-        self._log.erased()
-        for table, also in (("idea_text", f" AND kind != '{OWN}'"), ("idea_list", "")):
-            self._log.vault.execute(f"DELETE FROM {table} WHERE channel = ?{also}", self._log.row.id)  # noqa: S608
-
-    def apply_rules(self) -> None:
-        """Lists obey the rules as they are now, where they are stricter than before; in a transaction. Raises Lacking."""
-        life = self._log.longest_life()
-        for opened in self.lists():
-            self._shorten(opened, life, opened.since)
-
-    def read(self, opened: Opened) -> Opened:
-        """Who shows a list calls this first: its life after reading begins now. In a transaction. Raises Lacking."""
-        life, now = self._log.life_once_read(), self._log.clock()
-        if life and opened.expires_at > now + life:
-            self._shorten(opened, life, now)
-            return replace(opened, expires_at=now + life)
-        return opened
-
-    def _shorten(self, opened: Opened, life: int, since: int) -> None:
-        vault, expires_at = self._log.vault, since + life
-        end = self._log.end_of(max(since, self._log.row.received_at if since > opened.since else since) + life, life)
-        for text in (*self.texts(SHOWN, opened.round), *self.texts(MARKED, opened.round)):
-            if text.expires_at <= expires_at and (text.end != ALONE or end == ALONE):
-                continue
-            earlier = text.end if end == ALONE else end if text.end == ALONE else min(end, text.end)
-            self._log.erased()
-            if self._log.store.hours.is_over(earlier) or expires_at <= self._log.clock():
-                vault.execute("DELETE FROM idea_text WHERE number = ?", text.number)
-                continue
-            sealed = self._log.store.hours.seal(text.text, IDEA + text.number, earlier)
-            vault.execute(
-                "UPDATE idea_text SET text = ?, end = ?, expires_at = min(expires_at, ?) WHERE number = ?",
-                *(sealed, earlier, expires_at, text.number),
-            )
-        sql = "UPDATE idea_list SET expires_at = min(expires_at, ?) WHERE channel = ? AND round = ?"
-        vault.execute(sql, expires_at, self._log.row.id, opened.round)
-
     def ended(self, now: int) -> list[Kept]:
         """What by this device's own clock is over."""
         return [kept for kept in self.all() if kept.own.ends <= now]
@@ -511,12 +378,14 @@ class Rounds:
 
 
 NOTHING_SHOWN: Final = (
-    "a round of ideas came to nothing: nobody could read anything of it. What you had for it waits for the next one"
+    "a round of ideas came to nothing: nobody could read it. What you had for it waits for the next"
 )
 DOUBTFUL: Final = (
     "a round of ideas broke off after the others had your device's share of its key: somebody may have read it, and "
     "this device has not. What you had for it waits for your word (`ideas again`)"
 )
-MISSED: Final = "a round of ideas in which this device took no part has opened, and its list is gone from the service"
+MISSED: Final = (
+    "a round of ideas in which this device took no part has opened, and its list is gone from the service"
+)
 NO_LIST: Final = "the service shows another list of ideas than everybody has seen: nothing of it is shown"
 SPOILT: Final = "gave a share of the key that does not fit: the round of ideas cannot be opened"

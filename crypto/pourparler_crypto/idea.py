@@ -69,7 +69,11 @@ def setting(channel: bytes, round_: bytes, keys: Mapping[bytes, bytes]) -> bytes
 
 
 def seal(
-    key: bytes, setting_: bytes, publics: Sequence[bytes], content: bytes, random: Callable[[int], bytes] = os.urandom
+    key: bytes,
+    setting_: bytes,
+    publics: Sequence[bytes],
+    content: bytes,
+    random: Callable[[int], bytes] = os.urandom,
 ) -> bytes:
     """A packet of 4096 bytes. `key`: exported; `publics`: every one-time key, in the order of their seats.
 
@@ -117,9 +121,7 @@ def order(setting_: bytes, secrets: Sequence[bytes], contents: Iterable[bytes]) 
     return sorted(set(contents), key=lambda content: hashlib.sha256(lp(lot, content)).digest())
 
 
-def handle(
-    channel: bytes, token_hash: bytes, opens_at: int, closes_at: int, places: int, life: int
-) -> bytes:
+def handle(channel: bytes, token_hash: bytes, opens_at: int, closes_at: int, places: int, life: int) -> bytes:
     """The round's number at the service, 16 bytes: with other times or another token it would be another round."""
     numbers = [value.to_bytes(8, "big") for value in (opens_at, closes_at, places, life)]
     return hashlib.sha256(lp("pourparler idea round v1", channel, token_hash, *numbers)).digest()[:16]

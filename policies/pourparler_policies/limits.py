@@ -49,7 +49,7 @@ MAX_CHUNKS: Final = ATTACHMENT_SIZES[-1] // ATTACHMENT_CHUNK
 HANDSHAKE_BURST: Final = 12  # handshakes a device may post at once ...
 HANDSHAKE_REFILL: Final = 10  # seconds until it may post one more: nobody can starve the others
 
-# A round of ideas (DESIGN 4.4). Sizes and numbers are those of `pourparler_crypto.idea` and `ideas.facts`; tests compare.
+# A round of ideas (DESIGN 4.4). They are those of `pourparler_crypto.idea` and `ideas.facts`; a test compares.
 IDEA_PACKET: Final = 4 * KIB  # bytes of every packet, with or without an idea
 MAX_PLACES: Final = 96  # packets in one round: three of each of 32 seats
 MAX_WINDOW: Final = HOUR  # seconds that a round takes packets

@@ -65,7 +65,9 @@ def create_round(
             raise Refusal(Problem.OVER_CAP, f"Nothing lives longer than {caps.longest_life} seconds here.")
         living = select(func.count()).where(ROUND.c.channel_key == channel.key, ROUND.c.expires_at > batch.now)
         if batch.connection.execute(living).scalar_one() >= caps.rounds_a_channel:
-            raise Refusal(Problem.OVER_CAP, f"A channel has at most {caps.rounds_a_channel} rounds at a time here.")
+            raise Refusal(
+                Problem.OVER_CAP, f"A channel has at most {caps.rounds_a_channel} rounds at a time here."
+            )
         check_room(batch, channel.key, request.places * limits.IDEA_PACKET, caps)
         batch.changed().execute(insert(ROUND).values(round=request.round, **asked))
 

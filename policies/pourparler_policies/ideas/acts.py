@@ -73,9 +73,7 @@ def present_seats(consent: State) -> frozenset[bytes]:
     return frozenset(d.seat for d in consent.devices.values() if d.phase is Standing.PRESENT)
 
 
-def _called(
-    held: Round | None, rules: IdeaRules, consent: State, author: Device, event: events.Called
-) -> Round:
+def _called(held: Round | None, rules: IdeaRules, consent: State, author: Device, event: events.Called) -> Round:
     now = consent.time
     if not rules.allowed:
         raise Void("under this charter ideas do not come without a name")
@@ -86,7 +84,7 @@ def _called(
         raise Void(f"a round has a number of {ROUND_BYTES} bytes")
     if held is not None and held.id == event.id:
         raise Void("a new round has a new number")
-    if not LEAST_SEATS <= len(present_seats(consent)):
+    if len(present_seats(consent)) < LEAST_SEATS:
         raise Void("ideas come without a name only where three people are present")
     if not WINDOW[0] <= event.window <= WINDOW[1] or not event.window <= event.gather <= LONGEST_GATHERING:
         raise Void("a round's window has 4 seconds to an hour, and gathering takes no less, and at most a day")

@@ -79,7 +79,10 @@ def write_ballot(ballot: Ballot, count: int) -> bytes:
         raise Misuse(f"the ideas have the numbers 1 to {count}")
     if not ballot.marks and not groups:
         return NOTHING
-    document = {"m": sorted(ballot.marks), "g": {name: sorted(members) for name, members in sorted(groups.items())}}
+    document = {
+        "m": sorted(ballot.marks),
+        "g": {name: sorted(members) for name, members in sorted(groups.items())},
+    }
     data = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
     if len(data) > MAX_BALLOT:
         raise Misuse(f"a ballot has at most {MAX_BALLOT} bytes: name fewer groups, or shorter ones")

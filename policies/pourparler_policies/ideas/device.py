@@ -187,9 +187,7 @@ def follow(own: Own, duty: Duty) -> Own:
     stage = STEPS[own.stage].get(duty)
     if stage is None:
         return own
-    return replace(
-        own, stage=stage, room=own.room or duty is Duty.MAKE_ROOM, shown=own.shown or duty is Duty.SHOW
-    )
+    return replace(own, stage=stage, room=own.room or duty is Duty.MAKE_ROOM, shown=own.shown or duty is Duty.SHOW)
 
 
 def enough(held: Round) -> bool:

@@ -7,6 +7,8 @@ that drops, keeps back and replaces packets and shows different lists, time, and
 3. The hostile member gives its share at any time and to the service alone: it is taken to be known always.
 """
 
+# ruff: noqa: S101, D103 -- a kit for tests: its promises are assertions, and their names their sentences
+
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -47,7 +49,7 @@ class Cast:
         self.talks = circle(self.honest + self.hostile)
         call(self.talks)
         made = self.talks.state.round
-        assert made is not None  # noqa: S101 -- for tests
+        assert made is not None
         self.words = tuple(f"{body}1" for body in "abcde"[: self.honest + self.hostile])
         self.times = (made.tick - 301, made.begins, made.doors, made.tick, made.closes, made.ends)
 
@@ -109,8 +111,7 @@ def _does(cast: Cast, world: World, number: int, duty: Duty) -> Iterator[tuple[s
                 yield f"{what}: dropped", replace(sent, dropped=sent.dropped | {number})
         case Duty.FETCH:
             for seen in _lists(cast, world):
-                whole = number in seen[0] and seen[1]
-                if whole:
+                if finds(number, seen):
                     own = replace(device.follow(own, duty), digest=_digest(seen))
                     lists = (*world.lists[:number], seen, *world.lists[number + 1 :])
                     yield what, replace(world, lists=lists, owned=_put(world, number, own))
@@ -121,6 +122,11 @@ def _does(cast: Cast, world: World, number: int, duty: Duty) -> Iterator[tuple[s
         case Duty.ERASE:
             doubtful = world.doubtful | ({number} if own.doubtful else set())
             yield what, replace(_step(world, number, duty), doubtful=doubtful)
+
+
+def finds(number: int, seen: Seen) -> bool:
+    """What a client looks for in a list (`rounds.py`): every packet of its own, and that it is whole."""
+    return number in seen[0] and seen[1]
 
 
 def _lists(cast: Cast, world: World) -> Iterator[Seen]:
@@ -179,7 +185,7 @@ def nobody_reads_before_everybody_has_found_their_own(cast: Cast, before: World,
         if own.stage is Stage.SHOWN and before.owned[number].stage is not Stage.SHOWN:
             held = after.state.round
             assert held is not None
-            assert len({part.digest for part in held.parts.values()}) == 1
+            assert {part.digest for part in held.parts.values()} == {own.digest}
             honest = [n for n, one in enumerate(after.owned) if one.seat in held.parts]
             assert len({after.lists[n] for n in honest}) == 1, "two honest devices have seen different lists"
             shown = after.lists[number]
@@ -237,7 +243,17 @@ def _key(world: World) -> object:
         log = (held.phase, tuple(sorted((seat, p.digest, bool(p.secret)) for seat, p in held.parts.items())))
     people = tuple((own.stage, own.room) for own in world.owned)
     phases = tuple(d.phase for d in world.state.consent.devices.values())
-    return (world.moment, log, people, world.lists, world.arrived, world.sent, world.opened, world.doubtful, phases)
+    return (
+        world.moment,
+        log,
+        people,
+        world.lists,
+        world.arrived,
+        world.sent,
+        world.opened,
+        world.doubtful,
+        phases,
+    )
 
 
 def explore(cast: Cast, *, limit: int = 1_000_000) -> Walked[World]:

@@ -1,7 +1,7 @@
 """A channel with a round for tests: founded by the fold's own kit, then written to as devices would."""
 
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 from pourparler_policies.release.testing import Talks, talks
 

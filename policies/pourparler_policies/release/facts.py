@@ -146,5 +146,5 @@ class State:
     papers: Mapping[bytes, Paper] = field(default_factory=dict)
     case: Case | None = None
     released: Mapping[bytes, Mark] = field(default_factory=dict)  # by the text's digest
-    ideas: IdeaRules = IdeaRules()
+    ideas: IdeaRules = field(default_factory=IdeaRules)
     round: Round | None = None  # of ideas without a name

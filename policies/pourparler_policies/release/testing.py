@@ -15,7 +15,7 @@ from pourparler_policies.fold.testing import DAY, History, card, founded
 
 from . import apply, events, step
 from .decoding import Act
-from .events import Event, entry
+from .events import entry
 from .facts import Answer, Case, State, Text, text_digest
 from .rules import ReleaseRules, Signatories
 
