@@ -78,7 +78,7 @@ def test_if_a_share_were_given_before_all_had_seen_the_list_somebody_could_read_
 
     monkeypatch.setattr(device, "due", hasty)
     with pytest.raises(AssertionError):
-        explore(Cast(3), limit=LIMIT)
+        explore(Cast(2, hostile=True), limit=LIMIT)
 
 
 def test_what_a_device_does_is_the_same_whether_its_person_has_an_idea_or_not() -> None:
