@@ -6,11 +6,13 @@
     await circle.through()                        # gathering, tick, window, until nobody owes anything
     assert (await circle.shown("cleo"))[0].ideas
 
-What the service's operator can see of a round is in `seen`, what each member holds in their vaults.
+What the service's operator can see of a round comes out of `watch`.
 """
 
 from dataclasses import dataclass, field
 from typing import Any
+
+import httpx
 
 from pourparler_policies.ideas.facts import Round
 
@@ -25,13 +27,14 @@ GATHER, WINDOW, AHEAD = 600, 120, 900  # seconds
 
 @dataclass(frozen=True)
 class Seen:
-    """What an operator who watches has of one request: when, by whose line, what, and how large."""
+    """What an operator who watches has of one request: when, by whose line, what, how large, under which token."""
 
     at: int
     who: str
     method: str
     path: str
     size: int
+    bearer: str
 
 
 @dataclass
@@ -121,12 +124,20 @@ class Circle:
         """From now on, what an operator sees of everybody's requests."""
         seen: list[Seen] = []
         for person in self.people:
-
-            def note(method: str, path: str, who: str = person.name) -> None:
-                seen.append(Seen(self.now(), who, method, path.partition("?")[0], 0))
-
-            person.line.before_request = note
+            _listen(person, seen, self)
         return seen
+
+
+def _listen(person: Person, seen: list[Seen], circle: Circle) -> None:
+    send = person.line.handle_async_request
+
+    async def noted(request: httpx.Request) -> httpx.Response:
+        body, path = await request.aread(), request.url.raw_path.decode().partition("?")[0]
+        bearer = request.headers.get("Authorization", "")
+        seen.append(Seen(circle.now(), person.name, request.method, path, len(body), bearer))
+        return await send(request)
+
+    person.line.handle_async_request = noted  # type: ignore[method-assign]
 
 
 async def idea_circle(house: House, hours: Hours, *names: str, **rules: Any) -> Circle:

@@ -208,11 +208,11 @@ class Rounds:
         handle = self.handle(kept, held)
         own = replace(follow(kept.own, Duty.SEAL), room=kept.own.room and handle == kept.handle)
         self.save(replace(kept, own=own, setting=setting, handle=handle))
-        last = max(held.tick, now) + max(1, held.window // 2)
+        start, spread = max(held.tick, now), max(1, held.window // 2)
         self._log.vault.many(
             "INSERT INTO idea_packet VALUES (?, ?, ?, ?, ?, 0)",
             [
-                (self._log.row.id, held.id, place, packet, _LOT.randint(max(held.tick, now), last))
+                (self._log.row.id, held.id, place, packet, start + _LOT.randint(0, spread))
                 for place, packet in enumerate(packets)
             ],
         )

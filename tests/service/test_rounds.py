@@ -18,7 +18,7 @@ from pourparler_policies.wire import Route
 from pourparler_service import tables
 from pourparler_service.caps import Caps
 from pourparler_service.settings import Settings
-from pourparler_service.testing import TestDevice, TestRound, bearer, found_channel, problem, threaded
+from pourparler_service.testing import TestDevice, TestRound, bearer, body, found_channel, problem, threaded
 
 START = 1_800_000_000
 TICK = START + 600
@@ -208,25 +208,16 @@ def test_a_round_ends_with_its_channel(
     assert held.send(client, packet()).status_code == 401
 
 
-def test_packets_fill_the_channels_room_and_give_it_back(tmp_path: Path) -> None:
+def test_a_channel_that_is_full_has_no_room_for_a_round(tmp_path: Path) -> None:
     now = [float(START)]
-    least = 4 * limits.MAX_SEALED
-    with service(tmp_path, now, bytes_a_channel=least) as client:
+    with service(tmp_path, now, bytes_a_channel=4 * limits.MAX_SEALED) as client:
         device = found_channel(client, tmp_path)[0]
-        rounds = [TestRound(START, places=96, life=60) for _ in range(6)]
-        made = [one.make(client, device).status_code for one in rounds]
-        assert made == [204] * 6
-        for one in rounds:
-            for _ in range(90):
-                answer = one.send(client, packet())
-                if answer.status_code != 204:
-                    break
-        assert problem(answer) == "over-cap"
-        now[0] = START + 200
-        later = TestRound(int(now[0]))
-        while later.make(client, device).status_code != 204:
-            continue
-        assert later.send(client, packet()).status_code == 204
+        for size in (*[limits.MAX_SEALED] * 3, limits.BUCKETS[0]):
+            entry = device.append(sealed=secrets.token_bytes(size))
+            client.post(device.path(Route.ENTRIES), content=body(entry), headers=device.headers).raise_for_status()
+            device.count += 1
+        assert TestRound(TICK, places=9).make(client, device).status_code == 204
+        assert problem(TestRound(TICK, places=96, life=60).make(client, device)) == "over-cap"
 
 
 def test_what_is_stored_joins_no_packet_to_a_device_or_a_moment() -> None:

@@ -1,4 +1,4 @@
-"""One real service for the rounds of a module, whose clock the tests set. Vaults are files, keys are keys."""
+"""One real service for the rounds of a module, whose clock the tests set, and one channel in which they are held."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from pourparler_clients.ideas_testing import Circle, idea_circle
 from pourparler_clients.signing_testing import Hours
 from pourparler_clients.testing import House
 from pourparler_policies.limits import HANDSHAKE_BURST
@@ -26,8 +27,10 @@ def service(data: Path, hours: Hours) -> Iterator[str]:
         yield url
 
 
-@pytest_asyncio.fixture
-async def house(service: str, data: Path, tmp_path: Path) -> AsyncIterator[House]:
-    house = House(service, lambda: issue(data)[0], tmp_path)
-    yield house
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def circle(
+    service: str, data: Path, hours: Hours, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Circle]:
+    house = House(service, lambda: issue(data)[0], tmp_path_factory.mktemp("vaults"))
+    yield await idea_circle(house, hours, "ada", "ben", "cleo")
     await house.close()
