@@ -62,6 +62,7 @@ class Ideas:
         self._channel = channel
         self._connect = connect
         self.spread = SPREAD
+        self.attends: bool | None = None  # whether this device joins; None: while it is being watched
 
     @property
     def live(self) -> Round | None:
@@ -207,10 +208,15 @@ class Ideas:
         for _ in range(_STEPS):
             before = self._channel.log.rounds.all()
             for kept, duty in self._channel.log.rounds.due(self._channel.clock()):
-                happened += await self._do(kept, duty)
+                if duty is not Duty.JOIN or self._stays():
+                    happened += await self._do(kept, duty)
             if self._channel.log.rounds.all() == before:
                 break
         return happened
+
+    def _stays(self) -> bool:
+        """A device that looks in and is gone at the tick would end the round for all: so only who stays joins."""
+        return self._channel.watched if self.attends is None else self.attends
 
     async def _do(self, kept: Kept, duty: Duty) -> list[Happening]:
         log, now = self._channel.log, self._channel.clock()

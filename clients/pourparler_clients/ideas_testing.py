@@ -146,5 +146,5 @@ async def idea_circle(house: House, hours: Hours, *names: str, **rules: Any) -> 
     circle = Circle(hours, people)
     for person in people:
         person.clock.offset = hours.offset
-        person.channel.ideas.spread = 0
+        person.channel.ideas.spread, person.channel.ideas.attends = 0, True
     return circle

@@ -1,4 +1,7 @@
-"""One real service for the rounds of a module, whose clock the tests set, and one channel in which they are held."""
+"""One real service for the rounds of a module, whose clock the tests set, and one channel in which they are held.
+
+Dan is in it, and never stays: his device joins no round, and reads afterwards.
+"""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -32,5 +35,9 @@ async def circle(
     service: str, data: Path, hours: Hours, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Circle]:
     house = House(service, lambda: issue(data)[0], tmp_path_factory.mktemp("vaults"))
-    yield await idea_circle(house, hours, "ada", "ben", "cleo")
+    made = await idea_circle(house, hours, "ada", "ben", "cleo", "dan")
+    made.person("dan").channel.ideas.attends = False
+    yield made
+    for person in made.people:  # also those who were started anew
+        await person.close()
     await house.close()

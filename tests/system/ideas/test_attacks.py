@@ -222,19 +222,19 @@ async def test_a_device_killed_in_the_midst_goes_on_with_the_same_packets_and_no
     circle.people[circle.people.index(ben)] = ben = await again(ben, held.id)
     await circle.collect()
     await circle.settle()
-    for name in ("ada", "ben", "cleo"):
+    for name in ("ada", "ben", "cleo", "dan"):
         assert (await circle.shown(name))[0].ideas == (ROAD,)
     assert not await circle.person("ben").channel.ideas.own()
 
 
 async def again(person: Person, round_: bytes) -> Person:
-    """Its packets are sealed, some are out, and the process ends without a word; another one takes over."""
+    """Its packets are sealed, some are out, and the process ends without a word; another one goes on."""
     await person.sync()
     before = person.log.rounds.packets(round_)
     assert before
     image = person.copy(person.directory.with_name(f"{person.directory.name}-image"))
     following = await person.again(directory=image)
-    following.channel.ideas.spread = 0
+    following.channel.ideas.spread, following.channel.ideas.attends = 0, True
     after = following.log.rounds.packets(round_)
     assert [packet for _, packet, _, _ in after] == [packet for _, packet, _, _ in before]
     return following
