@@ -402,6 +402,7 @@ class Channel:
         pause = RECONNECT[0]
         self._watched = True
         pump = asyncio.create_task(self._pump())
+        attending = asyncio.create_task(self.ideas.attend(TEND))
         try:
             while True:
                 get = asyncio.create_task(self._news.get())
@@ -424,9 +425,10 @@ class Channel:
                     pump = asyncio.create_task(self._pump())
         finally:
             self._watched = False
-            pump.cancel()
-            with suppress(asyncio.CancelledError, Unreachable, Refused):
-                await pump
+            for task in (attending, pump):
+                task.cancel()
+                with suppress(asyncio.CancelledError, Unreachable, Refused):
+                    await task
 
     async def _pump(self) -> None:
         async with self._turn:

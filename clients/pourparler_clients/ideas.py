@@ -3,7 +3,9 @@
 1. Every device that takes part sends equally many packets, each in the window after the tick at a random moment, each
    on a connection of its own, under the round's token. What is sent again is the same bytes, on another connection.
 2. Room is made, and the log is written, by whoever takes part, whether they have an idea or not.
-3. Nothing is fetched or shown before the window is over; a list counts only as `rounds.py` says.
+3. They go by this device's clock alone. A service that breaks or stalls a device's line to the channel, where it knows
+   whose it is, must not be able to tell by the delay which packets are that device's: so nothing here waits for it.
+4. Nothing is fetched or shown before the window is over; a list counts only as `rounds.py` says.
 
 DESIGN 4.4, #13; docs/ideas.md.
 """
@@ -28,7 +30,7 @@ from pourparler_policies.ideas.facts import LEAST_SEATS, ROUND_BYTES, Round
 from pourparler_policies.limits import IDEA_PACKET, MINUTE
 from pourparler_policies.wire import Problem
 
-from .errors import Refused, Unreachable, UserError
+from .errors import Lacking, PourparlerError, Refused, Unreachable, UserError
 from .happenings import Happening
 from .ideatexts import BALLOT, MARKED, OWN, SHOWN, Opened, Text
 from .rounds import Kept
@@ -42,6 +44,7 @@ WINDOW: Final = 2 * MINUTE  # seconds in which packets are sent
 _PATIENCE: Final = 10.0  # seconds for one packet: what takes longer is sent again, on another connection
 _GRACE: Final = 5 * MINUTE  # seconds after the window in which a service whose clock is slower shows nothing yet
 SPREAD: Final = 1.0  # seconds over which packets of one second are spread: clocks here have whole ones
+_ALONE: Final = frozenset({Duty.SEAL, Duty.SEND})
 _STEPS: Final = 16  # duties that one visit does without the log: more than there are
 
 
@@ -62,6 +65,7 @@ class Ideas:
         self._channel = channel
         self._connect = connect
         self.spread = SPREAD
+        self._apart = False  # packets are sent by `attend`, whatever the channel does
         self.attends: bool | None = None  # whether this device joins; None: while it is being watched
 
     @property
@@ -202,14 +206,41 @@ class Ideas:
         ahead = [moment - now for moment in moments if moment > now]
         return max(0.05, min([longest, *ahead]))
 
+    async def attend(self, longest: float) -> None:
+        """Seals and sends when it is time, until it is cancelled; looks at least every `longest` seconds. It needs no
+        turn: each step in the vault is one that nothing interrupts.
+        """
+        self._apart = True
+        try:
+            while True:
+                await asyncio.sleep(self.pause(longest))
+                if self._channel.log.row.state == "open":
+                    for kept, duty in self._channel.log.rounds.due(self._channel.clock()):
+                        if duty in _ALONE:
+                            with suppress(PourparlerError, OSError):
+                                await self._alone(kept, duty)
+        finally:
+            self._apart = False
+
+    async def _alone(self, kept: Kept, duty: Duty) -> None:
+        if duty is Duty.SEND:
+            return await self._send(kept)
+        rounds, now = self._channel.log.rounds, self._channel.clock()
+        try:
+            self._in_a_step(lambda: rounds.seal(kept, now))
+        except Lacking:  # what waits here cannot be opened now: it waits on, and as much is sent as ever
+            self._in_a_step(lambda: rounds.seal(kept, now, empty=True))
+        return None
+
     async def visit(self) -> list[Happening]:
         """Does what is due now; the channel has been folded to its head, and writes to the log what follows."""
         happened: list[Happening] = []
         for _ in range(_STEPS):
             before = self._channel.log.rounds.all()
             for kept, duty in self._channel.log.rounds.due(self._channel.clock()):
-                if duty is not Duty.JOIN or self._stays():
-                    happened += await self._do(kept, duty)
+                if (duty is Duty.JOIN and not self._stays()) or (duty in _ALONE and self._apart):
+                    continue
+                happened += await self._do(kept, duty)
             if self._channel.log.rounds.all() == before:
                 break
         return happened

@@ -193,15 +193,17 @@ class Rounds:
         self.save(replace(kept, own=follow(kept.own, duty)))
         return []
 
-    def seal(self, kept: Kept, now: int) -> None:
-        """Seals the packets of this device, in a random order, each for a moment of its own. Raises Lacking."""
+    def seal(self, kept: Kept, now: int, *, empty: bool = False) -> None:
+        """Seals the packets of this device, in a random order, each for a moment of its own. Raises Lacking, unless
+        they are to be `empty`.
+        """
         held = self._log.folded.round
         if held is None:
             return
         setting = self.setting(held)
         publics = [held.parts[seat].key for seat in sorted(held.parts)]
         try:
-            packets = [idea.seal(kept.key, setting, publics, one) for one in self._contents(held)]
+            packets = [idea.seal(kept.key, setting, publics, one) for one in self._contents(held, empty=empty)]
         except CryptoError:  # somebody's one-time key is none
             self.save(replace(kept, own=follow(kept.own, Duty.FAIL)))
             return
@@ -217,9 +219,9 @@ class Rounds:
             ],
         )
 
-    def _contents(self, held: Round) -> list[bytes]:
+    def _contents(self, held: Round, *, empty: bool) -> list[bytes]:
         """As many as every seat sends; what waits is marked as sealed for this round."""
-        chosen = self._waiting(held)[: held.a_seat]
+        chosen = [] if empty else self._waiting(held)[: held.a_seat]
         for text in chosen:
             self._log.vault.execute("UPDATE idea_text SET round = ? WHERE number = ?", held.id, text.number)
         contents = [text.text for text in chosen]

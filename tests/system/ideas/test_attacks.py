@@ -4,6 +4,7 @@ Each of these would tell whose idea is whose, or lose it, if devices opened what
 round after the other.
 """
 
+import asyncio
 import base64
 from collections.abc import Callable
 from dataclasses import replace
@@ -210,6 +211,44 @@ def wrong(person: Person | None) -> None:
         if kept.own.stage is Stage.SEEN:
             with person.log.step():
                 person.log.rounds.save(replace(kept, secret=bytes(32)))
+
+
+async def test_a_service_that_breaks_a_devices_line_to_the_channel_does_not_delay_its_packets(
+    circle: Circle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There it knows whose line it is: a delay would tell which packets are Ben's, over whatever network they come."""
+    monkeypatch.setattr("pourparler_clients.channel.TEND", 0.1)
+    held = await circle.call("ada")
+    await circle.gather()
+    ben, sent = circle.person("ben"), list[str]()
+
+    def cut(method: str, path: str) -> None:
+        if "/entries" in path or "/stream" in path or path.endswith(b64(ben.channel.id).decode().rstrip("=")):
+            raise httpx.ReadError("the line broke")
+        if method == "POST" and path.startswith("/v1/rounds/"):
+            sent.append(path)
+
+    circle.until(held.tick - 10)
+    await circle.visit()
+    strikes(ben, cut)
+
+    async def watch() -> None:
+        async for _ in ben.channel.watch():
+            pass
+
+    watching = asyncio.create_task(watch())
+    circle.until(held.tick)
+    for _ in range(200):
+        await asyncio.sleep(0.05)
+        circle.until(min(circle.now() + 1, held.closes - 2))
+        if len(sent) == held.a_seat:
+            break
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+    strikes(ben, None)
+    assert len(sent) == held.a_seat
+    await circle.person("ben").channel.ideas.call_off()
+    await circle.settle()
 
 
 async def test_a_device_killed_in_the_midst_goes_on_with_the_same_packets_and_nothing_is_lost(
