@@ -198,6 +198,10 @@ MIGRATIONS: list[list[str]] = [
         "CREATE TABLE release_key (public BLOB PRIMARY KEY, name TEXT NOT NULL, seed BLOB NOT NULL) WITHOUT ROWID",
     ],
     [
+        # How services are reached: the address of a SOCKS proxy, or nothing. See proxy.
+        "CREATE TABLE line (id INTEGER PRIMARY KEY CHECK (id = 1), proxy TEXT NOT NULL)",
+    ],
+    [
         # Rounds of ideas, each as far as this device is in it (ideas/device.py): what its stage holds, no more.
         """CREATE TABLE idea_round (
             number INTEGER PRIMARY KEY,
