@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 GATHER: Final = 10 * MINUTE  # seconds in which devices join, unless the caller says otherwise
 WINDOW: Final = 2 * MINUTE  # seconds in which packets are sent
-_PATIENCE: Final = 10.0  # seconds for one packet: what takes longer is sent again, on another connection
+_PATIENCE: Final = 45.0  # seconds for one packet, also over a fresh circuit of Tor; then again, on another one
 _GRACE: Final = 5 * MINUTE  # seconds after the window in which a service whose clock is slower shows nothing yet
 SPREAD: Final = 1.0  # seconds over which packets of one second are spread: clocks here have whole ones
 _ALONE: Final = frozenset({Duty.SEAL, Duty.SEND})

@@ -42,7 +42,7 @@ _IDEAS: Final = (
     "device has found its own in the list. Nothing on a device or at the service says afterwards whose an idea was. "
     "What this cannot do: your words may give you away; if all others work together, what is not theirs is yours; and "
     "whoever runs the service can, together with one of the people here, join an idea to the address from which it "
-    "came."
+    "came, unless the devices reach the service through Tor."
 )
 # What a charter already rules, and the program does not apply yet. Who builds one of these strikes it out here.
 NOT_YET: Final[tuple[str, ...]] = ()
