@@ -31,13 +31,23 @@ def shares(circle: Circle) -> int:
     return sum(bool(part.secret) for part in held.parts.values()) if held is not None else 0
 
 
-async def came_to_nothing(circle: Circle) -> None:
+async def begin(circle: Circle, *, least: int = 3) -> dict[str, int]:
+    """Ben has one idea, whatever happened before, and somebody calls a round. Returns how many lists each has seen."""
+    ben = circle.person("ben").channel.ideas
+    for text in await ben.own():
+        await ben.drop(text.number)
+    await circle.add("ben", ROAD, least=least)
+    await circle.call("ada")
+    return {person.name: len(await circle.shown(person.name)) for person in circle.people}
+
+
+async def came_to_nothing(circle: Circle, lists: dict[str, int]) -> None:
     """The round is over, no share of its key is out, everybody was told, and Ben's idea waits on Ben's device."""
     assert circle.people[0].log.folded.round is None
     for person in circle.people:
         assert person.log.rounds.all() == []
         assert circle.told[person.name][-1].kind in ("broken", "failed")
-        assert await circle.shown(person.name) == []
+        assert len(await circle.shown(person.name)) == lists[person.name]
     (waiting,) = await circle.person("ben").channel.ideas.own()
     assert (waiting.text, waiting.round, waiting.doubtful) == (b"i" + ROAD.encode(), b"", False)
 
@@ -50,8 +60,7 @@ async def test_a_service_that_drops_one_devices_packet_learns_nothing_for_nobody
     circle: Circle,
 ) -> None:
     """The intersection attack: leave out one device's packets, and see with a member's help which idea is missing."""
-    await circle.add("ben", ROAD)
-    await circle.call("ada")
+    lists = await begin(circle)
     await circle.gather()
 
     def drop(method: str, path: str) -> None:
@@ -63,14 +72,14 @@ async def test_a_service_that_drops_one_devices_packet_learns_nothing_for_nobody
     strikes(circle.person("ben"), None)
     assert shares(circle) == 0
     await circle.settle()
-    await came_to_nothing(circle)
+    await came_to_nothing(circle, lists)
 
 
 async def test_a_service_that_replaces_a_packet_by_a_members_forgery_is_found_out_by_its_author(
     circle: Circle,
 ) -> None:
     """Counting is not enough: with a member at its side the service can fill the list up again."""
-    await circle.call("ada")
+    lists = await begin(circle)
     await circle.gather()
     held, ada = circle.held, circle.person("ada")
     (kept,) = ada.log.rounds.all()
@@ -90,7 +99,7 @@ async def test_a_service_that_replaces_a_packet_by_a_members_forgery_is_found_ou
     for person in circle.people:
         person.line.rewrite = None
     assert shares(circle) == 0
-    await came_to_nothing(circle)
+    await came_to_nothing(circle, lists)
 
 
 def ben_packet(circle: Circle) -> bytes:
@@ -106,7 +115,7 @@ def b64(data: bytes) -> bytes:
 async def test_a_service_that_shows_one_member_another_list_is_noticed_before_any_share_is_out(
     circle: Circle,
 ) -> None:
-    await circle.call("ada")
+    lists = await begin(circle)
     await circle.gather()
     held, cleo = circle.held, circle.person("cleo")
     (kept,) = cleo.log.rounds.all()
@@ -124,11 +133,11 @@ async def test_a_service_that_shows_one_member_another_list_is_noticed_before_an
     await circle.settle()
     cleo.line.rewrite = None
     assert shares(circle) == 0
-    await came_to_nothing(circle)
+    await came_to_nothing(circle, lists)
 
 
 async def test_a_member_who_floods_the_round_ends_it_and_takes_nobodys_idea(circle: Circle) -> None:
-    await circle.call("ada")
+    lists = await begin(circle)
     await circle.gather()
     held, ada = circle.held, circle.person("ada")
     circle.until(held.tick - 10)
@@ -141,18 +150,18 @@ async def test_a_member_who_floods_the_round_ends_it_and_takes_nobodys_idea(circ
     await circle.collect()
     assert shares(circle) == 0
     await circle.settle()
-    await came_to_nothing(circle)
+    await came_to_nothing(circle, lists)
 
 
 async def test_a_device_that_is_away_at_the_tick_ends_the_round_and_who_goes_in_between_does_too(
     circle: Circle,
 ) -> None:
-    await circle.call("ada")
+    lists = await begin(circle)
     await circle.gather()
     await circle.collect("ada", "ben")  # Cleo's device was closed
     await circle.settle()
-    await came_to_nothing(circle)
-    await circle.call("ada")
+    await came_to_nothing(circle, lists)
+    lists = await begin(circle)
     await circle.gather()
     cleo = circle.person("cleo")
     seat = cleo.log.consent.devices[cleo.device.card.fingerprint].seat
@@ -164,28 +173,23 @@ async def test_a_device_that_is_away_at_the_tick_ends_the_round_and_who_goes_in_
     assert circle.held.parts.keys() >= {seat}
     await circle.person("ben").channel.ideas.call_off()
     await circle.settle()
-    await came_to_nothing(circle)
+    await came_to_nothing(circle, lists)
 
 
 async def test_an_idea_goes_out_only_among_as_many_as_its_author_wanted(circle: Circle) -> None:
-    (waiting,) = await circle.person("ben").channel.ideas.own()
-    await circle.person("ben").channel.ideas.drop(waiting.number)
-    await circle.add("ben", ROAD, least=4)
-    await circle.call("ada")
+    await begin(circle, least=4)
     await circle.through()
     for name in ("ada", "ben", "cleo"):
         assert (await circle.shown(name))[0].ideas == ()
     (waiting,) = await circle.person("ben").channel.ideas.own()
     assert not waiting.round
-    await circle.person("ben").channel.ideas.drop(waiting.number)
 
 
 async def test_who_gives_no_share_or_a_wrong_one_keeps_it_shut_for_all_and_what_may_be_read_waits_for_a_word(
     circle: Circle,
 ) -> None:
     """A member can read alone what it does not let others read: so nothing is put into another round by itself."""
-    await circle.add("ben", ROAD)
-    await circle.call("ada")
+    await begin(circle)
     await circle.gather()
     await circle.collect()
     cleo = circle.person("cleo")
@@ -218,7 +222,8 @@ async def test_a_service_that_breaks_a_devices_line_to_the_channel_does_not_dela
 ) -> None:
     """There it knows whose line it is: a delay would tell which packets are Ben's, over whatever network they come."""
     monkeypatch.setattr("pourparler_clients.channel.TEND", 0.1)
-    held = await circle.call("ada")
+    await begin(circle)
+    held = circle.held
     await circle.gather()
     ben, sent = circle.person("ben"), list[str]()
 
@@ -254,12 +259,24 @@ async def test_a_service_that_breaks_a_devices_line_to_the_channel_does_not_dela
 async def test_a_device_killed_in_the_midst_goes_on_with_the_same_packets_and_nothing_is_lost(
     circle: Circle,
 ) -> None:
-    held = await circle.call("ada")
+    """Also the answer to one of them is lost: it is sent again, takes no second place, and is read once."""
+    await begin(circle)
+    held = circle.held
     await circle.gather()
     circle.until(held.tick)
     ben = circle.person("ben")
     circle.people[circle.people.index(ben)] = ben = await again(ben, held.id)
+    answered = list[str]()
+
+    def lose_the_first(method: str, path: str) -> None:
+        if method == "POST" and path.startswith("/v1/rounds/"):
+            answered.append(path)
+            if len(answered) == 1:
+                raise httpx.ReadError("the answer is lost")
+
+    ben.line.after_answer = lose_the_first
     await circle.collect()
+    assert 1 < len(answered) <= held.a_seat + 1
     await circle.settle()
     for name in ("ada", "ben", "cleo", "dan"):
         assert (await circle.shown(name))[0].ideas == (ROAD,)
