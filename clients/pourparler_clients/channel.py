@@ -33,6 +33,7 @@ from pourparler_policies.wire import Problem
 
 from .api import Api
 from .deskwork import visit
+from .downloads import Downloads
 from .errors import (
     Halted,
     Lacking,
@@ -53,6 +54,7 @@ from .papers import revision
 from .sealing import Admit, Sealer
 from .store import Kind, Message, Outgoing, State
 from .upkeep import due_charter, due_hour, due_presence, due_removals
+from .uploads import Uploads
 
 Connect = Callable[[str, bytes | None], Api]
 T = TypeVar("T")
@@ -81,6 +83,8 @@ class Channel:
         self._connect = connect
         self._api = connect(log.row.url, log.row.token)
         self._halves = Fetcher(log, self._api)
+        self.uploads = Uploads(self)
+        self.downloads = Downloads(self)
         self.ideas = Ideas(self, connect)
         self._turn = asyncio.Lock()
         self._checked = False
@@ -151,7 +155,10 @@ class Channel:
         self.log.check_may_send()
         life = life or longest
         self._halves.lives.add(life)
-        draft = await self._keep(Said(id=os.urandom(16), text=text, life=life))
+        await self.deliver(await self._keep(Said(id=os.urandom(16), text=text, life=life)))
+
+    async def deliver(self, draft: int) -> None:
+        """Sends until the log holds this draft of a message; see `say`."""
         try:
             async with self._turn:
                 await self._sync()
@@ -187,18 +194,19 @@ class Channel:
                 "and is lost when this program ends before the connection is back"
             ) from None
 
-    async def read(self, messages: list[Message]) -> list[Message]:
+    async def read(self, messages: list[Message], *, opened: bool = False) -> list[Message]:
         """Who shows messages calls this first, and shows what it returns: life after reading begins now.
 
-        What cannot be stored under its shorter key now is left out: it is read when there is a connection.
+        A file is read when it is `opened`, not when its name is shown. What cannot be stored under its shorter key now
+        is left out: it is read when there is a connection.
         """
         try:
-            return self.log.read(messages)
+            return self.log.read(messages, opened=opened)
         except Lacking:
             pass
         async with self._turn:
             try:
-                return await self._halves.with_halves(lambda: self.log.read(messages))
+                return await self._halves.with_halves(lambda: self.log.read(messages, opened=opened))
             except (Unreachable, Refused):
                 return []
 
@@ -768,7 +776,8 @@ class Channel:
             self._handshakes_at = self.clock() + max(1, refusal.retry_after)
 
     async def _delete_sent(self) -> None:
-        """Own entries that were taken back, or erased with their session, end at the service too."""
+        """Own entries that were taken back, or erased with their session, end at the service too; so do own files."""
+        await self.uploads.delete_due()
         for sent in self.log.store.due_deletions(self.clock()):
             try:
                 await self._api.delete(self.id, sent.entry, sent.secret)
