@@ -22,7 +22,8 @@ from .signing_testing import Hours
 from .store import State
 from .testing import House, Person
 
-GATHER, WINDOW, AHEAD = 600, 120, 900  # seconds
+# Seconds. Real ones go on as well, on a slow machine many of them: nothing here is decided by less than a minute.
+GATHER, WINDOW, AHEAD = 900, 600, 1300
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class Circle:
     async def collect(self, *names: str) -> None:
         """From the doors to the end of the window, with these people's devices there."""
         held = self.held
-        for moment in (held.tick - 1, held.tick, held.tick + held.window // 2, held.closes - 1):
+        for moment in (held.tick - 60, held.tick, held.tick + held.window // 2 + 20, held.closes - 120):
             self.until(moment)
             await self.visit(*names)
 

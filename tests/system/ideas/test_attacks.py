@@ -7,6 +7,7 @@ round after the other.
 import asyncio
 import base64
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 import httpx
@@ -33,6 +34,10 @@ def shares(circle: Circle) -> int:
 
 async def begin(circle: Circle, *, least: int = 3) -> dict[str, int]:
     """Ben has one idea, whatever happened before, and somebody calls a round. Returns how many lists each has seen."""
+    if circle.people[0].log.folded.round is not None:  # of a test that failed half-way
+        with suppress(UserError):
+            await circle.person("ada").channel.ideas.call_off()
+        await circle.settle()
     ben = circle.person("ben").channel.ideas
     for text in await ben.own():
         await ben.drop(text.number)
@@ -140,7 +145,7 @@ async def test_a_member_who_floods_the_round_ends_it_and_takes_nobodys_idea(circ
     lists = await begin(circle)
     await circle.gather()
     held, ada = circle.held, circle.person("ada")
-    circle.until(held.tick - 10)
+    circle.until(held.tick - 60)
     await circle.visit()
     (kept,) = ada.log.rounds.all()
     circle.until(held.tick)
@@ -233,7 +238,7 @@ async def test_a_service_that_breaks_a_devices_line_to_the_channel_does_not_dela
         if method == "POST" and path.startswith("/v1/rounds/"):
             sent.append(path)
 
-    circle.until(held.tick - 10)
+    circle.until(held.tick - 60)
     await circle.visit()
     strikes(ben, cut)
 
@@ -245,7 +250,7 @@ async def test_a_service_that_breaks_a_devices_line_to_the_channel_does_not_dela
     circle.until(held.tick)
     for _ in range(200):
         await asyncio.sleep(0.05)
-        circle.until(min(circle.now() + 1, held.closes - 2))
+        circle.until(min(circle.now() + 5, held.closes - 60))
         if len(sent) == held.a_seat:
             break
     watching.cancel()
