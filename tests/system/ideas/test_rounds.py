@@ -182,6 +182,21 @@ async def test_marks_and_groups_come_without_a_name_too_and_make_a_draft(record:
     assert circle.person("ada").log.signing.papers.communique(held).words == (text.strip(),)
 
 
+async def test_who_lets_words_live_shorter_on_their_device_lets_lists_too(record: Record) -> None:
+    circle, cleo = record.circle, record.circle.person("cleo")
+    before = (await circle.shown("ada"))[0].opened
+    await cleo.channel.set_own_rule(6 * HOUR, 0)
+    after = (await circle.shown("cleo"))[0].opened
+    assert after.expires_at == after.since + 6 * HOUR < before.expires_at
+    texts = cleo.log.rounds.texts.of("shown", after.round)
+    assert len(texts) == len((*ADA, *BEN))
+    assert all(text.expires_at <= after.expires_at and text.end <= after.expires_at + HOUR for text in texts)
+    await cleo.channel.set_own_rule(6 * HOUR, 2 * HOUR)
+    read = (await circle.shown("cleo"))[0].opened
+    assert read.expires_at <= cleo.clock() + 2 * HOUR
+    assert (await circle.shown("ada"))[0].opened == before
+
+
 async def test_a_list_ends_as_messages_do_also_on_a_copy_that_was_taken_before(record: Record) -> None:
     circle, ada = record.circle, record.circle.person("ada")
     image = stored_texts(record.after["ada"], PASSPHRASE)
