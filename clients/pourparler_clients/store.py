@@ -153,6 +153,7 @@ _CONTENTS = (
     *("consent", "meeting", "opening", "complaint", "vault_half"),
     *("words", "remark", "signing", "lock", "note"),
     *("room", "spool"),
+    *("relayed", "passage", "one_text"),
     *("idea_round", "idea_packet", "idea_text", "idea_list"),
 )
 

@@ -8,11 +8,9 @@ import argparse
 import hashlib
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from pourparler_crypto.note import PressKey
 from pourparler_policies.ideas.content import MAX_IDEA
 from pourparler_policies.ideas.facts import LEAST_SEATS, Round
 
@@ -22,6 +20,7 @@ from ..ideas import GATHER, WINDOW, Listed, draft_text
 from ..papers import compose
 from ..subjects import code_of
 from .common import duration, emit, local_time, plain, progress, read_text, say_duration
+from .release import read_keys, read_time
 from .showing import show
 
 Add = Callable[..., None]
@@ -105,19 +104,6 @@ _DRAFT: Final = (
 
 def _code(round_: bytes) -> str:
     return code_of(hashlib.sha256(round_).digest())
-
-
-def _moment(text: str, now: int) -> int:
-    if text.startswith("+"):
-        try:
-            return now + duration(text[1:])
-        except argparse.ArgumentTypeError as error:
-            raise UserError(str(error)) from None
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise UserError("a time is written like 2026-12-01T09:00Z, or like +20m from now") from None
-    return int((found if found.tzinfo is not None else found.replace(tzinfo=UTC)).timestamp())
 
 
 async def _show(arguments: argparse.Namespace, channel: Channel) -> None:
@@ -216,7 +202,7 @@ async def _again(arguments: argparse.Namespace, channel: Channel) -> None:
 
 async def _call(arguments: argparse.Namespace, channel: Channel) -> None:
     about = (await _choose(arguments, channel)).opened.round if arguments.marks else b""
-    tick = _moment(arguments.tick, channel.clock())
+    tick = read_time(arguments.tick)
     await channel.ideas.call(
         tick, about=about, gather=arguments.gather, window=arguments.window, life=arguments.life
     )
@@ -291,16 +277,11 @@ async def _draft(arguments: argparse.Namespace, channel: Channel) -> None:
             [f"Written to {arguments.out}, where it does not end by itself. Next: `release draft`."],
         )
         return
-    keys = []
-    for one in arguments.key:
-        name, equals, file = one.rpartition("=")
-        if not equals:
-            raise UserError(f"--key {one} is not written as NAME=FILE")
-        keys.append((name, PressKey.parse(read_text(Path(file), "press key").strip())))
-    if not keys:
+    if not arguments.key:
         raise UserError("a joint text names its signatories: --key NAME=FILE for each, as in `release draft`")
-    hour = _moment(arguments.not_before, channel.clock())
-    paper = await channel.table_text(compose([(arguments.language, text)], keys, hour), arguments.life_on_table)
+    hour = read_time(arguments.not_before)
+    communique = compose([(arguments.language, text)], read_keys(arguments.key), hour)
+    paper = await channel.releases.table(communique, arguments.life_on_table)
     emit(
         arguments,
         {"event": "drafted", "code": _code(paper)},

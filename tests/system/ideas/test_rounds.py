@@ -174,7 +174,7 @@ async def test_marks_and_groups_come_without_a_name_too_and_make_a_draft(record:
     with pytest.raises(UserError):
         draft_text(marked[0], "Nothing", 4)
     keys = [(name, PressKey(f"{name}.example", ReleaseKey.generate().public)) for name in NAMES]
-    paper = await circle.person("ben").channel.table_text(
+    paper = await circle.person("ben").channel.releases.table(
         compose([("en", text)], keys, circle.now() + 3 * HOUR), 20 * HOUR
     )
     await circle.visit()
