@@ -66,6 +66,10 @@ def encode_id(value: bytes) -> str:
     return base64.urlsafe_b64encode(value).decode().rstrip("=")
 
 
+# Refusals that sending again would not change: the text is given up, and the person is told.
+NEVER: Final = (Problem.OVER_CAP, Problem.TOO_LARGE, Problem.MALFORMED, Problem.ID_REUSED)
+
+
 class Api:
     """HTTP to one service with one bearer secret. Use as an async context manager."""
 
@@ -228,6 +232,33 @@ class Api:
         """A deposit, a withdrawal or a stop; each is answered the same, whatever the desk holds."""
         body = wire.CaseMessage(message=message).model_dump_json().encode()
         await self._call("POST", route.format(handle=encode_id(handle)), body)
+
+    async def open_tally(self, tally: bytes) -> None:
+        """Brings a sounding's tally; again is harmless. Without a bearer."""
+        await self._call("POST", Route.TALLIES, wire.OpenTally(tally=tally).model_dump_json().encode())
+
+    async def hand_in(self, handle: bytes, slot: bytes, values: bytes) -> None:
+        """Hands in to a tally; the first time counts, and each is answered the same."""
+        body = wire.HandIn(slot=slot, values=values).model_dump_json().encode()
+        await self._call("POST", Route.TALLY_SLOT.format(handle=encode_id(handle)), body)
+
+    async def tally(self, handle: bytes) -> wire.Tally:
+        """What the service says of a tally, the same to everybody."""
+        return await self._get(wire.Tally, Route.TALLY.format(handle=encode_id(handle)))
+
+    async def create_round(self, channel: bytes, request: wire.CreateRound) -> None:
+        """Has room made for a round of ideas; again is harmless."""
+        path = Route.ROUNDS.format(channel=encode_id(channel))
+        await self._call("POST", path, request.model_dump_json().encode())
+
+    async def send_packet(self, round_: bytes, sealed: bytes) -> None:
+        """Sends one packet of a round; again with the same bytes is harmless. The bearer is the round's token."""
+        path = Route.ROUND.format(round=encode_id(round_))
+        await self._call("POST", path, wire.SendPacket(sealed=sealed).model_dump_json().encode())
+
+    async def packets(self, round_: bytes) -> wire.Round:
+        """Every packet of a round whose window is over. The bearer is the round's token."""
+        return await self._get(wire.Round, Route.ROUND.format(round=encode_id(round_)))
 
     async def remove_box(self, box: bytes) -> None:
         """Ends a box and all in it."""

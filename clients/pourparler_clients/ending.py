@@ -31,10 +31,13 @@ if TYPE_CHECKING:
 
 # Seconds beyond the time at which a key may be disclosed for which a device that is off still has it.
 GRACE: Final = 14 * DAY
-# Of the channel's rows, what was said and what would lead to more of it: gone when the end begins.
+# Of the channel's rows, what was said and what would lead to more of it: gone when the end begins. Of files the kept
+# chunks go with their draft or message (`spool`), and those at the service are ended there (`room`).
 SPOKEN: Final = (
     *("draft", "message", "own_rule", "meeting", "opening", "invitation"),
-    *("words", "remark", "signing", "lock", "note"),
+    *("words", "remark", "signing", "lock", "note", "sounding"),
+    *("relayed", "passage", "one_text"),
+    *("idea_round", "idea_packet", "idea_text", "idea_list"),
 )
 AWAY = (
     "this device has been away for longer than the channel keeps a place: nothing that it is shown there can be "

@@ -24,12 +24,15 @@ from .errors import Lacking
 # The end of a text whose key is the vault's alone: no half belongs to it.
 ALONE: Final = 0
 _NO_HALF: Final = bytes(HALF_LENGTH)  # RFC 5869, 2.2: the salt of who has none
-# A draft is sealed in its channel under its number, a message under its seq: neither opens as the other.
-DRAFT: Final = 1 << 62
-SEED: Final = DRAFT | 1 << 61  # a leaf's old key
-WORDS: Final = DRAFT | 1 << 60  # of a paper's revision, by its seq; so are remarks, and notes by their digest
-REMARK: Final = DRAFT | 1 << 59
-NOTE: Final = DRAFT | 1 << 58
+# What is sealed in a channel is named by a number, and opens under no other one. Each kind has a space of its own, for
+# numbers below 2**58: messages lie in the lowest by their seq (at most wire.MAX_SEQ), all others above it.
+SPACE: Final = 1 << 58
+DRAFT: Final = 1 * SPACE  # by its number
+IDEA: Final = 2 * SPACE  # texts of a round of ideas (rounds.py)
+SEED: Final = 3 * SPACE  # a leaf's old key (ending.py)
+WORDS: Final = 4 * SPACE  # of a paper's revision, by the seq of their entry
+REMARK: Final = 5 * SPACE  # by its seq
+NOTE: Final = 6 * SPACE  # by 6 bytes of its name
 
 # Ends in a block, by how far apart they lie: 8 days, 4 hours, a quarter of an hour; 11 KB an answer at most.
 _IN_BLOCK: Final = {LONG_STEP: 192, MIDDLE_STEP: 240, SHORT_STEP: 90}

@@ -38,9 +38,9 @@ from pourparler_policies.fold.decoding import decode_commit
 from pourparler_policies.fold.events import Complained, Disclosed, Entry
 from pourparler_policies.fold.facts import Amend, Phase
 from pourparler_policies.fold.facts import State as Consent
-from pourparler_policies.payload import Attached, Attesting, Beside, Said, Shortened
-from pourparler_policies.release.events import Lock, Masks, Remark, Words
+from pourparler_policies.payload import Attached, Attesting, Beside, Said, Shortened, Sounding
 from pourparler_policies.release.facts import State as Folded
+from pourparler_policies.release.relayed import Arranged, Passage
 
 from . import happenings
 from .attesting import Attestations
@@ -49,8 +49,11 @@ from .errors import Halted, UserError
 from .happenings import Happening
 from .hours import ALONE
 from .judging import Judged, judge_application, judge_commit, roster_of
+from .relayed import Relayed
 from .rooms import Rooms
+from .rounds import Rounds
 from .signing import Signing
+from .soundlog import SoundLog
 from .store import ChannelStore, Kind, Message, Outgoing, Row, Sent, State
 from .vault import Vault
 
@@ -111,6 +114,9 @@ class Log:
         self.owed_in_vain = False  # what this device owed by itself did not count: its clock may be fast
         self._reload()
         self.signing = Signing(self)
+        self.relayed = Relayed(self)
+        self.soundings = SoundLog(self, key)
+        self.rounds = Rounds(self)
         self.ending = Ending(self)
 
     def _reload(self) -> None:
@@ -130,6 +136,11 @@ class Log:
         if self._group is None:
             self._group = Group.load(self.store.records())
         return self._group
+
+    @property
+    def ended(self) -> bool:
+        """Whether the channel's contents have been erased."""
+        return self._folded is None
 
     @property
     def consent(self) -> Consent:
@@ -180,21 +191,15 @@ class Log:
                     break
                 if entry.seq > self.row.cursor:
                     happened += self._fold_one(entry)
-            happened += self.follow_release()
+            happened += self.signing.follow(self.clock()) + self.relayed.follow(self.clock())
+            happened += self.soundings.follow(self.clock())
         return happened
 
-    def follow_release(self, *, silent: bool = False) -> list[Happening]:
-        """A joint release goes on as far as log and time lead it; in a transaction. `silent` as for `advance`."""
-        if self.row.state is not State.OPEN or self._folded is None or not self.signing.active:
-            return []
-        happened = self.signing.finish_from_locks(self.clock())
-        return happened + self.signing.advance(self.clock(), silent=silent)
-
-    def expire_release(self) -> None:
-        """By this device's clock alone, in whatever state the channel is: what is over is erased."""
-        if self.signing.ends(self.clock()):
+    def expire_rounds(self) -> None:
+        """By this device's clock alone, in whatever state the channel is, rounds of ideas that are over are erased."""
+        if self.rounds.ended(self.clock()):
             with self.step():
-                self.signing.expire(self.clock())
+                self.rounds.expire(self.clock())
 
     def expire_ending(self) -> list[Happening]:
         """By this device's clock alone, in whatever state the channel is: an end that was agreed is not put off."""
@@ -435,10 +440,12 @@ class Log:
 
     def _settle(self, state: Folded) -> None:
         if self._folded is not None and state.papers.keys() != self._folded.papers.keys():
-            kept = self.signing.kept
-            self._keys_ended |= self.signing.papers.keep_to(state, kept.own.text if kept is not None else b"") > 0
-        self._folded = state
+            parts = (self.signing.kept, self.relayed.kept)
+            held = frozenset(kept.own.text for kept in parts if kept is not None)
+            self._keys_ended |= self.signing.papers.keep_to(state, held) > 0
+        before, self._folded = self._folded, state
         self.store.save_folded(state)
+        self.rounds.changed(before.round if before is not None else None, state.round)
         self.ending.note(state.consent)
 
     def _apply(
@@ -451,9 +458,14 @@ class Log:
         if isinstance(event, Attesting):
             return self._attest(entry, judged.envelope.events, sender)
         if isinstance(event, Beside):
-            return self._beside(entry, event, sender)
+            beside = event.event
+            if isinstance(beside, Arranged | Passage):
+                return self.relayed.fold_passage(entry, beside, sender)
+            return self.signing.fold_beside(entry, beside, sender)
         if isinstance(event, Shortened):
             return self._shorten(entry, judged.envelope.events, sender)
+        if isinstance(event, Sounding):
+            return self.soundings.receive(entry, event.event, sender, outgoing.draft if outgoing else None)
         before = self.consent
         self._settle(judged.state)
         happened: list[Happening] = []
@@ -481,24 +493,9 @@ class Log:
             return happened
         if self.consent.erased > before.erased:
             self.store.erase_messages(self.consent.erased)
+            self.rounds.texts.erase()
             self.erased()
         return happened + self._release()
-
-    def _beside(self, entry: wire.Entry, beside: Beside, sender: bytes) -> list[Happening]:
-        event, papers = beside.event, self.signing.papers
-        match event:
-            case Words():
-                if papers.keep(self.folded, event, entry.seq, entry.received_at, entry.expires_at):
-                    return [Happening("text", entry.seq, member=self.members.get(sender), digest=event.paper)]
-            case Remark():
-                papers.remark(self.folded, event, entry.seq, sender, entry.received_at, entry.expires_at)
-                return [Happening("remarked", entry.seq, member=self.members.get(sender), text=event.text)]
-            case Masks() | Lock():
-                if sender == self.row.credential:
-                    self.signing.posted(event)
-                else:
-                    self.signing.receive(event, sender)
-        return []
 
     def _add_message(
         self, entry: wire.Entry, event: Said | Attached, sender: bytes, outgoing: Outgoing | None
@@ -582,6 +579,7 @@ class Log:
             expires_at = min(message.received_at + life, message.expires_at)
             if expires_at < message.expires_at or (message.end == ALONE and not offline):
                 self._let_live(message, expires_at, self.end_of(expires_at, life))
+        self.rounds.texts.apply_rules()
 
     def set_own_rule(self, messages: int, after_reading: int) -> None:
         """This device's own lives, in seconds; 0: no such rule. Raises Lacking, and then nothing changes."""

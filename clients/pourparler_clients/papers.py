@@ -7,11 +7,12 @@
 docs/release.md; DESIGN 6.1.
 """
 
+import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pourparler_crypto.note import Act, Communique, Foot, PressKey, Relation, Signatory
+from pourparler_crypto.note import Act, Audience, Communique, Foot, PressKey, Relation, Signatory
 from pourparler_policies.release.events import Remark, Words
 from pourparler_policies.release.facts import SALT_BYTES, Paper, State, Text, text_digest
 
@@ -23,6 +24,7 @@ from .vault import Vault
 EndOf = Callable[[int, int], int]  # when a text expires, and its life: when its key is destroyed
 
 RELEASE_BYTES = 16
+MAX_COPIES = 8  # parallel texts: R3 of as many fits one message of the channel
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,10 +145,11 @@ class Papers:
         earlier = self.words(claimed.corrects) if relation is not None else None
         return earlier is None or relation is None or relation.digest == Communique.parse(earlier[1]).digest
 
-    def note(self, digest: bytes) -> bytes | None:
-        """A completed note, by its text's salted digest."""
+    def note(self, digest: bytes, copy: int = 1) -> bytes | None:
+        """A completed note, by its text's salted digest; of parallel texts the copy of this number."""
         row = self._vault.row(
-            "SELECT sealed, number, end FROM note WHERE channel = ? AND digest = ?", self._channel, digest
+            "SELECT sealed, number, end FROM note WHERE channel = ? AND digest = ?",
+            *(self._channel, _copy_name(digest, copy)),
         )
         return self._open(*row) if row else None
 
@@ -155,24 +158,29 @@ class Papers:
         rows = self._vault.rows("SELECT sealed, number, end FROM note WHERE channel = ?", self._channel)
         return [note for row in rows if (note := self._open(*row)) is not None]
 
-    def keep_note(self, digest: bytes, note: bytes, now: int, expires_at: int) -> None:
-        """What was completed stays until its paper would have ended."""
-        number = NOTE + int.from_bytes(digest[:6])
-        sealed, end = self._seal(note, number, now, expires_at)
-        if sealed:
-            self._vault.execute(
-                "INSERT OR IGNORE INTO note VALUES (?, ?, ?, ?, ?, ?)",
-                *(self._channel, digest, number, sealed, end, expires_at),
-            )
+    def keep_note(self, digest: bytes, note: bytes, expires_at: int, copy: int = 1) -> None:
+        """What was completed stays until its paper would have ended, under the key of its words: they are at hand."""
+        words = self._vault.row(
+            "SELECT end, expires_at FROM words WHERE channel = ? AND digest = ?", self._channel, digest
+        )
+        if words is None or self._store.hours.is_over(words[0]):
+            return
+        name = _copy_name(digest, copy)
+        number = NOTE + int.from_bytes(name[:6])
+        self._vault.execute(
+            "INSERT OR IGNORE INTO note VALUES (?, ?, ?, ?, ?, ?)",
+            *(self._channel, name, number, self._store.hours.seal(note, number, words[0]), words[0]),
+            min(expires_at, words[1]),
+        )
 
-    def keep_to(self, state: State, signing: bytes = b"") -> int:
+    def keep_to(self, state: State, signing: frozenset[bytes] = frozenset()) -> int:
         """Erases the words and remarks of papers that are not on the table any more; returns how many rows that were.
 
-        What was published stays to its end: it may be corrected. So does what this device is `signing` (its digest).
+        What was published stays to its end: it may be corrected. So does what this device is `signing` (digests).
         """
         erased = 0
         for digest, paper in self._vault.rows("SELECT digest, paper FROM words WHERE channel = ?", self._channel):
-            if paper not in state.papers and digest not in state.released and digest != signing:
+            if paper not in state.papers and digest not in state.released and digest not in signing:
                 for table in ("words", "remark"):
                     erased += self._vault.execute(
                         f"DELETE FROM {table} WHERE channel = ? AND digest = ?",  # noqa: S608 -- constants
@@ -188,7 +196,7 @@ def purge(vault: Vault, now: int) -> int:
     """
     return sum(
         vault.execute(f"DELETE FROM {table} WHERE expires_at <= ?", now)  # noqa: S608 -- constants
-        for table in ("words", "remark", "note")
+        for table in ("words", "remark", "note", "one_text")
     )
 
 
@@ -199,10 +207,17 @@ def compose(
     *,
     earlier: Communique | None = None,
     relation: tuple[Act, Communique] | None = None,
+    audience: Audience = Audience.BOARD,
+    card: bytes = b"",
+    in_copies: bool = False,
 ) -> Communique:
     """A text of (language, words) pairs. `earlier` is the revision that it takes the place of, and says what that one
-    corrects; `relation` names a published text that it corrects, supersedes or withdraws. Raises Refused.
+    corrects, and who reads it; `relation` names a published text that it corrects, supersedes or withdraws. `card` is
+    the fingerprint (32 bytes) of the reader's card where the audience is a card. `in_copies`: each side comes first in
+    a copy of its own, at most MAX_COPIES. Raises Refused, UserError.
     """
+    if in_copies and len(signatories) > MAX_COPIES:
+        raise UserError(f"at most {MAX_COPIES} sides can each have a copy of their own")
     related = Relation(relation[0], relation[1].foot.release, relation[1].digest) if relation else None
     foot = Foot(
         release=earlier.foot.release if earlier is not None else os.urandom(RELEASE_BYTES),
@@ -210,8 +225,16 @@ def compose(
         languages=tuple(language for language, _ in words),
         not_before=not_before,
         relation=related or (earlier.foot.relation if earlier is not None else None),
+        audience=earlier.foot.audience if earlier is not None else audience,
+        card=earlier.foot.card if earlier is not None else card,
+        copies=earlier.foot.copies if earlier is not None else len(signatories) if in_copies else 1,
     )
     return Communique(tuple(text.strip("\n") for _, text in words), foot)
+
+
+def _copy_name(digest: bytes, copy: int) -> bytes:
+    """Under which name the vault keeps a completed copy: the first under the text's own."""
+    return digest if copy == 1 else hashlib.sha256(digest + copy.to_bytes(1)).digest()
 
 
 def _claims(communique: Communique) -> tuple[int, int, bool, bool]:

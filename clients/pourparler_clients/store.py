@@ -21,7 +21,7 @@ from pourparler_policies.release.decoding import decode_state
 from pourparler_policies.release.facts import State as Folded
 
 from .errors import Lacking
-from .hours import DRAFT, SEED, Hours
+from .hours import DRAFT, IDEA, SEED, Hours
 from .vault import Vault
 
 
@@ -45,6 +45,7 @@ class Kind(StrEnum):
     ATTESTING = "attesting"
     BESIDE = "beside"  # words of a paper, a remark, masks, a lock
     SHORTENED = "shortened"
+    SOUNDING = "sounding"
     COMMIT = "commit"
 
 
@@ -151,8 +152,10 @@ class Meeting:
 _CONTENTS = (
     *("outbox", "draft", "message", "sent", "own_rule", "member", "chain", "invitation"),
     *("consent", "meeting", "opening", "complaint", "vault_half"),
-    *("words", "remark", "signing", "lock", "note", "seed", "patience"),
+    *("words", "remark", "signing", "lock", "note", "sounding", "seed", "patience"),
     *("room", "spool"),
+    *("relayed", "passage", "one_text"),
+    *("idea_round", "idea_packet", "idea_text", "idea_list"),
 )
 
 
@@ -562,7 +565,8 @@ class ChannelStore:
                 end for (end,) in self.vault.rows(messages + " AND held = 1", self.channel, now)
             )
         drafts = "SELECT end FROM draft WHERE channel = ? AND expires_at > ? AND end IS NOT NULL"
-        rows = self.vault.rows(messages, self.channel, now) + self.vault.rows(drafts, self.channel, now)
+        ideas = "SELECT end FROM idea_text WHERE channel = ? AND expires_at > ?"
+        rows = [row for sql in (messages, drafts, ideas) for row in self.vault.rows(sql, self.channel, now)]
         for table in PAPERS:
             papers = f"SELECT DISTINCT end FROM {table} WHERE channel = ? AND expires_at > ?"  # noqa: S608 -- constants
             rows += self.vault.rows(papers, self.channel, now)
@@ -690,6 +694,13 @@ class ChannelStore:
                     self.vault.execute(
                         "UPDATE message SET text = ? WHERE channel = ? AND seq = ?", again, self.channel, seq
                     )
+            for number, sealed in self.vault.rows(
+                "SELECT number, text FROM idea_text WHERE channel = ? AND end = ?", self.channel, end
+            ):
+                with suppress(Lacking):
+                    text = self.hours.open(sealed, IDEA + number, end, half)
+                    again = self.hours.seal(text, IDEA + number, end)
+                    self.vault.execute("UPDATE idea_text SET text = ? WHERE number = ?", again, number)
             for number, sealed in self.vault.rows(
                 "SELECT number, seed FROM seed WHERE channel = ? AND end = ?", self.channel, end
             ):

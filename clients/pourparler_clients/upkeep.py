@@ -1,7 +1,8 @@
 """What a device owes the channel without being asked, computed anew whenever it could be sent.
 
 1. Attest whom its own runs have accepted.
-2. Let take effect what everybody who has to has approved; send its part of a joint release (`signing.py`).
+2. Let take effect what everybody who has to has approved; send its part of a joint release (`signing.py`)
+   and of a round of ideas (`rounds.py`).
 3. Vote absent, by its own clock, who has been silent for longer than the charter allows: a vote, not a judgement.
 4. Take leaves out of the group that have to go, and put an approved charter in force.
 5. Disclose keys that sign nothing any more, and its part in the end of a channel (`ending.py`).
@@ -23,11 +24,11 @@ from pourparler_policies.fold.standing import body_of, by_credential
 from pourparler_policies.limits import HOUR
 from pourparler_policies.payload import MAX_EVENTS
 from pourparler_policies.release.decoding import Act
-from pourparler_policies.release.device import Stage
 from pourparler_policies.release.events import entry
 
 if TYPE_CHECKING:
     from .log import Log
+    from .signing import Signing
 
 # Who is in one of these phases goes by a commit of whoever comes first; the unattested go by a person's act alone.
 _TO_GO: Final = frozenset({Phase.LEAVING, Phase.HOLDING, Phase.STRANDED})
@@ -48,6 +49,7 @@ def due_acts(log: Log, now: int) -> list[Act]:
             *_agreed(consent),
             *_silent(log, consent, now),
             *log.signing.acts(),
+            *log.rounds.acts(),
             *owed,
         )
     for event in owed:
@@ -121,15 +123,13 @@ def due_charter(log: Log, now: int) -> bytes | None:
     return None
 
 
-def due_hour(log: Log, now: int) -> bool:
-    """Whether the log has yet to learn that a hushed desk's hour has come: only its entries have its time.
+def due_hour(log: Log, part: Signing, now: int) -> bool:
+    """Whether the log has yet to learn that an hour of a joint release has come: only its entries have its time.
 
-    A renewal of keys says so, as anything does. Once, and then once an hour: this clock may be fast.
+    It is that of an appointment that begins, of a case of which nothing comes, or of a hushed desk. A renewal of keys
+    says so, as anything does. Once, and then once an hour: this clock may be fast.
     """
-    kept, since = log.signing.kept, log.row.updated_at
-    if kept is None or kept.own.stage is not Stage.COMPLETE:
-        return False
-    hour = kept.own.not_before
+    hour, since = part.moment(), log.row.updated_at
     return log.consent.time < hour <= now and (since < hour or now - since > HOUR)
 
 

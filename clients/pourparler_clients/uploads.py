@@ -126,7 +126,7 @@ class Uploads:
         longest = self._log.charter.retention.messages
         if life is not None and not 1 <= life <= longest:
             raise UserError(f"a file in this channel lives 1 to {longest} seconds")
-        self._log.check_may_send()
+        self._log.check_may_speak()
         source = Source(path)
         try:
             size = size_for(source.length)

@@ -7,8 +7,8 @@ Three rules hold for everything here:
 3. Nothing here names a person, a party or a content: the service has no field for it.
 
 The paths stand in `Route`; `docs/protocol.md` explains them. Source: DESIGN 4.1 (channel log), 4.3 (drop
-boxes), 4.4 (key halves, attachments), 6.3 (desk, board). The board alone shows names and content: what every party
-has published.
+boxes), 4.4 (key halves, attachments, rounds of ideas), 4.5 (tallies), 6.3 (desk, board). The board alone shows
+names and content: what every party has published.
 """
 
 from enum import StrEnum
@@ -22,15 +22,21 @@ from .limits import (
     BUNDLES,
     HASH_BYTES,
     ID_BYTES,
+    IDEA_PACKET,
     MAX_CASE,
     MAX_CHUNKS,
     MAX_DEPOSIT,
     MAX_HALVES,
     MAX_LIFE,
     MAX_NOTES,
+    MAX_PACKAGES,
+    MAX_PLACES,
     MAX_SEALED,
     MAX_SEQ,
     MAX_SIGNERS,
+    MAX_TALLY,
+    MAX_VALUES,
+    MAX_WINDOW,
     MIN_LIFE,
     SHORT_STEP,
 )
@@ -106,11 +112,16 @@ class Route(StrEnum):
     ATTACHMENT = "/v1/attachments/{attachment}"
     ATTACHMENT_CHUNK = "/v1/attachments/{attachment}/chunks/{chunk}"
     ATTACHMENT_DELETION = "/v1/attachments/{attachment}/deletion"
+    ROUNDS = "/v1/channels/{channel}/rounds"
+    ROUND = "/v1/rounds/{round}"
     DESK = "/v1/desk"
     CASE = "/v1/desk/{handle}"
     CASE_DEPOSIT = "/v1/desk/{handle}/deposit"
     CASE_WITHDRAWAL = "/v1/desk/{handle}/withdrawal"
     CASE_STOP = "/v1/desk/{handle}/stop"
+    TALLIES = "/v1/tallies"
+    TALLY = "/v1/tallies/{handle}"
+    TALLY_SLOT = "/v1/tallies/{handle}/slot"
     BOARD_LIST = "/v1/board"
     BOARD_ENTRY = "/v1/board/{digest}"
     BOARD = "/board"
@@ -298,6 +309,38 @@ class Attachment(Reply):
     expires_at: Time
 
 
+class CreateRound(Request):
+    """POST `Route.ROUNDS`: a device of the channel has room made for a round. The same bytes again are harmless.
+
+    `round` is a hash of the rest: every device of the round asks for the same, and a wrong wish is another round.
+    """
+
+    round: Id
+    token_hash: Hash  # SHA-256 of the bearer secret for its packets, which every member has from the MLS epoch
+    opens_at: Time  # the tick: packets are taken from then on ...
+    window: Annotated[int, Field(ge=1, le=MAX_WINDOW)]  # ... for so many seconds, and shown after them
+    places: Annotated[int, Field(ge=1, le=MAX_PLACES)]  # packets that it takes
+    life: Life  # seconds after that
+
+
+Packet = Annotated[
+    bytes, Field(min_length=IDEA_PACKET, max_length=IDEA_PACKET), WithJsonSchema(_bytes_json(IDEA_PACKET))
+]
+
+
+class SendPacket(Request):
+    """POST `Route.ROUND` with the round's token, on a connection of its own. The same bytes again are harmless."""
+
+    sealed: Packet
+
+
+class Round(Reply):
+    """Answer to GET `Route.ROUND`, once its window is over: every packet, by the order of their SHA-256."""
+
+    packets: Annotated[list[Packet], Field(max_length=MAX_PLACES)]
+    expires_at: Time
+
+
 class OpenCase(Request):
     """POST `Route.DESK`: a case, named by its handle, and its sealed bundle. No token; repeating it is harmless.
 
@@ -340,6 +383,41 @@ class Case(Reply):
     masks: Annotated[list[Message], Field(max_length=MAX_SIGNERS)] | None = None  # R4 of all; complete, published
     shares: Annotated[list[Message], Field(max_length=MAX_SIGNERS)] | None = None  # R5 of all; published
     board: Annotated[list[Hash], Field(max_length=MAX_NOTES)] | None = None  # published: what the board has of it
+
+
+class OpenTally(Request):
+    """POST `Route.TALLIES`: a sounding's tally, named by its handle. No token; repeating it is harmless.
+
+    Every device that was asked sends it, whatever its person says and whether they say anything.
+    """
+
+    tally: Annotated[bytes, Field(min_length=1, max_length=MAX_TALLY), WithJsonSchema(_bytes_json(MAX_TALLY))]
+
+
+class HandIn(Request):
+    """POST `Route.TALLY_SLOT`: one value for each package. Answered the same, first or again; the first one stays.
+
+    An acceptance and a refusal have the same size, and nobody can tell one from the other.
+    """
+
+    slot: Secret  # whose hash the tally lists
+    values: Annotated[bytes, Field(min_length=32, max_length=MAX_VALUES), WithJsonSchema(_bytes_json(MAX_VALUES))]
+
+
+class TallyAnswer(StrEnum):
+    """What the service says of a tally, the same to everybody; the last two are final."""
+
+    OPEN = "open"  # before its close. Nothing else shows: no count, and not who has come
+    COUNTED = "counted"  # one total is shown, and all else is erased
+    LOST = "lost"  # the service lost what it held before it was counted
+
+
+class Tally(Reply):
+    """Answer to GET `Route.TALLY`: the same bytes for everybody, and for every open tally."""
+
+    answer: TallyAnswer
+    package: Annotated[int, Field(ge=0, lt=MAX_PACKAGES)] | None = None  # counted: which one is shown
+    value: Hash | None = None  # counted: its total
 
 
 class Sequel(StrEnum):
@@ -400,7 +478,7 @@ class Problem(StrEnum):
     OVER_CAP = "over-cap"  # 403: the operator does not allow it
     BUDGET = "budget"  # 429: too many handshakes or requests; header Retry-After
     GRANT_USED = "grant-used"  # 403
-    CLOSED = "closed"  # 410: the channel was closed
+    CLOSED = "closed"  # 410: the channel was closed, or the round takes no more packets
     UNAVAILABLE = "unavailable"  # 503: try again; nothing was stored
 
 

@@ -48,7 +48,8 @@ _MODELS: Final = (
     wire.Service, wire.CreateChannel, wire.Channel, wire.Append, wire.Receipt, wire.Page,
     wire.Deletion, wire.CreateBox, wire.Deposit, wire.Deposited, wire.AskHalves, wire.Halves,
     wire.CreateAttachment, wire.Attachment, wire.ProblemDocument, wire.OpenCase, wire.CaseMessage, wire.Case,
-    wire.Board, wire.PostedNote,
+    wire.Board, wire.PostedNote, wire.OpenTally, wire.HandIn, wire.Tally,
+    wire.Board, wire.PostedNote, wire.CreateRound, wire.SendPacket, wire.Round,
 )  # fmt: skip
 
 
@@ -198,6 +199,19 @@ ROUTES: Final[tuple[tuple[str, Route, str, dict[str, Any]], ...]] = (
     ),
     (
         "POST",
+        Route.ROUNDS,
+        "create_round",
+        document(wire.CreateRound, status=204, budget=True, refusals=[*_BOX, Problem.CLOSED]),
+    ),
+    (
+        "POST",
+        Route.ROUND,
+        "rounds.send",
+        document(wire.SendPacket, status=204, budget=True, refusals=[Problem.OVER_CAP, Problem.CLOSED]),
+    ),
+    ("GET", Route.ROUND, "rounds.show", document(reply=wire.Round, refusals=[Problem.NOT_FOUND])),
+    (
+        "POST",
         Route.DESK,
         "desk.open_case",
         document(wire.OpenCase, status=204, auth=False, budget=True, refusals=[Problem.OVER_CAP]),
@@ -220,6 +234,24 @@ ROUTES: Final[tuple[tuple[str, Route, str, dict[str, Any]], ...]] = (
             (Route.CASE_WITHDRAWAL, "desk.withdraw"),
             (Route.CASE_STOP, "desk.stop"),
         )
+    ),
+    (
+        "POST",
+        Route.TALLIES,
+        "tallies.open_tally",
+        document(wire.OpenTally, status=204, auth=False, budget=True, refusals=[Problem.OVER_CAP]),
+    ),
+    (
+        "GET",
+        Route.TALLY,
+        "tallies.tally",
+        document(reply=wire.Tally, auth=False, refusals=[Problem.NOT_FOUND, Problem.MALFORMED]),
+    ),
+    (
+        "POST",
+        Route.TALLY_SLOT,
+        "tallies.hand_in",
+        document(wire.HandIn, status=204, auth=False, refusals=[Problem.NOT_FOUND]),
     ),
     (
         "GET",

@@ -31,12 +31,14 @@ from pourparler_policies.payload import (
     Said,
     Seated,
     Shortened,
+    Sounding,
     check_name,
     check_text,
     decode,
     decode_application,
     encode,
 )
+from pourparler_policies.sounding.events import Missed
 
 SAID = Said(id=b"i" * 16, text="hello", life=60)
 ACT = Act.of(1, Leaving())
@@ -100,6 +102,9 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
 )
 
 
+SOUNDING = payload.Sounding.of(Missed(b"i" * 16))
+
+
 def envelope(*events: Event) -> Envelope:
     return Envelope(seq=7, chain=b"h" * 32, events=list(events))
 
@@ -123,7 +128,7 @@ def test_what_was_encoded_is_decoded_alike(seq: int, chain: bytes, events: list[
 @pytest.mark.parametrize(
     "data",
     [
-        event(type="sounding"),
+        event(type="communique"),
         event(type="Said"),
         event(type=""),
         changed(v=1),
@@ -281,6 +286,8 @@ def test_an_application_entry_holds_one_message_or_events_of_one_other_kind() ->
         [ACT, SEATED],
         [BESIDE, BESIDE],
         [BESIDE, ACT],
+        [SOUNDING, SOUNDING],
+        [SOUNDING, STEP],
     ):
         with pytest.raises(Void):
             decode_application(encode(envelope(*bad)))
@@ -295,10 +302,9 @@ def test_a_commit_explains_only_whom_it_seats() -> None:
 
 
 def test_messages_papers_and_attestation_are_outside_the_procedure() -> None:
-    assert [envelope(one).procedure for one in (SAID, FILE, SHORTER, BESIDE, STEP, ACT, SEATED)] == [False] * 5 + [
-        True
-    ] * 2
-    kinds = (Said, Attached, Shortened, Act, Beside, Attesting, Seated)
+    outside = (SAID, FILE, SHORTER, BESIDE, STEP, SOUNDING)
+    assert [envelope(one).procedure for one in (*outside, ACT, SEATED)] == [False] * 6 + [True] * 2
+    kinds = (Said, Attached, Shortened, Act, Beside, Sounding, Attesting, Seated)
     assert {one.model_fields["type"].default for one in kinds} == payload.TYPES
 
 

@@ -18,6 +18,7 @@ from ..happenings import Happening
 from ..invitations import Progress
 from ..store import Message, State
 from ..subjects import code_of, describe
+from . import soundlines
 from .common import emit, local_time, plain, say_duration
 from .filelines import file_line, file_record
 
@@ -38,6 +39,8 @@ _LINES: Final = {
     "warned": "ATTENTION: the seat of {name} was not attested: {text}. This says nothing about the card's owner; ask "
     "them, by a way you trust",
     "desk": "ATTENTION: the service's desk does not take this signing, and nothing can come of it there: {text}",
+    "unchecked": "ATTENTION: what came in the name of {text} in a signing could not be checked, so this device takes "
+    "no further part in the appointment. It does not prove that they did it: talk to each other, and begin anew",
     "refused": "— what you did does not count: {text} —",
     "removed": "— this device is no longer in the channel; everything of it here is erased —",
     "closing": "— everybody has agreed to end this channel: what was said is erased here; when every device knows of "
@@ -84,9 +87,16 @@ _TEXTS: Final = {
     "relented": "{name} blocks a text no longer",
     "appointed": "{name} makes a signing appointment",
     "remarked": "{name} remarks: {text}",
+    "arranged": "{name} proposes times to sign the text with the other side: `onetext ready` when your side is",
+    "unfit": "ATTENTION: {text}",
     "frozen": "the text is ready to be signed (`release sign`)",
     "lapsed": "the signing appointment is over, and nothing came of it",
     "released": "the joint text is published",
+    "called": "{name} calls a round of ideas: stay connected, and your device takes part (`ideas show`)",
+    "failed": "{name}'s device finds that the round of ideas cannot be completed, or it was called off",
+    "broken": "{text}",
+    "ideas": "the ideas are here: `ideas show`",
+    "marks": "the marks are here: `ideas show`",
 }
 _ACTS: Final = {
     "proposed": "{name} puts on the table: {subject}",
@@ -168,6 +178,9 @@ def show(arguments: argparse.Namespace, channel: Channel, happening: Happening) 
     if happening.kind == "release":
         record["stage"] = happening.text
         emit(arguments, record, [] if happening.text not in STAGES else [f"— {STAGES[Stage(happening.text)]} —"])
+        return
+    if happening.kind in soundlines.KINDS:
+        emit(arguments, record, [f"— {soundlines.line_of(happening, name)} —"])
         return
     if happening.kind in _TEXTS:
         emit(arguments, record, [f"— {_TEXTS[happening.kind].format(name=name, text=plain(happening.text))} —"])

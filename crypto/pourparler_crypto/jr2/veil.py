@@ -4,7 +4,7 @@ What a party owes, and what it may still take back, needs no text: only pre-sign
 the bundle and completing the note do. So a party that has lost a text, or whose paper is over, still signs for the
 desk what it has decided, and withdraws; whatever would need the text raises UsageError.
 
-    lp(form, number ‖ party ‖ count of texts, nonce, sid, terms, keys, case or nothing, fields of the state …)
+    lp(form, number ‖ party ‖ count of texts ‖ private, nonce, sid, terms, keys, case or nothing, fields of the state …)
 
 With the nonce, whoever has guessed a text exactly can see that it is the one: sid is a hash.
 """
@@ -43,7 +43,7 @@ def veil(state: State) -> bytes:
     state.check_usable()
     about = state.round
     settled = state.case.encode() if isinstance(state, Ready | Signed | Deposited) else b""
-    numbers = bytes((state.NUMBER, state.party, len(about.texts)))
+    numbers = bytes((state.NUMBER, state.party, len(about.texts), about.private))
     head = (_FORM, numbers, about.nonce, about.sid, about.terms.encode(), b"".join(about.keys), settled)
     return lp(*head, *(getattr(state, name) for name in state.FIELDS))
 
@@ -55,18 +55,18 @@ def unveil(data: bytes, texts: Sequence[bytes] = ()) -> State:
     try:
         reader = Reader(data)
         form, numbers, nonce, sid, terms, keys, settled = (reader.part() for _ in range(7))
-        if form != _FORM or len(numbers) != 3 or not 1 <= numbers[2] <= MAX_TEXTS:
+        if form != _FORM or len(numbers) != 4 or not 1 <= numbers[2] <= MAX_TEXTS or numbers[3] > 1:
             raise UsageError("this is not a veiled state of a joint release")
         cls = STATES[numbers[0]]
         fields = [reader.part() for _ in cls.FIELDS]
         reader.end()
         points = pieces(keys, POINT_LENGTH)
         if texts:
-            about = Round(nonce, tuple(texts), points, Terms.decode(terms), vetted=True)
+            about = Round(nonce, tuple(texts), points, Terms.decode(terms), bool(numbers[3]), vetted=True)
             if about.sid != sid or len(texts) != numbers[2]:
                 raise UsageError("the state is about other texts")
         else:
-            about = _hidden(nonce, numbers[2], points, Terms.decode(terms), sid)
+            about = _hidden(nonce, numbers, points, Terms.decode(terms), sid)
         state = cls.of(about, numbers[1], fields)
         if settled:
             state.__dict__["case"] = Case.decode(settled)
@@ -75,8 +75,9 @@ def unveil(data: bytes, texts: Sequence[bytes] = ()) -> State:
     return state
 
 
-def _hidden(nonce: bytes, count: int, keys: tuple[bytes, ...], terms: Terms, sid: bytes) -> Round:
+def _hidden(nonce: bytes, numbers: bytes, keys: tuple[bytes, ...], terms: Terms, sid: bytes) -> Round:
     about = object.__new__(Round)  # its own check wants the texts, and all else was checked when it was made
-    texts = _Hidden([b""] * count)
-    about.__dict__.update(nonce=nonce, texts=texts, keys=keys, terms=terms, sid=sid)
+    texts = _Hidden([b""] * numbers[2])
+    private = bool(numbers[3])
+    about.__dict__.update(nonce=nonce, texts=texts, keys=keys, terms=terms, private=private, sid=sid)
     return about

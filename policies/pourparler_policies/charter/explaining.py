@@ -36,8 +36,16 @@ _ALWAYS: Final = (
     "What this cannot do: a participant may remember, photograph or retell what was said. Nobody can prove it "
     "with anything that this channel leaves behind.",
 )
+_IDEAS: Final = (
+    "Ideas may be put forward without a name, in rounds in which at least three people take part. Everybody's device "
+    "then sends as much as everybody else's, idea or not, at the same time, and nobody can read anything before each "
+    "device has found its own in the list. Nothing on a device or at the service says afterwards whose an idea was. "
+    "What this cannot do: your words may give you away; if all others work together, what is not theirs is yours; and "
+    "whoever runs the service can, together with one of the people here, join an idea to the address from which it "
+    "came, unless the devices reach the service through Tor."
+)
 # What a charter already rules, and the program does not apply yet. Who builds one of these strikes it out here.
-NOT_YET: Final = ("ideas without a name",)
+NOT_YET: Final[tuple[str, ...]] = ()
 
 
 def explain(charter: Charter, for_whom: str = "", *, accepted: bool = False) -> list[str]:
@@ -65,12 +73,18 @@ def explain(charter: Charter, for_whom: str = "", *, accepted: bool = False) -> 
         _absence(charter),
         _outside(charter),
         _reporting(charter),
+        _soundings(charter),
         _release(charter),
+        *([_IDEAS] if charter.attribution.ideas else []),
         *_ALWAYS,
-        "The program does not apply these yet, so that until it does they bind people only: "
-        + ", ".join(NOT_YET)
-        + ".",
+        *_not_yet(),
     ]
+
+
+def _not_yet() -> list[str]:
+    listed = ", ".join(NOT_YET)
+    told = f"The program does not apply these yet, so that until it does they bind people only: {listed}."
+    return [told] if NOT_YET else []
 
 
 def _list(names: list[str]) -> str:
@@ -225,8 +239,6 @@ def _talk(charter: Charter) -> str:
             "was switched off, copied or set back before a message's end shows nothing of it afterwards, at most an "
             "hour later."
         )
-    if charter.attribution.ideas:
-        text += " Ideas may be put forward without a name, from three people present on."
     return text
 
 
@@ -259,6 +271,17 @@ def _report(entry: Report) -> str:
         return f"{entry.who} may tell {_bare(entry.whom)}: {_FORMS[entry.form]}."
     whom = "anybody" if _bare(entry.whom).lower() in {"nobody", "none"} else _bare(entry.whom)
     return f"{entry.who} may tell nothing to {whom}."
+
+
+def _soundings(charter: Charter) -> str:
+    if not charter.release.soundings:
+        return "Nobody asks by a sounding what all could accept."
+    often = "once" if charter.release.soundings == 1 else f"{charter.release.soundings} times"
+    return (
+        f"Each side and each intermediary may ask {often} within thirty days, by a sealed sounding, whether all could "
+        "accept a text. The only answer is that all accept, or that not all do; who says nothing declines. Who accepts "
+        "learns something of the others' answers: with two sides, all of it."
+    )
 
 
 def _release(charter: Charter) -> str:
