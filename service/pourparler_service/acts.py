@@ -8,7 +8,7 @@ import hmac
 from collections.abc import Callable
 from typing import Final
 
-from sqlalchemy import ColumnElement, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, case, delete, func, insert, select, update
 
 from pourparler_policies import limits, wire
 from pourparler_policies.wire import Problem
@@ -17,10 +17,12 @@ from .caps import Caps
 from .halves import owner
 from .problems import Refusal, unauthorized
 from .state import ChannelState, DeviceState, Registry
+from .storagekeys import OVERHEAD
 from .tables import ATTACHMENT, BODY, BOX, CHANNEL, DEVICE, ENTRY, GRANT, SLOT, UNUSED, VOTE, new_key
 from .writer import Batch
 
 PURGE_ROWS: Final = 1000  # rows deleted in one batch, so that nobody waits long behind a purge
+LOST_ROWS: Final = 20_000  # the same before anything is served
 
 
 def sha256(data: bytes) -> bytes:
@@ -296,12 +298,27 @@ def purge() -> Callable[[Batch], bool]:
     return act
 
 
+def erase_lost() -> Callable[[Batch], bool]:
+    """Delete what was stored under keys that are gone: a backup was put in place. True when there may be more."""
+
+    def act(batch: Batch) -> bool:
+        keys = batch.outside.keys
+        erased = []
+        for erase, table in ((_erase_entries, ENTRY), (erase_attachments, ATTACHMENT)):
+            ends = batch.connection.execute(select(table.c.key_end).where(table.c.key_end.is_not(None)).distinct())
+            lost = [end for end in ends.scalars() if end not in keys]
+            found = select(table.c.key).where(table.c.key_end.in_(lost)).limit(LOST_ROWS)
+            erased.append(erase(batch, table.c.key.in_(found)))
+        return LOST_ROWS in erased
+
+    return act
+
+
 def _erase_entries(batch: Batch, which: ColumnElement[bool]) -> int:
     """Erase entries and their bytes. Returns how many."""
     batch.flush()
-    found = select(ENTRY.c.key, ENTRY.c.channel_key, func.length(BODY.c.bytes)).join(
-        BODY, BODY.c.key == ENTRY.c.key
-    )
+    size = func.length(BODY.c.bytes) - case((ENTRY.c.key_end.is_(None), 0), else_=OVERHEAD)
+    found = select(ENTRY.c.key, ENTRY.c.channel_key, size).join(BODY, BODY.c.key == ENTRY.c.key)
     rows = batch.connection.execute(found.where(which)).all()
     keys = [key for key, _, _ in rows]
     if keys:

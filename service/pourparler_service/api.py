@@ -1,8 +1,9 @@
 """The routes: each takes a request apart, hands an act to the writer, and says what came of it."""
 
 import base64
+from collections.abc import Callable
 from operator import attrgetter
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Query
 from starlette.requests import Request
@@ -25,10 +26,14 @@ from .problems import Refusal, unauthorized
 from .schema import ROUTES
 from .settings import SOFTWARE, Settings
 from .state import ChannelState, DeviceState, Registry
+from .storagekeys import KeyNeeded
 from .streams import Hub, Stream
-from .writer import Writer
+from .writer import Batch, Writer
+
+T = TypeVar("T")
 
 JSON = "application/json"
+KEY_TRIES = 5  # an end may pass, or the clock jump, between the making of a key and its use
 Cursor = Annotated[int, Query(ge=0, le=limits.MAX_SEQ, description="the last seq that the client has")]
 Limit = Annotated[int, Query(ge=1, le=limits.MAX_PAGE_ENTRIES)]
 
@@ -100,7 +105,7 @@ class Api:
                 raise Refusal(Problem.MALFORMED, "Only a handshake lets a device in.")
         channel.pins += 1
         try:
-            receipt = await self._writer.submit(Append(channel, device, token, asked, self._caps))
+            receipt = await self._keyed(Append(channel, device, token, asked, self._caps))
         finally:
             channel.pins -= 1
         return Response(b'{"seq":%d,"received_at":%d,"expires_at":%d}' % receipt, 201, media_type=JSON)
@@ -221,7 +226,11 @@ class Api:
         """Make room for an attachment, which is then sent and fetched with its own token."""
         channel, device, _ = self._gate.admit(request)
         asked = await read(request, wire.CreateAttachment)
-        await self._in(channel, attaching.create_attachment(channel, device, asked, self._caps))
+        channel.pins += 1
+        try:
+            await self._keyed(attaching.create_attachment(channel, device, asked, self._caps))
+        finally:
+            channel.pins -= 1
         return Response(status_code=204)
 
     async def attachment(self, request: Request) -> Response:
@@ -268,6 +277,15 @@ class Api:
         if slot not in _SLOTS:
             raise Refusal(Problem.NOT_FOUND)
         return token, box, int(slot)
+
+    async def _keyed(self, act: Callable[[Batch], T]) -> T:
+        """Run an act that stores something under a storage key, which is made when it is the first of its end."""
+        for _ in range(KEY_TRIES):
+            try:
+                return await self._writer.submit(act)
+            except KeyNeeded as needed:
+                await self._outside.keys.make(needed.end, self._settings.clock())
+        raise Refusal(Problem.UNAVAILABLE)
 
     async def _in(self, channel: ChannelState, act: Any) -> Any:
         """Run an act on a channel, which stays in memory until it is done; what it deletes is then in no file."""

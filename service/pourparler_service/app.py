@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from pourparler_policies.wire import Problem, Route
 
+from . import acts
 from .api import Api, text
 from .board import Board
 from .casestore import open_cases
@@ -84,13 +85,15 @@ def create_app(settings: Settings) -> Service:
             service.failure = error
             raise
         reader = connect(database.path, read_only=True)
-        pages = Pages(database.path)
+        pages = Pages(database.path, outside.keys)
         writer = Writer(database, outside, settings.clock)
         registry = Registry(reader)
         hub = Hub(settings, pages, text(database.incarnation))
         purger = Purger(settings, registry, writer, outside)
         # Before anything is served: a restored database may hold what expired long ago (#12).
         await purger.once()
+        while database.restored and await writer.submit(acts.erase_lost(), after_scrub=True):
+            pass
         await outside.settled()
         desk, board = Desk(settings, cases, writer), Board(database.path)
         await desk.begin(database)

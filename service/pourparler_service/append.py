@@ -72,7 +72,7 @@ class Append:
         self._mask = int.from_bytes(hashlib.sha256(b"receipt" + token + self._digest).digest()[: _RECEIPT.size])
 
     def __call__(self, batch: Batch) -> Receipt:
-        """Check, then store. Raises Refusal."""
+        """Check, then store. Raises Refusal, and KeyNeeded."""
         request, device, channel = self._request, self._device, self._channel
         batch.require_living(channel, device)
         drafted = batch.device(device)
@@ -87,15 +87,21 @@ class Append:
         spent = self._budget(drafted, batch.now) if request.handshake else drafted.handshakes
         size = self._check_caps(batch)
         received_at = max(int(batch.now), draft.received_at)
+        expires_at = received_at + self._life()
+        stored, key_end = request.sealed, None
+        if not request.handshake:
+            keys = batch.outside.keys
+            key_end = keys.end(expires_at, request.life)
+            stored = keys.seal(key_end, channel.channel + request.entry, stored)
         seq = draft.head + 1
         if request.admit is not None:
             self._admit(batch, request.admit, seq, received_at)
 
         batch.add_bytes(channel.key, size)
-        receipt = Receipt(seq, received_at, received_at + self._life())
+        receipt = Receipt(seq, received_at, expires_at)
         batch.dirty = True
         batch.entries[(channel.key, request.entry)] = (
-            batch.places.place(request.sealed),
+            batch.places.place(stored),
             channel.key,
             seq,
             request.entry,
@@ -104,6 +110,7 @@ class Append:
             receipt.expires_at,
             request.delete_hash,
             self._digest,
+            key_end,
         )
         draft.head, draft.received_at = seq, received_at
         if request.handshake:

@@ -195,7 +195,7 @@ class Database:
         if noted == store:
             return
         if noted is not None:
-            self.incarnation = secrets.token_bytes(16)
+            self.incarnation, self.restored = secrets.token_bytes(16), True
         self.generation += 1
         raw(self.write).execute("BEGIN IMMEDIATE")
         self.write.execute(

@@ -1,5 +1,7 @@
 """What the database stores. With `halves` and `attachments` that is all a thief of the disk gets.
 
+What was said lies in it under keys that are elsewhere (`storagekeys`).
+
 No name, no address, no time of a person's act beyond an entry's own `received_at`; no column joins an entry to the
 device that sent it. Tokens, grants and delete secrets are here only as SHA-256 of 32 random bytes.
 
@@ -97,6 +99,7 @@ class Entry(SQLModel, table=True):
     expires_at: int = Field(sa_type=BigInteger)  # Unix seconds
     delete_hash: bytes  # SHA-256 of the author's delete secret
     digest: bytes  # SHA-256 of the request, to tell a retry from a reuse of the id
+    key_end: int | None = Field(sa_type=BigInteger)  # of the storage key that its body is under; None: as it came
 
 
 class Box(SQLModel, table=True):
@@ -130,6 +133,9 @@ class Attachment(SQLModel, table=True):
     life: int = Field(sa_type=BigInteger)  # seconds, as asked: to know a repetition
     expires_at: int = Field(sa_type=BigInteger, index=True)  # Unix seconds
     delete_hash: bytes  # SHA-256 of the author's delete secret
+    key_end: int | None = Field(
+        sa_type=BigInteger
+    )  # of the storage key that its chunks are under; None: as they came
 
 
 class Docket(SQLModel, table=True):

@@ -40,8 +40,8 @@ _log = logging.getLogger("pourparler.service")
 
 _INSERT_ENTRY: Final = (
     "INSERT INTO entry"
-    " (key, channel_key, seq, entry, handshake, received_at, expires_at, delete_hash, digest)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " (key, channel_key, seq, entry, handshake, received_at, expires_at, delete_hash, digest, key_end)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _UPDATE_CHANNEL: Final = "UPDATE channel SET head = ?, handshake_head = ?, received_at = ? WHERE key = ?"
 _UPDATE_DEVICE: Final = "UPDATE device SET accepted = ?, last_mark = ?, last_receipt = ? WHERE key = ?"
@@ -73,7 +73,7 @@ class DeviceDraft:
     receipt: bytes | None = None  # masked
 
 
-EntryRow = tuple[int, int, int, bytes, bool, int, int, bytes, bytes]
+EntryRow = tuple[int, int, int, bytes, bool, int, int, bytes, bytes, int | None]
 
 
 class Batch:
