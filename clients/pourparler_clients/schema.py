@@ -197,4 +197,8 @@ MIGRATIONS: list[list[str]] = [
         # A party's press keys, secret halves too: apart from the card, and from every channel. See releasekeys.
         "CREATE TABLE release_key (public BLOB PRIMARY KEY, name TEXT NOT NULL, seed BLOB NOT NULL) WITHOUT ROWID",
     ],
+    [
+        # How services are reached: the address of a SOCKS proxy, or nothing. See proxy.
+        "CREATE TABLE line (id INTEGER PRIMARY KEY CHECK (id = 1), proxy TEXT NOT NULL)",
+    ],
 ]
