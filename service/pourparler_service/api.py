@@ -73,7 +73,7 @@ class Api:
         grant = bearer(request)
         asked = await read(request, wire.CreateChannel)
         await self._writer.submit(acts.create_channel(grant, asked, self._caps))
-        channel = self._registry.get(asked.channel)
+        channel = await self._registry.fresh(asked.channel)
         device = channel.by_id.get(asked.device) if channel else None
         if channel is None or device is None:
             raise unauthorized()
@@ -81,7 +81,7 @@ class Api:
 
     async def channel(self, request: Request) -> Response:
         """The channel as the asking device sees it."""
-        channel, device, _ = self._gate.admit(request)
+        channel, device, _ = await self._gate.admit(request)
         return _answer(self._view(channel, device))
 
     def _view(self, channel: ChannelState, device: DeviceState) -> wire.Channel:
@@ -96,7 +96,7 @@ class Api:
 
     async def append(self, request: Request) -> Response:
         """Append a sealed entry; with a handshake it may let a device in."""
-        channel, device, token = self._gate.admit(request)
+        channel, device, token = await self._gate.admit(request, fresh=False)
         asked = await read(request, wire.Append)
         check_size(asked.sealed)
         if asked.admit is not None:
@@ -112,7 +112,7 @@ class Api:
 
     async def page(self, request: Request, after: Cursor = 0, limit: Limit = limits.MAX_PAGE_ENTRIES) -> Response:
         """Entries after a cursor."""
-        channel, device, _ = self._gate.admit(request)
+        channel, device, _ = await self._gate.admit(request)
         after = max(after, device.first_seq - 1)
         channel.pins += 1
         try:
@@ -127,7 +127,7 @@ class Api:
 
     async def delete_entry(self, request: Request) -> Response:
         """End an entry before its time, with the author's delete secret."""
-        channel, _, _ = self._gate.admit(request)
+        channel, _, _ = await self._gate.admit(request)
         asked = await read(request, wire.Deletion)
         entry = path_id(request, "entry")
         if entry is None:
@@ -137,7 +137,7 @@ class Api:
 
     async def stream(self, request: Request, after: Cursor = 0) -> Stream:
         """Entries as server-sent events, from a cursor on."""
-        channel, device, _ = self._gate.admit(request)
+        channel, device, _ = await self._gate.admit(request)
         last = request.headers.get("last-event-id", "")
         if last:
             if not last.isascii() or not last.isdecimal() or len(last) > 16 or int(last) > limits.MAX_SEQ:
@@ -147,14 +147,14 @@ class Api:
 
     async def end_device(self, request: Request) -> Response:
         """End one's own token. The last device to go takes the channel with it."""
-        channel, device, _ = self._gate.admit(request)
+        channel, device, _ = await self._gate.admit(request)
         await self._in(channel, acts.end_device(self._registry, channel, device))
         await self._outside.settled()
         return Response(status_code=204)
 
     async def revoke(self, request: Request) -> Response:
         """Ask that another device's token end. It does when more than half of the others have asked."""
-        channel, device, _ = self._gate.admit(request)
+        channel, device, _ = await self._gate.admit(request)
         target = path_id(request, "device")
         if target is None:
             raise Refusal(Problem.NOT_FOUND)
@@ -165,7 +165,7 @@ class Api:
 
     async def create_box(self, request: Request) -> Response:
         """Open a one-time drop box for an invitation."""
-        channel, device, _ = self._gate.admit(request)
+        channel, device, _ = await self._gate.admit(request)
         asked = await read(request, wire.CreateBox)
         await self._in(channel, acts.create_box(channel, device, asked, self._caps))
         return Response(status_code=204)
@@ -196,7 +196,7 @@ class Api:
 
     async def halves(self, request: Request) -> Response:
         """Ask for this device's key halves for a run of ends. Those that are over are left out."""
-        channel, device, _ = self._gate.admit(request)
+        channel, device, _ = await self._gate.admit(request)
         channel.pins += 1
         try:
             asked = await read(request, wire.AskHalves)
@@ -211,10 +211,12 @@ class Api:
             if device.ended or channel.erased:
                 raise unauthorized()
             found = await self._outside.halves.ask(mine, ends, now, self._caps.halves_a_device)
+            await self._registry.fresh(channel.channel)
+            if device.ended or channel.erased:
+                self._outside.halves.forget([mine])  # it may have ended elsewhere before they were made
+                raise unauthorized()
         finally:
             channel.pins -= 1
-        if device.ended or channel.erased:
-            raise unauthorized()
         if not found:
             raise Refusal(Problem.NOT_FOUND, "All of these ends are over.")
         first = last - (len(found) - 1) * asked.step
@@ -224,7 +226,7 @@ class Api:
 
     async def create_attachment(self, request: Request) -> Response:
         """Make room for an attachment, which is then sent and fetched with its own token."""
-        channel, device, _ = self._gate.admit(request)
+        channel, device, _ = await self._gate.admit(request)
         asked = await read(request, wire.CreateAttachment)
         channel.pins += 1
         try:

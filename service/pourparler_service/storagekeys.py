@@ -10,6 +10,7 @@ AES-256-GCM under a random nonce of 12 bytes: an end would need four thousand mi
 
 import hashlib
 import secrets
+from collections.abc import Iterable
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
@@ -59,6 +60,9 @@ class StorageKeys:
         """Have a key for this end, durably. Raises Refusal."""
         for half in await self._halves.ask(OWNER, [end], now, MOST):
             self._keys.setdefault(end, AESGCM(half))
+
+    def fetch(self, ends: Iterable[int]) -> None:
+        """Have the keys of these ends, where other processes made them. Here there is no other."""
 
     def seal(self, end: int, place: bytes, plain: bytes) -> bytes:
         """`plain` with `OVERHEAD` bytes more; `place` names what it is. Raises KeyNeeded."""

@@ -10,10 +10,13 @@ Integer keys are internal: they never leave the process.
 
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, CursorResult, Index, Table
+from sqlalchemy import BigInteger, CursorResult, Index, Integer, Table
 from sqlmodel import Field, SQLModel
 
 _Bytes = bytes  # the column below has the type's name
+_PLACE: Any = BigInteger().with_variant(
+    Integer(), "sqlite"
+)  # a body's key; only INTEGER is SQLite's own row number
 
 
 class Instance(SQLModel, table=True):
@@ -44,6 +47,8 @@ class Channel(SQLModel, table=True):
     received_at: int = Field(sa_type=BigInteger)  # of the newest entry, Unix seconds
     # Bytes of its sealed entries and of what lies in its boxes.
     stored: int = Field(sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
+    # Counts changes of its devices and deletions, so that several processes notice each other's.
+    version: int = Field(sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
 
 
 class Device(SQLModel, table=True):
@@ -71,14 +76,14 @@ class Vote(SQLModel, table=True):
 class Body(SQLModel, table=True):
     """Sealed bytes. Rows never move, so that erasing one leaves no copy (`places`)."""
 
-    key: int = Field(primary_key=True)
+    key: int = Field(primary_key=True, sa_type=_PLACE)
     bytes: _Bytes
 
 
 class Vacancy(SQLModel, table=True):
     """An erased body, whose place may be used again for the same size."""
 
-    key: int = Field(primary_key=True)
+    key: int = Field(primary_key=True, sa_type=_PLACE)
     size: int  # bytes
 
 
@@ -90,7 +95,7 @@ class Entry(SQLModel, table=True):
         Index("entry_id", "entry", "channel_key", unique=True),
         Index("entry_expiry", "expires_at"),
     )
-    key: int = Field(primary_key=True)  # its body's key
+    key: int = Field(primary_key=True, sa_type=_PLACE)  # its body's key
     channel_key: int = Field(foreign_key="channel.key")
     seq: int = Field(sa_type=BigInteger)
     entry: bytes  # 16 bytes
@@ -119,7 +124,7 @@ class Slot(SQLModel, table=True):
 
     box_key: int = Field(primary_key=True, foreign_key="box.key")
     slot: int = Field(primary_key=True)
-    body_key: int = Field(unique=True)
+    body_key: int = Field(unique=True, sa_type=_PLACE)
 
 
 class Attachment(SQLModel, table=True):
