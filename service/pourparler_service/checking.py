@@ -9,6 +9,7 @@ from .database import DataError
 from .settings import Settings
 
 SKEW: Final = 5.0  # seconds that the clocks of this host and of a database may differ: ends are round to ten
+BUS_PATIENCE: Final = 5  # seconds
 ROOM: Final = 1024**3  # bytes that should be free
 
 
@@ -62,7 +63,8 @@ async def _bus(url: str) -> list[str]:
         pass
 
     try:
-        client: Any = await nats.connect(url, allow_reconnect=False, connect_timeout=5, error_cb=ignore)
+        connecting = nats.connect(url, allow_reconnect=False, connect_timeout=BUS_PATIENCE, error_cb=ignore)
+        client: Any = await asyncio.wait_for(connecting, BUS_PATIENCE)
         await client.close()
     except (OSError, TimeoutError, nats.errors.Error, ValueError) as error:
         return [

@@ -1,4 +1,4 @@
-"""One real server process for all tests of a module, and a client of it; where a module asks for it, on both engines."""
+"""One real server process for all tests of a module, and a client of it, on SQLite or PostgreSQL."""
 
 import os
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ def postgres() -> None:
 @pytest.fixture(scope="module")
 def engine() -> str:
     """A module that defines this fixture anew, with two values, runs its tests on both engines."""
-    return "sqlite"
+    return os.environ.get("POURPARLER_TEST_ENGINE", "sqlite")
 
 
 @pytest.fixture(scope="module")

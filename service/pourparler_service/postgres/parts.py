@@ -136,9 +136,9 @@ class SharedParts:
             await asyncio.sleep(TICK)
 
     def _count(self, changed: bool) -> None:
+        self.database.check(self.apart.seen())
         if changed:
             self.apart.note(self.database.count())
-        self.database.check(self.apart.seen())
 
     async def erase_lost(self) -> None:
         """Delete what a restore brought back and nobody can open."""
