@@ -128,6 +128,19 @@ def test_what_lapsed_is_gone_from_the_rows_and_from_their_file(
     )
 
 
+def test_a_withdrawal_takes_every_mask_out_of_the_file_at_once(
+    desks: tuple[httpx.Client, httpx.Client], place: tuple[Path, str]
+) -> None:
+    signing = prepared(3)
+    signing.open(desks[0])
+    signing.deposit(desks[1], *signing.masks[:2])
+    signing.send(desks[0], Route.CASE_WITHDRAWAL, signing.masks[0]).raise_for_status()
+    administer("CHECKPOINT", place[1] + "_apart")
+    file = administer("SELECT pg_read_binary_file(pg_relation_filepath('living'))", place[1] + "_apart")[0][0]
+    assert not any(mask in file for mask in signing.masks)
+    assert signing.ask(desks[1]).answer is CaseAnswer.OPEN
+
+
 def test_a_row_says_nothing_of_how_many_have_deposited(
     desks: tuple[httpx.Client, httpx.Client], place: tuple[Path, str]
 ) -> None:

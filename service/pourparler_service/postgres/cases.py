@@ -36,6 +36,7 @@ class SharedCases:
 
     def __init__(self, links: Links) -> None:
         self._links = links
+        self.stale = False  # the file holds what must be in it no more
 
     @property
     def _sql(self) -> Any:
@@ -85,7 +86,8 @@ class SharedCases:
         self._sql.execute("UPDATE living SET state = %s WHERE name = %s", (state, name))
 
     def replace(self, name: bytes, fixed: bytes, state: bytes) -> None:
-        """Both parts anew."""
+        """Both parts anew; what was there is to leave the file."""
+        self.stale = True
         self._sql.execute("UPDATE living SET fixed = %s, state = %s WHERE name = %s", (fixed, state, name))
 
     def tell(self, name: bytes, reply: bytes, due: int, *, publishing: bool) -> None:
@@ -106,6 +108,7 @@ class SharedCases:
         self, name: bytes, forget_at: int, reply: bytes, notes: Iterable[bytes] = (), published_at: int = 0
     ) -> None:
         """Delete a case, living or lost, and keep its answer. Inside a transaction."""
+        self.stale = True
         self._sql.execute("DELETE FROM living WHERE name = %s", (name,))
         self._sql.execute("INSERT INTO ended VALUES (%s, %s, %s) ON CONFLICT DO NOTHING", (name, forget_at, reply))
         for part, note in enumerate(notes):
@@ -121,7 +124,9 @@ class SharedCases:
 
     def scrub(self) -> None:
         """Write the table anew, so that its file holds nothing that was deleted."""
-        self._sql.execute("VACUUM (FULL) living")
+        if self.stale:
+            self._sql.execute("VACUUM (FULL) living")
+            self.stale = False
 
     def reply(self, name: bytes) -> bytes | None:
         """The answer of an ended case."""
@@ -209,14 +214,14 @@ class SharedDesk(Desk):
             return live is not None
 
         ended = retried(self._links, work)
-        self._scrub_if_ended()
+        self._scrub()
         return ended
 
     @contextmanager
     def _loaded(self, name: bytes) -> Iterator[LiveCase | None]:
         """A case under the lock of its row, as the only one in `_cases`; what became of it is stored with it."""
         with self._store.locked(name) as found:
-            self._cases, self._ended = {}, False
+            self._cases = {}
             if found is not None:
                 live = LiveCase.decode(found[0])
                 live.publishing = found[1]
@@ -225,18 +230,13 @@ class SharedDesk(Desk):
             after = self._cases.get(name)
             if after is not None:
                 self._store.tell(name, after.reply, due_at(after.held), publishing=after.publishing)
-            self._ended = found is not None and after is None
             self._cases = {}
 
-    _ended = False
-
-    def _scrub_if_ended(self) -> None:
-        if self._ended:
-            self._ended = False
-            try:
-                self._store.scrub()
-            except FAULTS as error:
-                self._links.recover(error)
+    def _scrub(self) -> None:
+        try:
+            self._store.scrub()
+        except FAULTS as error:  # at the next end again
+            self._links.recover(error)
 
     # --- deadlines --------------------------------------------------------------------------------------------
 
@@ -255,7 +255,7 @@ class SharedDesk(Desk):
                 return self._do_settle(name, now), live
 
         found = retried(self._links, work)
-        self._scrub_if_ended()
+        self._scrub()
         return found
 
     async def _publish_shared(self, live: LiveCase, now: int) -> None:
@@ -279,10 +279,9 @@ class SharedDesk(Desk):
                 if found is not None:
                     texts = [note.encode() for note in notes]
                     self._store.end(live.name, live.forget_at, reply, texts, now)
-                    self._ended = True
 
         retried(self._links, work)
-        self._scrub_if_ended()
+        self._scrub()
 
     async def once(self) -> None:
         """End every case that is due, and forget old answers. Raises Refusal when the database refuses."""
@@ -308,4 +307,5 @@ class SharedDesk(Desk):
             lost += self._store.living()
         for name, forget_at in lost:
             self._store.lose(name, forget_at)
+        self._store.stale = True  # a process that was killed may have left something
         self._store.scrub()

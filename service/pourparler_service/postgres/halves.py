@@ -36,6 +36,7 @@ _TABLES: Final = (
     " generation bigint NOT NULL)",
     'CREATE TABLE half (owner bytea NOT NULL, "end" bigint NOT NULL, half bytea NOT NULL, PRIMARY KEY (owner, "end"))'
     ' PARTITION BY RANGE ("end")',
+    'CREATE INDEX half_end ON half ("end")',
     "CREATE TABLE living (name bytea PRIMARY KEY, forget_at bigint NOT NULL, fixed bytea NOT NULL,"
     " state bytea NOT NULL, reply bytea NOT NULL, due_at bigint NOT NULL, publishing boolean NOT NULL DEFAULT false)",
     # Never compressed: a size would tell how much of it is zeros, so how many have deposited.

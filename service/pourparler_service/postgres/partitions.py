@@ -17,6 +17,11 @@ from .engine import Links, driver
 
 BITS: Final = 40  # of a key's number
 BLOCK: Final = 1000  # numbers that a process takes at a time: the sequence's step
+_LEFT: Final = (
+    "SELECT EXISTS (SELECT FROM entry WHERE expires_at <= %(over)s)"
+    " OR EXISTS (SELECT FROM box WHERE expires_at <= %(over)s)"
+    " OR EXISTS (SELECT FROM attachment WHERE expires_at <= %(over)s)"
+)
 _INSERT: Final = "INSERT INTO body SELECT * FROM unnest(%b::bigint[], %b::bytea[])"
 
 
@@ -86,10 +91,16 @@ def drop_over(links: Links, now: float) -> set[int]:
     left = set()
     for name in found.scalars().all():
         partition = int(name.rpartition("_")[2])
-        if partition and over_at(partition) <= now:
+        if partition and over_at(partition) <= now and not _wanted(links, over_at(partition)):
             with links.transaction() as connection:
                 connection.exec_driver_sql("SET LOCAL lock_timeout = '2s'")  # nobody waits long behind a purge
                 connection.exec_driver_sql(f"DROP TABLE IF EXISTS {name}")
         else:
             left.add(partition)
     return left
+
+
+def _wanted(links: Links, over: int) -> bool:
+    """Whether rows of what lies in it are still to be purged: they say how many bytes a channel gets back."""
+    row = driver(links.get()).execute(_LEFT, {"over": over}).fetchone()
+    return row is None or row[0]

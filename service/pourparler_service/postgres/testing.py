@@ -3,9 +3,11 @@
 import contextlib
 import os
 import secrets
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import psycopg
 
@@ -24,10 +26,20 @@ def reachable() -> bool:
     return True
 
 
+def bus_reachable() -> bool:
+    """Whether there is a NATS to test with."""
+    address = urlsplit(BUS)
+    try:
+        socket.create_connection((address.hostname or "", address.port or 4222), 5).close()
+    except OSError:
+        return False
+    return True
+
+
 def administer(statement: str, database: str = "postgres") -> list[tuple[Any, ...]]:
     """Run one statement, as who may do everything. Returns its rows."""
     with psycopg.connect(f"{SERVER}/{database}", autocommit=True, connect_timeout=5) as connection:
-        told = connection.execute(statement)  # type: ignore[arg-type] - a statement of the tests' own
+        told = connection.execute(statement)
         return told.fetchall() if told.description else []
 
 
