@@ -79,9 +79,7 @@ class Settings:
         if not database and not data:
             raise ValueError("Say where things are kept: --data DIR, or --database-url URL")
         if bool(database) != bool(outside):
-            raise ValueError(
-                "--database-url and --outside-url go together: two databases, one without backups"
-            )
+            raise ValueError("--database-url and --outside-url go together: two databases, one without backups")
         if found["bus-url"] and not database:
             raise ValueError("--bus-url is for several processes, so it goes with --database-url")
         return cls(

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -21,7 +22,6 @@ from pourparler_service.postgres.bus import Nats, Notices
 from pourparler_service.postgres.engine import engine
 from pourparler_service.postgres.testing import BUS, SERVER, administer, bus_reachable, databases
 from pourparler_service.testing import (
-    CONFIG,
     ServerProcess,
     TestDevice,
     bearer,
@@ -31,6 +31,7 @@ from pourparler_service.testing import (
     problem,
     running,
     settings_of,
+    threaded,
 )
 
 FREE = ("--requests-burst", "1000000000", "--requests-rate", "1000000000", "--newcomer-handshakes", "12")
@@ -242,17 +243,11 @@ def test_an_invitation_and_an_attachment_go_through_both(one: httpx.Client, two:
     assert problem(file.put(one, 0, chunks[0])) == "unauthorized"
 
 
-@pytest.mark.parametrize("bus", ["", 'bus-url = "nats://127.0.0.1:1"\n'], ids=["notices", "a bus that is lost"])
-def test_nothing_depends_on_the_bus(bus: str, place: tuple[Path, str], tmp_path: Path) -> None:
-    config = (place[0] / CONFIG).read_text()
-    (tmp_path / CONFIG).write_text("".join(ln for ln in config.splitlines(True) if "bus-url" not in ln) + bus)
-    with (
-        running(tmp_path, *FREE) as first,
-        running(tmp_path, *FREE) as second,
-        httpx.Client(base_url=first.url, timeout=30) as client,
-    ):
-        author, reader = found_channel(client, tmp_path, 2)
-        with streamed(second.url, reader) as seen:
+def test_nothing_depends_on_the_bus(one: httpx.Client, data: Path) -> None:
+    with threaded(replace(settings_of(data), bus_url="nats://127.0.0.1:1")) as url:
+        author, reader = found_channel(one, data, 2)
+        client = one
+        with streamed(url, reader) as seen:
             sent = [author.send(client).json()["seq"] for _ in range(5)]
             wait_for(lambda: seen[-5:] == sent)
 

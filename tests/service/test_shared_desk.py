@@ -13,7 +13,7 @@ from pourparler_policies import wire
 from pourparler_policies.wire import CaseAnswer, Route
 from pourparler_service.desktesting import START, TERMS, Clock, Signing, copies, keys, prepared
 from pourparler_service.postgres.testing import administer, databases
-from pourparler_service.testing import ServerProcess, problem, running, settings_of, threaded
+from pourparler_service.testing import ServerProcess, problem, settings_of, threaded
 
 
 @pytest.fixture(scope="module")
@@ -216,7 +216,7 @@ def test_killed_between_the_board_and_the_end_it_is_published_once(postgres: Non
         administer("DELETE FROM posted", name + "_apart")
         administer("INSERT INTO living SELECT * FROM aside", name + "_apart")
         administer("UPDATE living SET publishing = true", name + "_apart")
-        with running(tmp_path) as again, httpx.Client(base_url=again.url, timeout=30) as client:
+        with threaded(settings_of(tmp_path)) as again, httpx.Client(base_url=again, timeout=30) as client:
             signing.send(client, Route.CASE_STOP, signing.shares[0])
             assert signing.ask(client) == published
             assert listed(client) == [signing.texts[0].digest]

@@ -32,7 +32,6 @@ from pourparler_service.testing import (
     environment,
     found_channel,
     problem,
-    running,
     settings_of,
     threaded,
 )
@@ -169,7 +168,7 @@ def test_a_database_that_was_put_back_under_a_running_process_is_noticed(place: 
     server.process.wait(30)
     assert server.process.returncode == 2
     assert "restored" in server.stop()[1]
-    with running(data) as again, httpx.Client(base_url=again.url, timeout=30) as client:
+    with threaded(settings_of(data)) as again, httpx.Client(base_url=again, timeout=30) as client:
         assert client.get(Route.SERVICE).json()["incarnation"] != before
         author.send(client).raise_for_status()
     assert administer("SELECT generation FROM store", name + "_apart")[0][0] > noted
@@ -180,7 +179,7 @@ def test_a_restart_is_no_restore_and_halves_stay_the_same(place: tuple[Path, str
     end = int(time.time()) // HOUR * HOUR + 2 * HOUR
     told = []
     for _ in range(2):
-        with running(data) as server, httpx.Client(base_url=server.url, timeout=30) as client:
+        with threaded(settings_of(data)) as url, httpx.Client(base_url=url, timeout=30) as client:
             if not told:
                 (author,) = found_channel(client, data)
             author.send(client).raise_for_status()
@@ -214,7 +213,7 @@ def test_data_of_an_earlier_form_is_brought_forward(postgres: None, tmp_path: Pa
             ):
                 connection.execute(text(statement), values)
         made.dispose()
-        with running(tmp_path) as server, httpx.Client(base_url=server.url, timeout=30) as client:
+        with threaded(settings_of(tmp_path)) as url, httpx.Client(base_url=url, timeout=30) as client:
             from pourparler_service.testing import TestDevice
 
             device = TestDevice(channel, channel, token, count=1)
@@ -231,8 +230,9 @@ def test_data_of_an_earlier_form_is_brought_forward(postgres: None, tmp_path: Pa
 
 def test_check_says_in_sentences_what_is_wrong(place: tuple[Path, str], tmp_path: Path) -> None:
     url = f"{SERVER}/{place[1]}"
-    (one,) = look(settings_of(place[0]))  # a test's two databases are on one server ...
-    assert one.startswith("Both databases are on one server") or "wal_recycle" in one
+    told = look(settings_of(place[0]))  # a test's two databases are on one server
+    assert [one for one in told if one.startswith("Both databases are on one server")]
+    assert [one for one in told if "set wal_recycle = off" in one]
     same = look(Settings(database_url=url, outside_url=url, bus_url="nats://127.0.0.1:1"))
     assert [one for one in same if "same database" in one]
     assert [one for one in same if one.startswith("NATS does not answer")]

@@ -4,7 +4,8 @@ Nothing of a case is remembered by a process. What is told lies beside the case 
 who asks reads those and the time of the next deadline, and nothing that depends on how many deposits there are.
 
 The rows lie in the database outside backups. When a case ends they are deleted and the table is written anew, so that
-its file holds nothing of what is gone. A case that this database lost has lapsed, as with one process (`desk`).
+its file holds nothing of what is gone, before the end is told. A case that this database lost has lapsed, as with one
+process (`desk`).
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -49,7 +50,9 @@ class SharedCases:
             row = self._sql.execute(
                 "SELECT name, forget_at, fixed, state, publishing FROM living WHERE name = %s FOR UPDATE", (name,)
             ).fetchone()
+            self.stale = False
             yield None if row is None else (Living(*row[:4]), row[4])
+            self.scrub()
 
     def told(self, name: bytes) -> tuple[bytes, int] | None:
         """What is told of a living case, and its next deadline."""
@@ -121,11 +124,18 @@ class SharedCases:
         """A case that is not here, or may not live on, has lapsed."""
         with self._links.transaction():
             self.end(name, forget_at, LAPSED)
+            self.scrub()
 
     def scrub(self) -> None:
-        """Write the table anew, so that its file holds nothing that was deleted."""
+        """Where something was deleted, write the table anew before that is told: its old file goes with the commit.
+
+        Inside a transaction. (VACUUM would keep what any other transaction might still see.)
+        """
         if self.stale:
-            self._sql.execute("VACUUM (FULL) living")
+            self._sql.execute("LOCK TABLE living IN ACCESS EXCLUSIVE MODE")
+            self._sql.execute("CREATE TEMPORARY TABLE kept ON COMMIT DROP AS SELECT * FROM living")
+            self._sql.execute("TRUNCATE living")
+            self._sql.execute("INSERT INTO living SELECT * FROM kept")
             self.stale = False
 
     def reply(self, name: bytes) -> bytes | None:
@@ -213,9 +223,7 @@ class SharedDesk(Desk):
                     self._do_checked(name, do, message, now)
             return live is not None
 
-        ended = retried(self._links, work)
-        self._scrub()
-        return ended
+        return retried(self._links, work)
 
     @contextmanager
     def _loaded(self, name: bytes) -> Iterator[LiveCase | None]:
@@ -231,12 +239,6 @@ class SharedDesk(Desk):
             if after is not None:
                 self._store.tell(name, after.reply, due_at(after.held), publishing=after.publishing)
             self._cases = {}
-
-    def _scrub(self) -> None:
-        try:
-            self._store.scrub()
-        except FAULTS as error:  # at the next end again
-            self._links.recover(error)
 
     # --- deadlines --------------------------------------------------------------------------------------------
 
@@ -254,9 +256,7 @@ class SharedDesk(Desk):
             with self._loaded(name) as live:
                 return self._do_settle(name, now), live
 
-        found = retried(self._links, work)
-        self._scrub()
-        return found
+        return retried(self._links, work)
 
     async def _publish_shared(self, live: LiveCase, now: int) -> None:
         """As `_publish`; another process may be at it too: the board takes each text once, the case ends once."""
@@ -281,7 +281,6 @@ class SharedDesk(Desk):
                     self._store.end(live.name, live.forget_at, reply, texts, now)
 
         retried(self._links, work)
-        self._scrub()
 
     async def once(self) -> None:
         """End every case that is due, and forget old answers. Raises Refusal when the database refuses."""
@@ -307,5 +306,3 @@ class SharedDesk(Desk):
             lost += self._store.living()
         for name, forget_at in lost:
             self._store.lose(name, forget_at)
-        self._store.stale = True  # a process that was killed may have left something
-        self._store.scrub()
