@@ -23,6 +23,7 @@ _BODIES: Final = (
 )
 PIECE: Final = 16  # bytes
 PIECES: Final = 8  # of one body
+TRIES: Final = 10  # to copy a database that is written meanwhile
 
 
 class Kept(NamedTuple):
@@ -40,7 +41,17 @@ class Kept(NamedTuple):
 
 
 def kept_entries(data: Path) -> list[Kept]:
-    """Every entry that the database in a data directory has, expired or not. A running service may hold it."""
+    """Every entry that the database in a data directory has, expired or not. A running service may write it."""
+    for left in reversed(range(TRIES)):
+        try:
+            return _kept_entries(data)
+        except sqlite3.DatabaseError:  # it was written while it was copied
+            if not left:
+                raise
+    raise AssertionError
+
+
+def _kept_entries(data: Path) -> list[Kept]:
     with tempfile.TemporaryDirectory() as folder:
         for suffix in ("", "-wal"):
             with suppress(FileNotFoundError):

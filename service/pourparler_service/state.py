@@ -84,7 +84,9 @@ class ChannelState:
     _news: asyncio.Future[None] | None = None
 
     def add_device(self, device: DeviceState) -> None:
-        """Mirror a stored row."""
+        """Mirror a stored row, unless it is mirrored already: a stream may hang on what is there."""
+        if device.token_hash in self.by_token:
+            return
         self.by_token[device.token_hash] = device
         self.by_id[device.device] = device
 

@@ -140,6 +140,8 @@ class Stream(Response):
                     frames, head = await hub.pages.read(channel, self._cursor, clock(), MAX_PAGE_ENTRIES)
                 except Refusal:  # the client comes back with its cursor
                     return
+                if self._device.ended:
+                    return
                 if not frames:
                     self._cursor = max(self._cursor, head)
                     continue

@@ -246,9 +246,8 @@ def test_an_invitation_and_an_attachment_go_through_both(one: httpx.Client, two:
 def test_nothing_depends_on_the_bus(one: httpx.Client, data: Path) -> None:
     with threaded(replace(settings_of(data), bus_url="nats://127.0.0.1:1")) as url:
         author, reader = found_channel(one, data, 2)
-        client = one
         with streamed(url, reader) as seen:
-            sent = [author.send(client).json()["seq"] for _ in range(5)]
+            sent = [author.send(one).json()["seq"] for _ in range(5)]
             wait_for(lambda: seen[-5:] == sent)
 
 

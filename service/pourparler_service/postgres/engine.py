@@ -184,6 +184,9 @@ class Shared:
             raise DataError("The service needs PostgreSQL 14 or newer.")
         if connection.exec_driver_sql("SHOW fsync").scalar() != "on":
             raise DataError("This PostgreSQL does not wait for its disk (fsync is off): nothing would be durable.")
+        # However long another process, or the change of form, takes; `began` lets this connection go.
+        connection.exec_driver_sql("SET statement_timeout = 0")
+        connection.exec_driver_sql("SET lock_timeout = 0")
         connection.exec_driver_sql(f"SELECT pg_advisory_lock({STARTING})")
         migrate(connection)
 
@@ -208,7 +211,7 @@ class Shared:
 
     def began(self) -> None:
         """Let the next process begin."""
-        self.links.get().exec_driver_sql(f"SELECT pg_advisory_unlock({STARTING})")
+        self.links.drop()
 
     def count(self) -> int:
         """Count one more change. Raises DataError when another incarnation began. On any thread."""

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import hmac
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
@@ -38,8 +38,9 @@ _log: Final = logging.getLogger("pourparler.service")
 class SharedPages:
     """What `pages.Pages` is for SQLite."""
 
-    def __init__(self, links: Links, keys: SharedKeys) -> None:
-        self._links, self._keys = links, keys
+    def __init__(self, links: Links, keys: SharedKeys, fresh: Callable[[bytes], Awaitable[object]]) -> None:
+        """`fresh` brings what this process knows of a channel up to date."""
+        self._links, self._keys, self._fresh = links, keys, fresh
         self._pool = ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="pages")
 
     async def _run(self, work: Callable[[], T]) -> T:
@@ -55,13 +56,17 @@ class SharedPages:
         if found is not None:
             return found, channel.head
 
-        def work() -> tuple[list[Frame], int]:
+        def work() -> tuple[list[Frame], int, int | None]:
             with self._links.transaction("ISOLATION LEVEL REPEATABLE READ READ ONLY") as connection:
                 raw = driver(connection)
-                row = raw.execute("SELECT head FROM channel WHERE key = %s", (channel.key,)).fetchone()
-                return self._frames(raw, channel, after, now, limit)[0], row[0] if row else after
+                row = raw.execute("SELECT head, version FROM channel WHERE key = %s", (channel.key,)).fetchone()
+                head, version = row or (after, None)
+                return self._frames(raw, channel, after, now, limit)[0], head, version
 
-        return await self._run(work)
+        frames, head, version = await self._run(work)
+        if version != channel.version:  # who reads may have lost its token before something of this was said
+            await self._fresh(channel.channel)
+        return frames, head
 
     def between(
         self, connection: Connection, channel: ChannelState, after: int, now: float, limit: int

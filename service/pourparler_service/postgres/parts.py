@@ -90,7 +90,7 @@ class SharedParts:
         self.incarnation, self.restored = self.database.incarnation, self.database.restored
         self.outside = SharedOutside(self.apart, links)
         self.registry = SharedRegistry(links)
-        self.pages = SharedPages(links, self.outside.keys)
+        self.pages = SharedPages(links, self.outside.keys, self.registry.fresh)
         self.writer = SharedWriter(links, self.outside, self.registry, settings.clock, self._changed)
         self.follower = Follower(self.registry, self.pages, links, settings.clock)
         self.bus: Nats | Notices
