@@ -263,8 +263,11 @@ async def test_a_wake_up_names_the_channels_that_changed(over: str, place: tuple
         told.set()
 
     made = engine(f"{SERVER}/{place[1]}")
-    bus = Nats(BUS, secrets.token_bytes(16), hear) if over == "nats" else Notices(made, hear)
-    listening = asyncio.create_task(bus.run())
+    own: list[int] = []
+    service = secrets.token_bytes(16)
+    buses = [Nats(BUS, service, it) if over == "nats" else Notices(made, it) for it in (hear, own.extend)]
+    bus = buses[1]
+    listening = [asyncio.create_task(one.run()) for one in buses]
     while not told.is_set():  # until it listens
         await bus.tell([7])
         with contextlib.suppress(TimeoutError):
@@ -275,9 +278,12 @@ async def test_a_wake_up_names_the_channels_that_changed(over: str, place: tuple
         told.clear()
         await told.wait()
     assert heard[-len(many) :] == many
-    listening.cancel()
-    await asyncio.gather(listening, return_exceptions=True)
-    await bus.close()
+    assert own == []  # nobody is woken by itself
+    for one in listening:
+        one.cancel()
+    await asyncio.gather(*listening, return_exceptions=True)
+    for each in buses:
+        await each.close()
 
 
 def test_killed_and_cut_off_under_load_nothing_acknowledged_is_lost_or_doubled(

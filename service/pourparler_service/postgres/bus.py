@@ -51,6 +51,8 @@ class Notices:
                 async with await psycopg.AsyncConnection.connect(self._url, autocommit=True) as listening:
                     await listening.execute(f"LISTEN {CHANNEL}")
                     async for notice in listening.notifies():
+                        if self._telling is not None and notice.pid == self._telling.info.backend_pid:
+                            continue  # this process's own
                         with contextlib.suppress(ValueError):
                             self._heard([int(key) for key in notice.payload.split(",")])
             except FAULTS as error:
@@ -94,6 +96,7 @@ class Nats:
             try:
                 self._client = await nats.connect(
                     self._url,
+                    no_echo=True,
                     max_reconnect_attempts=-1,
                     reconnect_time_wait=AGAIN,
                     error_cb=_lost,

@@ -174,6 +174,8 @@ class Follower:
                 self._registry.forget(state)
         for one in news:
             state = known[one.key][0]
+            if one.devices is None and one.head <= state.head:
+                continue
             if one.devices is not None:
                 mirror(state, one.devices, one.version)
             if one.head > state.head:
