@@ -19,6 +19,7 @@ from typing import Final, Self
 from pourparler_crypto import complaint
 from pourparler_crypto.card import Card, CardKey
 from pourparler_crypto.mls import CHARTER, Group
+from pourparler_crypto.note import Note, open_brief
 from pourparler_policies import charter as charters
 from pourparler_policies import fold, release, wire
 from pourparler_policies.admission import CREDENTIAL_BYTES, Member
@@ -27,7 +28,7 @@ from pourparler_policies.charter import Charter
 from pourparler_policies.payload import check_name
 from pourparler_policies.wire import Problem
 
-from . import papers
+from . import inquiries, papers
 from .api import Api, check_url
 from .channel import Channel, Connect
 from .errors import Refused, Unreachable, UserError
@@ -70,6 +71,7 @@ class Device:
         self._key = CardKey(row[1])
         self.card: Card = self._key.card(row[0])
         self.purge()
+        vault.sweep()  # what a crash left of attachments
 
     @classmethod
     def create(cls, directory: Path, passphrase: str, name: str, cost: Cost | None = None) -> "Device":
@@ -106,6 +108,15 @@ class Device:
         self.purge()
         self.vault.close()
 
+    async def visit_inquiries(self) -> list[inquiries.Held]:
+        """What this device owes inquiries before there is a channel; returns them. Raises Unreachable, Refused."""
+        return await inquiries.visit(self.vault, self._connect, self.clock())
+
+    @property
+    def card_key(self) -> CardKey:
+        """The secret half of this device's card."""
+        return self._key
+
     def _reach(self, url: str, bearer: bytes | None) -> Api:
         return Api(url, bearer, proxy=self.proxy)
 
@@ -133,6 +144,7 @@ class Device:
             self.vault.execute("UPDATE clock SET high = ?", now)
             erased = self.vault.execute("DELETE FROM message WHERE expires_at <= ?", now)
             self.vault.execute("DELETE FROM sent WHERE expires_at <= ?", now)
+            self.vault.execute("DELETE FROM room WHERE expires_at <= ?", now)
             erased += self.vault.execute(
                 "DELETE FROM draft WHERE expires_at <= ?"
                 " AND number NOT IN (SELECT draft FROM outbox WHERE draft IS NOT NULL)",
@@ -148,18 +160,25 @@ class Device:
                 "UPDATE outbox SET envelope = x'' WHERE draft IN (SELECT number FROM draft WHERE content = x'')"
             )
             changed += self.vault.execute("DELETE FROM invitation WHERE expires_at <= ?", now)
-            changed += papers.purge(self.vault, now)
+            changed += papers.purge(self.vault, now) + inquiries.purge(self.vault, now)
         if erased or changed:
             self.vault.empty_journal()
-        if self.vault.row("SELECT 1 FROM signing") is not None:
+        kept = "SELECT 1 FROM signing UNION ALL SELECT 1 FROM relayed UNION ALL SELECT 1 FROM sounding"
+        if self.vault.row(kept) is not None:
             for channel in self.channels():
-                channel.log.expire_release()
+                channel.log.signing.expire(now)
+                channel.log.relayed.expire(now)
+                channel.log.soundings.expire(now)
         return erased
 
     def next_end(self) -> int | None:
         """When the next text ends (Unix seconds), if any is kept."""
         row = self.vault.row("SELECT min(expires_at) FROM message")
         return row[0] if row else None
+
+    def open_brief(self, text: str) -> Note:
+        """The note that was sealed to this device's card, verified. Raises Malformed, NotAuthentic."""
+        return open_brief(text, self._key, self.card.name)
 
     def channels(self) -> list[Channel]:
         """The channels of this device."""
@@ -219,7 +238,11 @@ class Device:
         """Channels in which a signature of this device is under way: without the device others may be left with a
         release that cannot complete, or its person with a word that nobody can take back.
         """
-        kept = [(channel.log.row, channel.log.signing.kept) for channel in self.channels()]
+        kept = [
+            (channel.log.row, part.kept)
+            for channel in self.channels()
+            for part in (channel.log.signing, channel.log.relayed)
+        ]
         return [row for row, held in kept if held is not None and held.own.unfinished]
 
     async def forget(self, channel: bytes) -> None:

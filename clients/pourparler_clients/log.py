@@ -32,14 +32,15 @@ from pourparler_policies import charter, hours, payload, release, wire
 from pourparler_policies.admission import procedure_digest
 from pourparler_policies.chain import extend
 from pourparler_policies.errors import Unknown, Void
+from pourparler_policies.filenames import harmless
 from pourparler_policies.fold import standing, talk
 from pourparler_policies.fold.decoding import decode_commit
 from pourparler_policies.fold.events import Complained, Entry
 from pourparler_policies.fold.facts import Amend, Phase
 from pourparler_policies.fold.facts import State as Consent
-from pourparler_policies.payload import Attesting, Beside, Said, Shortened
-from pourparler_policies.release.events import Lock, Masks, Remark, Words
+from pourparler_policies.payload import Attached, Attesting, Beside, Said, Shortened, Sounding
 from pourparler_policies.release.facts import State as Folded
+from pourparler_policies.release.relayed import Arranged, Passage
 
 from . import happenings
 from .attesting import Attestations
@@ -47,7 +48,10 @@ from .errors import Halted, UserError
 from .happenings import Happening
 from .hours import ALONE
 from .judging import Judged, judge_application, judge_commit, roster_of
+from .relayed import Relayed
+from .rooms import Rooms
 from .signing import Signing
+from .soundlog import SoundLog
 from .store import ChannelStore, Kind, Message, Outgoing, Row, Sent, State
 from .vault import Vault
 
@@ -96,6 +100,7 @@ class Log:
         self.vault = vault
         self.clock = clock
         self.store = ChannelStore(vault, channel)
+        self.rooms = Rooms(vault, channel)
         name, secret = vault.row("SELECT name, secret FROM card") or ("", bytes(32))
         key = CardKey(secret)
         self.own_card = key.card(name)
@@ -107,6 +112,8 @@ class Log:
         self.owed_in_vain = False  # what this device owed by itself did not count: its clock may be fast
         self._reload()
         self.signing = Signing(self)
+        self.relayed = Relayed(self)
+        self.soundings = SoundLog(self, key)
 
     def _reload(self) -> None:
         row = self.store.row()
@@ -125,6 +132,11 @@ class Log:
         if self._group is None:
             self._group = Group.load(self.store.records())
         return self._group
+
+    @property
+    def ended(self) -> bool:
+        """Whether the channel's contents have been erased."""
+        return self._folded is None
 
     @property
     def consent(self) -> Consent:
@@ -175,21 +187,9 @@ class Log:
                     break
                 if entry.seq > self.row.cursor:
                     happened += self._fold_one(entry)
-            happened += self.follow_release()
+            happened += self.signing.follow(self.clock()) + self.relayed.follow(self.clock())
+            happened += self.soundings.follow(self.clock())
         return happened
-
-    def follow_release(self, *, silent: bool = False) -> list[Happening]:
-        """A joint release goes on as far as log and time lead it; in a transaction. `silent` as for `advance`."""
-        if self.row.state is not State.OPEN or self._folded is None or not self.signing.active:
-            return []
-        happened = self.signing.finish_from_locks(self.clock())
-        return happened + self.signing.advance(self.clock(), silent=silent)
-
-    def expire_release(self) -> None:
-        """By this device's clock alone, in whatever state the channel is: what is over is erased."""
-        if self.signing.ends(self.clock()):
-            with self.step():
-                self.signing.expire(self.clock())
 
     def _fold_one(self, entry: wire.Entry) -> list[Happening]:
         row = self.row
@@ -423,14 +423,19 @@ class Log:
     ) -> list[Happening]:
         """What an application entry says; `outgoing` when it is this device's own."""
         event = judged.envelope.events[0]
-        if isinstance(event, Said):
+        if isinstance(event, Said | Attached):
             return self._add_message(entry, event, sender, outgoing)
         if isinstance(event, Attesting):
             return self._attest(entry, judged.envelope.events, sender)
         if isinstance(event, Beside):
-            return self._beside(entry, event, sender)
+            beside = event.event
+            if isinstance(beside, Arranged | Passage):
+                return self.relayed.fold_passage(entry, beside, sender)
+            return self.signing.fold_beside(entry, beside, sender)
         if isinstance(event, Shortened):
             return self._shorten(entry, judged.envelope.events, sender)
+        if isinstance(event, Sounding):
+            return self.soundings.receive(entry, event.event, sender, outgoing.draft if outgoing else None)
         before = self.consent
         self._settle(judged.state)
         happened: list[Happening] = []
@@ -454,24 +459,8 @@ class Log:
             self.erased()
         return happened + self._release()
 
-    def _beside(self, entry: wire.Entry, beside: Beside, sender: bytes) -> list[Happening]:
-        event, papers = beside.event, self.signing.papers
-        match event:
-            case Words():
-                if papers.keep(self.folded, event, entry.seq, entry.expires_at):
-                    return [Happening("text", entry.seq, member=self.members.get(sender), digest=event.paper)]
-            case Remark():
-                papers.remark(self.folded, event, entry.seq, sender, entry.expires_at)
-                return [Happening("remarked", entry.seq, member=self.members.get(sender), text=event.text)]
-            case Masks() | Lock():
-                if sender == self.row.credential:
-                    self.signing.posted(event)
-                else:
-                    self.signing.receive(event, sender)
-        return []
-
     def _add_message(
-        self, entry: wire.Entry, event: Said, sender: bytes, outgoing: Outgoing | None
+        self, entry: wire.Entry, event: Said | Attached, sender: bytes, outgoing: Outgoing | None
     ) -> list[Happening]:
         # The shortest rule wins: what the author said, what the charter says, what the service said. A time in the
         # future, as a lying service may give, makes nothing live longer by this device's clock.
@@ -483,11 +472,15 @@ class Log:
             return []
         own = outgoing is not None
         held = not talk.may_show(self.consent, self.own_card.fingerprint)
-        message = Message(
-            entry.seq, sender, event.id, event.text, end, entry.received_at, expires_at, own=own, held=held
-        )
+        attached = event if isinstance(event, Attached) else None
+        text = harmless(event.name) if isinstance(event, Attached) else event.text
+        place = (end, entry.received_at, expires_at)
+        message = Message(entry.seq, sender, event.id, text, *place, own=own, held=held, attached=attached)
         sent = Sent(entry.seq, entry.entry, outgoing.delete_secret, entry.expires_at) if outgoing else None
-        if not self.store.add_message(message, sent) or message.held:
+        kept = self.store.add_message(message, sent)
+        if attached is not None and own:
+            self.rooms.posted(attached.attachment, entry.seq)
+        if not kept or message.held:
             return []
         return [Happening("said", entry.seq, message, self.members.get(sender))]
 
@@ -502,11 +495,11 @@ class Log:
         rules = (self.charter.retention.after_reading, self.store.own_rule()[1])
         return min((rule for rule in rules if rule), default=0)
 
-    def read(self, messages: list[Message]) -> list[Message]:
+    def read(self, messages: list[Message], *, opened: bool = False) -> list[Message]:
         """Who shows messages calls this first, and shows what it returns: their life after reading begins now.
 
-        That is saved, under the shorter key, before anybody sees the text. What is gone meanwhile is left out. Raises
-        Lacking.
+        That is saved, under the shorter key, before anybody sees the text. What is gone meanwhile is left out. A file
+        is read when it is `opened`, not when its name is shown. Raises Lacking.
         """
         life, now = self.life_once_read(), self.clock()
         alive = self.store.places(now)
@@ -515,7 +508,11 @@ class Log:
             for message in messages
             if message.seq in alive
         ]
-        late = [message for message in messages if life and message.expires_at > now + life]
+        late = [
+            message
+            for message in messages
+            if life and message.expires_at > now + life and (opened or message.attached is None)
+        ]
         if late:
             end = self.end_of(max(now, self.row.received_at) + life, life)
             with self.step():

@@ -201,4 +201,88 @@ MIGRATIONS: list[list[str]] = [
         # How services are reached: the address of a SOCKS proxy, or nothing. See proxy.
         "CREATE TABLE line (id INTEGER PRIMARY KEY CHECK (id = 1), proxy TEXT NOT NULL)",
     ],
+    [
+        # Own attachments at the service, by which they can be ended there before their time. See rooms.
+        """CREATE TABLE room (
+            attachment BLOB PRIMARY KEY,
+            channel BLOB NOT NULL REFERENCES channel ON DELETE CASCADE,
+            token BLOB NOT NULL,
+            secret BLOB NOT NULL,
+            draft INTEGER NOT NULL,             -- what says it; gone when it was said, or given up
+            seq INTEGER,                        -- of the message that said it
+            expires_at INTEGER NOT NULL,        -- at the service: then there is nothing left to delete
+            due INTEGER                         -- when it is to be deleted there; null: not before its time
+        ) WITHOUT ROWID""",
+        # Files beside this one that hold sealed chunks, for as long as a draft or a message needs them. See spool.
+        """CREATE TABLE spool (
+            file TEXT PRIMARY KEY,
+            channel BLOB NOT NULL REFERENCES channel ON DELETE CASCADE,
+            seq INTEGER,
+            draft INTEGER REFERENCES draft ON DELETE CASCADE,
+            FOREIGN KEY (channel, seq) REFERENCES message ON DELETE CASCADE
+        ) WITHOUT ROWID""",
+    ],
+    [
+        # A release whose signers share no channel: what was arranged here, and this device's part in it (relayed.py).
+        """CREATE TABLE relayed (
+            channel BLOB PRIMARY KEY REFERENCES channel ON DELETE CASCADE,
+            part BLOB NOT NULL,                 -- release.relayed.Part, in its canonical form
+            line INTEGER NOT NULL,              -- that this device signs; -1: none
+            private BLOB NOT NULL,              -- of this round's key, until those of all are here
+            crossing BLOB NOT NULL,             -- jr2.crossing.Crossing, encoded; erased with the last secret
+            sid BLOB NOT NULL,
+            trouble TEXT NOT NULL,              -- why this device was barred: one sentence for the person
+            own BLOB NOT NULL,                  -- this and the following as in signing; empty before the round
+            state BLOB NOT NULL,
+            masks BLOB NOT NULL,
+            heard BLOB NOT NULL,
+            handle BLOB NOT NULL,
+            bundle BLOB NOT NULL,
+            sent INTEGER NOT NULL
+        ) WITHOUT ROWID""",
+        # Its messages: sealed from signer to signer. An intermediary's device holds those that it carries.
+        """CREATE TABLE passage (
+            channel BLOB NOT NULL REFERENCES channel ON DELETE CASCADE,
+            leg TEXT NOT NULL,
+            line INTEGER NOT NULL,
+            to_line INTEGER NOT NULL,           -- -1: to all
+            sealed BLOB NOT NULL,
+            own INTEGER NOT NULL,               -- to be posted by this device
+            PRIMARY KEY (channel, leg, line, to_line)
+        ) WITHOUT ROWID""",
+        # The one text that an intermediary keeps with several sides: its paper in this channel, and who signs here.
+        """CREATE TABLE one_text (
+            channel BLOB NOT NULL REFERENCES channel ON DELETE CASCADE,
+            paper BLOB NOT NULL,
+            release BLOB NOT NULL,              -- the number in the text's foot: the same in every channel
+            lines TEXT NOT NULL,                -- of signature that are signed in this channel
+            expires_at INTEGER NOT NULL,
+            PRIMARY KEY (channel, paper)
+        ) WITHOUT ROWID""",
+    ],
+    [
+        # Soundings of a channel, and this device's part in the one that is under way. Nothing here depends on what the
+        # person answered: `secret` has one size, and looks alike, from the registration until it is handed in.
+        """CREATE TABLE sounding (
+            channel BLOB PRIMARY KEY REFERENCES channel ON DELETE CASCADE,
+            state BLOB NOT NULL,                -- policies' sounding.State, in its canonical form
+            own BLOB NOT NULL,                  -- sounding.device.Own, in its canonical form; empty: no part in any
+            secret BLOB NOT NULL,               -- crypto's Begun, then its Answer, then empty
+            tally BLOB NOT NULL,                -- crypto's Tally, once it is settled
+            result INTEGER NOT NULL,            -- -2 unknown, -1 not all accept, else the common package from 0
+            value BLOB NOT NULL                 -- the total that shows it, until the log holds it
+        ) WITHOUT ROWID""",
+        # Inquiries before there is a channel: what was asked, and what this device hands in.
+        """CREATE TABLE inquiry (
+            handle BLOB PRIMARY KEY,
+            url TEXT NOT NULL,
+            tally BLOB NOT NULL,
+            rules BLOB NOT NULL,                -- a charter without names
+            names BLOB NOT NULL,                -- the whole charter, sealed until everybody has said yes
+            secret BLOB NOT NULL,               -- crypto's Answer, until it was handed in; of one size
+            moment INTEGER NOT NULL,            -- when it is handed in (Unix seconds)
+            result INTEGER NOT NULL,            -- -2 unknown, -1 not all, 0 all; -3: it could not be handed in
+            expires_at INTEGER NOT NULL
+        ) WITHOUT ROWID""",
+    ],
 ]

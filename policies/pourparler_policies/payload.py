@@ -1,7 +1,7 @@
 """What members say to each other inside sealed entries.
 
-1. An application entry holds one message, or one paper, or a few events of one other kind (procedure, attestation,
-   shorter lives); a commit holds who is seated by it.
+1. An application entry holds one message, one file, one paper or one step of a sounding, or a few events of one other
+   kind (procedure, attestation, shorter lives); a commit holds who is seated by it.
 2. Every envelope says which procedure its author had seen (`chain.py`).
 3. An unknown event type halts the reader; it is never skipped, or two versions would hold different states.
 
@@ -10,18 +10,22 @@ service never sees any of it. DESIGN 4.1, 4.4.
 """
 
 import unicodedata
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from .errors import Misuse, Unknown, Void
+from .filenames import MAX_FILE_NAME
 from .fold.encoding import encode as canonical
 from .fold.events import Added, Ground
 from .limits import KIB, MAX_LIFE, MAX_SEQ, MIN_LIFE
 from .release.decoding import MAX_BESIDE, MAX_EVENT, decode_act, decode_beside
 from .release.decoding import Act as ProcedureEvent
 from .release.decoding import Beside as BesideEvent
-from .wire import Hash, Id, Seq
+from .sounding.events import MAX_EVENT as MAX_SOUNDING
+from .sounding.events import Event as SoundingEvent
+from .sounding.events import decode_event as decode_sounding
+from .wire import AttachmentSize, Hash, Id, Seq
 
 VERSION: Final = 2
 MAX_TEXT: Final = 48 * KIB  # bytes of UTF-8 in one message: fits the 64 KiB bucket with its framing
@@ -51,8 +55,34 @@ class Said(_Event):
     life: Annotated[int, Field(ge=MIN_LIFE, le=MAX_LIFE)]  # seconds, as the entry's own
 
 
+class Attached(_Event):
+    """A file, off the record: it lies sealed at the service, and this is the key to it. It lives as a message does.
+
+    Who opens it compares what is sealed with what stands here. Every member has the key, and could seal another file
+    under it: `digest` says which one is meant.
+    """
+
+    type: Literal["attached"] = "attached"
+    id: Id  # as in `Said`
+    life: Annotated[int, Field(ge=MIN_LIFE, le=MAX_LIFE)]  # seconds, as the entry's own
+    attachment: Id
+    token: Annotated[Hash, Field(repr=False)]  # bearer secret for its chunks, 32 bytes
+    key: Annotated[Hash, Field(repr=False)]  # 32 bytes
+    size: AttachmentSize  # bytes, sealed
+    digest: Hash  # SHA-256 of all sealed chunks in their order
+    name: Annotated[str, Field(min_length=1, max_length=MAX_FILE_NAME)]  # a stranger's word: `filenames.harmless`
+    kind: Annotated[str, Field(max_length=MAX_FILE_NAME)] = ""  # media type, empty when unknown
+    length: Annotated[int, Field(ge=0)]  # bytes of the file
+
+    @model_validator(mode="after")
+    def _it_fits(self) -> Self:
+        if self.length > self.size:
+            raise ValueError("a file is no longer than its attachment")
+        return self
+
+
 class Shortened(_Event):
-    """The author gives one of their own messages a shorter life; it lives in the log as long as the procedure.
+    """The author gives one of their own messages or files a shorter life; it lives in the log as long as the procedure.
 
     Only the message's own author can: its sender is compared. A longer life than it has changes nothing.
     """
@@ -100,6 +130,27 @@ class Beside(_Event):
         return decode_beside(self.content)
 
 
+class Sounding(_Event):
+    """An event of a sounding, judged by its own fold; it lives until the sounding is over.
+
+    It is no procedure: what a device folds of it is bound by the tally's handle, which is a hash of all of it. So a
+    service that shows some of the members another course of events gets tallies that nobody fills.
+    """
+
+    type: Literal["sounding"] = "sounding"
+    content: Annotated[bytes, Field(max_length=MAX_SOUNDING)]
+
+    @classmethod
+    def of(cls, event: SoundingEvent) -> "Sounding":
+        """The entry that carries it."""
+        return cls(content=canonical(event))
+
+    @property
+    def event(self) -> SoundingEvent:
+        """What it is. Raises Void or Unknown."""
+        return decode_sounding(self.content)
+
+
 class Attesting(_Event):
     """A step of a deniable pairwise attestation, for the device `peer`; nobody else reads anything out of it."""
 
@@ -126,8 +177,8 @@ class Seated(_Event):
         return Added(self.credential, self.fingerprint, self.ground, self.digest)
 
 
-Event = Said | Shortened | Act | Beside | Attesting | Seated
-TYPES: Final = frozenset({"said", "shortened", "act", "beside", "attesting", "seated"})
+Event = Said | Attached | Shortened | Act | Beside | Sounding | Attesting | Seated
+TYPES: Final = frozenset({"said", "attached", "shortened", "act", "beside", "sounding", "attesting", "seated"})
 
 
 class Envelope(BaseModel):
@@ -183,8 +234,9 @@ def decode_application(data: bytes) -> Envelope:
     """An envelope that may stand in an application entry: see rule 1. Raises as `decode`."""
     envelope = decode(data)
     kinds = {type(event) for event in envelope.events}
-    if len(kinds) != 1 or Seated in kinds or (kinds & {Said, Beside} and len(envelope.events) != 1):
-        raise Void("an application entry holds one message or paper, or events of one kind")
+    alone = {Said, Attached, Beside, Sounding}
+    if len(kinds) != 1 or Seated in kinds or (kinds & alone and len(envelope.events) != 1):
+        raise Void("an application entry holds one message, file or paper, or events of one kind")
     return envelope
 
 

@@ -28,6 +28,8 @@ from .settings import SOFTWARE, Settings
 from .state import ChannelState, DeviceState, Registry
 from .storagekeys import KeyNeeded
 from .streams import Hub, Stream
+from .tally import Tallies
+from .tallyapi import TallyApi
 from .writer import Batch, Writer
 
 T = TypeVar("T")
@@ -55,12 +57,14 @@ class Api:
         incarnation: bytes,
         desk: Desk,
         board: Board,
+        tallies: Tallies,
     ) -> None:
         self._settings, self._registry, self._writer, self._hub = settings, registry, writer, hub
         self._outside = outside
         self._caps, self._incarnation = settings.caps, incarnation
         self._gate = Gate(settings, registry, writer)
         self.desk, self.board = DeskApi(desk), BoardApi(board, incarnation)
+        self.tallies = TallyApi(tallies)
 
     async def service(self) -> Response:
         """What this service is, and the operator's caps."""

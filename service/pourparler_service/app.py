@@ -109,10 +109,13 @@ def create_app(settings: Settings) -> Service:
         await parts.erase_lost()
         await outside.settled()
         await parts.desk.begin(parts.connection)
-        api = Api(settings, registry, writer, hub, outside, parts.incarnation, parts.desk, parts.board)
+        await parts.tallies.begin()
+        api = Api(
+            settings, registry, writer, hub, outside, parts.incarnation, parts.desk, parts.board, parts.tallies
+        )
         service.include_router(api.router())
         service.append, service.hub = api.append, hub
-        running = [purger.run(), _heartbeat(hub), parts.desk.run(), *parts.background()]
+        running = [purger.run(), _heartbeat(hub), parts.desk.run(), parts.tallies.run(), *parts.background()]
         tasks = [asyncio.create_task(one) for one in running]
         for task in tasks:
             task.add_done_callback(ended)

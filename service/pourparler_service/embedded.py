@@ -14,6 +14,7 @@ from .outside import Outside
 from .pages import Pages
 from .settings import Settings
 from .state import Registry
+from .tally import Tallies, open_tallies
 from .writer import Writer
 
 
@@ -26,13 +27,14 @@ class EmbeddedParts:
             raise DataError("The service needs a data directory, or the addresses of its databases.")
         self.database = Database(settings.data, restored=settings.restored)
         self.outside = Outside(self.database)
-        cases = open_cases(self.database)
+        cases, counting = open_cases(self.database), open_tallies(self.database)
         self.incarnation = self.database.incarnation
         self._reader = connect(self.database.path, read_only=True)
         self.pages = Pages(self.database.path, self.outside.keys)
         self.writer = Writer(self.database, self.outside, settings.clock)
         self.registry = Registry(self._reader)
         self.desk, self.board = Desk(settings, cases, self.writer), Board(self.database.path)
+        self.tallies = Tallies(settings, counting)
 
     @property
     def connection(self) -> Connection:
@@ -52,6 +54,7 @@ class EmbeddedParts:
         """Finish, and let go."""
         await self.writer.close()
         self.desk.close()
+        self.tallies.close()
         self.board.close()
         self.outside.close()
         self.pages.close()

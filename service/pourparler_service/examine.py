@@ -14,8 +14,11 @@ from typing import Final, NamedTuple
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from pourparler_policies.limits import chunk_of
+
+from .attachments import FOLDER
 from .database import FILE
-from .storagekeys import NONCE
+from .storagekeys import NONCE, OVERHEAD
 
 _BODIES: Final = (
     "SELECT channel, entry, handshake, bytes FROM entry JOIN body ON body.key = entry.key"
@@ -74,4 +77,35 @@ def open_kept(entries: Iterable[Kept], keys: Iterable[bytes]) -> list[bytes]:
             with suppress(InvalidTag):
                 place = one.channel + one.entry
                 opened.append(cipher.decrypt(one.stored[:NONCE], one.stored[NONCE:], place))
+    return opened
+
+
+def open_files(data: Path, keys: Iterable[bytes]) -> list[bytes]:
+    """Attachments' files as their devices sent them: those that open when every key (32 bytes) is tried on each."""
+    ciphers = [AESGCM(key) for key in keys]
+    with tempfile.TemporaryDirectory() as folder:
+        for suffix in ("", "-wal"):
+            with suppress(FileNotFoundError):
+                copyfile(data / (FILE + suffix), Path(folder) / (FILE + suffix))
+        with closing(sqlite3.connect(Path(folder) / FILE)) as connection:
+            rows = connection.execute("SELECT attachment, size, key_end FROM attachment").fetchall()
+    opened = []
+    for attachment, size, end in rows:
+        path = data / FOLDER / attachment.hex()
+        if not path.exists():
+            continue
+        stored = path.read_bytes()
+        if end is None:
+            opened.append(stored[:size])
+            continue
+        stride = chunk_of(size) + OVERHEAD
+        chunks = [stored[number * stride :][:stride] for number in range(size // chunk_of(size))]
+        for cipher in ciphers:
+            with suppress(InvalidTag):
+                opened.append(
+                    b"".join(
+                        cipher.decrypt(one[:NONCE], one[NONCE:], attachment + number.to_bytes(4, "big"))
+                        for number, one in enumerate(chunks)
+                    )
+                )
     return opened

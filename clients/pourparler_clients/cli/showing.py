@@ -18,7 +18,9 @@ from ..happenings import Happening
 from ..invitations import Progress
 from ..store import Message, State
 from ..subjects import code_of, describe
+from . import soundlines
 from .common import emit, local_time, plain, say_duration
+from .filelines import file_line, file_record
 
 _GONE: Final = "somebody who has left"
 _OURS: Final = ("you", _GONE)
@@ -37,6 +39,8 @@ _LINES: Final = {
     "warned": "ATTENTION: the seat of {name} was not attested: {text}. This says nothing about the card's owner; ask "
     "them, by a way you trust",
     "desk": "ATTENTION: the service's desk does not take this signing, and nothing can come of it there: {text}",
+    "unchecked": "ATTENTION: what came in the name of {text} in a signing could not be checked, so this device takes "
+    "no further part in the appointment. It does not prove that they did it: talk to each other, and begin anew",
     "refused": "— what you did does not count: {text} —",
     "removed": "— this device is no longer in the channel; everything of it here is erased —",
     "closed": "— the channel has been closed; everything of it here is erased —",
@@ -80,6 +84,8 @@ _TEXTS: Final = {
     "relented": "{name} blocks a text no longer",
     "appointed": "{name} makes a signing appointment",
     "remarked": "{name} remarks: {text}",
+    "arranged": "{name} proposes times to sign the text with the other side: `onetext ready` when your side is",
+    "unfit": "ATTENTION: {text}",
     "frozen": "the text is ready to be signed (`release sign`)",
     "lapsed": "the signing appointment is over, and nothing came of it",
     "released": "the joint text is published",
@@ -164,6 +170,9 @@ def show(arguments: argparse.Namespace, channel: Channel, happening: Happening) 
         record["stage"] = happening.text
         emit(arguments, record, [] if happening.text not in STAGES else [f"— {STAGES[Stage(happening.text)]} —"])
         return
+    if happening.kind in soundlines.KINDS:
+        emit(arguments, record, [f"— {soundlines.line_of(happening, name)} —"])
+        return
     if happening.kind in _TEXTS:
         emit(arguments, record, [f"— {_TEXTS[happening.kind].format(name=name, text=plain(happening.text))} —"])
         return
@@ -188,10 +197,14 @@ def show_message(arguments: argparse.Namespace, channel: Channel, message: Messa
         "text": message.text,
         "received_at": message.received_at,
         "expires_at": message.expires_at,
+        **file_record(message),
     }
     name = name_of(member, channel.log.members) if member else _GONE
     left = say_duration(message.expires_at - message.received_at)
     head = f"[{local_time(message.received_at)[-5:]}, lives {left}] {'you' if message.own else name}:"
+    if message.attached is not None:
+        emit(arguments, record, [f"{head.removesuffix(':')} {file_line(message)}"])
+        return
     first, *rest = plain(message.text).split("\n")
     emit(arguments, record, [f"{head} {first}", *("    " + line for line in rest)])
 

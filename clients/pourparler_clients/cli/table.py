@@ -44,7 +44,7 @@ from ..errors import UserError
 from ..grounds import may_approve
 from ..log import Log
 from ..subjects import charter_names, code_of, describe, difference, find_subject
-from . import release
+from . import attachments, onetext, release, sound
 from .common import (
     GlobalOptions,
     choose_channel,
@@ -73,13 +73,14 @@ _WORDS: Final[dict[str, tuple[Callable[[bytes], Event], str, str]]] = {
 
 def add_commands(commands: Any, options: GlobalOptions) -> None:
     """Registers the commands of this module."""
-    for parser in _add_acts(commands):
-        options.add(parser, channel=True)
-        parser.set_defaults(func=_run)
+    for parser in _add_acts(commands, lambda verbs: onetext.add_commands(verbs, options)):
+        run = parser.get_default("run")  # what is about no one channel has one of its own
+        options.add(parser, channel=run is None)
+        parser.set_defaults(func=run or _run)
 
 
-def _add_acts(commands: Any) -> list[argparse.ArgumentParser]:
-    """The words of consent; each parser leaves its act in `act`."""
+def _add_acts(commands: Any, further: Callable[[Any], None] | None = None) -> list[argparse.ArgumentParser]:
+    """The words of consent; each parser leaves its act in `act`. `further` adds what works only outside `talk`."""
     made = []
 
     def add(to: Any, name: str, text: str, act: Act, *arguments: tuple[str, dict[str, Any]]) -> None:
@@ -97,6 +98,11 @@ def _add_acts(commands: Any) -> list[argparse.ArgumentParser]:
         add(kinds, name, text, _propose, *arguments, _AT_HOME, _WITHOUT)
         made[-1].set_defaults(make=make)
     release.add_acts(commands, add)
+    sound.add_acts(commands, add)
+    attachments.add_acts(commands, add)
+    verbs = onetext.add_acts(commands, add)
+    if further is not None:
+        further(verbs)
     for name, (_, text, _) in _WORDS.items():
         add(commands, name, text, _word, _CODE, *((_AT_HOME,) if name == "approve" else ()))
         made[-1].set_defaults(word=name)
@@ -268,7 +274,7 @@ async def _shorten(arguments: argparse.Namespace, channel: Channel) -> None:
                     "expires_at": message.expires_at,
                 }
                 left = say_duration(max(0, message.expires_at - channel.clock()))
-                line = plain(message.text, lines=False)
+                line = f"{'file: ' if message.attached else ''}{plain(message.text, lines=False)}"
                 emit(arguments, record, [f"{message.seq:>8}  {left} left  {line[:60]}"])
         return
     await channel.shorten(arguments.number, arguments.to)

@@ -65,6 +65,7 @@ def explain(charter: Charter, for_whom: str = "", *, accepted: bool = False) -> 
         _absence(charter),
         _outside(charter),
         _reporting(charter),
+        _soundings(charter),
         _release(charter),
         *_ALWAYS,
         "The program does not apply these yet, so that until it does they bind people only: "
@@ -210,9 +211,9 @@ def _talk(charter: Charter) -> str:
     text += f", and {say(lives.after_reading)} once your device has shown it to you" if lives.after_reading else ""
     text += (
         f"; a text on the table for at most {say(lives.papers)}. Whoever is away for longer than a message lives "
-        "will find only that something expired. Each device renews its keys every "
-        f"{say(lives.keys).removeprefix('1 ')}. Who takes part and what was approved stays on the devices for as "
-        "long as the channel lasts."
+        "will find only that something expired. A file lives as a message does, and is read when it is opened. "
+        f"Each device renews its keys every {say(lives.keys).removeprefix('1 ')}. Who takes part and what was approved "
+        "stays on the devices for as long as the channel lasts."
     )
     if lives.read_offline:
         text += (
@@ -259,6 +260,17 @@ def _report(entry: Report) -> str:
         return f"{entry.who} may tell {_bare(entry.whom)}: {_FORMS[entry.form]}."
     whom = "anybody" if _bare(entry.whom).lower() in {"nobody", "none"} else _bare(entry.whom)
     return f"{entry.who} may tell nothing to {whom}."
+
+
+def _soundings(charter: Charter) -> str:
+    if not charter.release.soundings:
+        return "Nobody asks by a sounding what all could accept."
+    often = "once" if charter.release.soundings == 1 else f"{charter.release.soundings} times"
+    return (
+        f"Each side and each intermediary may ask {often} within thirty days, by a sealed sounding, whether all could "
+        "accept a text. The only answer is that all accept, or that not all do; who says nothing declines. Who accepts "
+        "learns something of the others' answers: with two sides, all of it."
+    )
 
 
 def _release(charter: Charter) -> str:

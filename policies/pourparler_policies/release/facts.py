@@ -26,7 +26,9 @@ PAPER_BYTES: Final = 16  # random, so guessing one is hopeless
 NONCE_BYTES: Final = 32  # of a sid (JR2)
 SALT_BYTES: Final = 32
 MAX_MESSAGE: Final = 1 * KIB  # bytes of one R1, R2, R3 or lock: at most 96 are JR2's, the rest is framing
-MAX_MASKS: Final = 4 * KIB  # bytes that open every mask: 32 a signer, and framing
+MAX_MASKS: Final = (
+    10 * KIB
+)  # bytes that open every mask: 32 a text of each signer, and framing; 8 copies, 32 signers
 MAX_NOTE: Final = 64 * KIB  # bytes of one text in all its languages: fits the 256 KiB bucket
 MAX_SIGNATORIES: Final = 32  # lines of signature under one text: a page
 MAX_PAPERS: Final = 4  # papers that one body may have on the table: one side cannot bury it
@@ -129,6 +131,15 @@ class Case:
     spent: frozenset[bytes] = frozenset()  # nonces of this appointment: one pre-signature a sid
     begun: Mapping[bytes, int] = field(default_factory=dict)  # seat -> rounds that it began
     signers: Mapping[bytes, Signer] = field(default_factory=dict)  # by seat
+
+    @property
+    def awaited(self) -> bool:
+        """Whether somebody's y may be on its way, or at the desk: who saw every d, and heard of no other end since.
+
+        A device that has not said so in the log has its y still (`device.owed`), and without it nothing is signed.
+        """
+        ended = {Answer.LAPSED, Answer.STOPPED}
+        return any(signer.complete and signer.answer not in ended for signer in self.signers.values())
 
     @property
     def ends(self) -> int:

@@ -3,13 +3,13 @@
 Whose act is a party's act is the charter's decision rule, as for consent (`fold/standing.py`).
 """
 
-from pourparler_policies.charter.rules import DECIDING
+from pourparler_policies.charter.rules import DECIDING, HEAD_DECIDES, Role
 from pourparler_policies.errors import Void
 from pourparler_policies.fold import dormant
 from pourparler_policies.fold.facts import Device
 from pourparler_policies.fold.standing import body_of, deciders, on_hold, satisfied, seat_stands
 
-from .facts import Case, Paper, State
+from .facts import MAX_SIGNATORIES, Case, Paper, State
 from .rules import Signatories
 
 
@@ -52,12 +52,31 @@ def check_signatories(state: State, count: int) -> None:
         raise Void("under this charter no joint text is published")
     if count < parties or (allowed is not Signatories.PERSONS and count != parties):
         raise Void("the text's signatories are not those of the charter")
+    people = sum(max(rule, 1) for rule in state.consent.rules.parties.values())
+    if people > MAX_SIGNATORIES:
+        raise Void(f"more than {MAX_SIGNATORIES} people would have to sign together")
 
 
 def whole(state: State, case: Case, party: str) -> bool:
     """Whether the signers of a party are its act, and those that sign in its name stand."""
     own = [seat for seat, signer in case.signers.items() if signer.party == party]
     return all(seat_stands(state.consent, seat) for seat in own) and satisfied(state.consent, party, own)
+
+
+def awaits_further(state: State, case: Case, author: Device) -> bool:
+    """Whether a party's key is in the round, and its decision rule asks for one more person, who may be this one.
+
+    Where the head decides and there is one, a delegate more would only be one more without whom nothing is signed.
+    """
+    seats, rules = state.consent.seats, state.consent.rules
+    seat = seats.get(author.seat)
+    if seat is None or seat.body not in rules.parties or seat.role not in DECIDING:
+        return False
+    head = any(one.body == seat.body and one.role is Role.HEAD for one in seats.values())
+    if rules.parties[seat.body] == HEAD_DECIDES and head and seat.role is not Role.HEAD:
+        return False
+    own = [signer for signer in case.signers.values() if signer.party == seat.body]
+    return bool(own) and author.seat not in case.signers and not whole(state, case, seat.body)
 
 
 def full(state: State, case: Case) -> bool:
@@ -87,6 +106,7 @@ def unsettled(state: State) -> str:
 
 
 __all__ = [
+    "awaits_further",
     "body_of",
     "check_release",
     "check_signatories",

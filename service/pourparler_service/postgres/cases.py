@@ -35,19 +35,25 @@ def due_at(held: Held) -> int:
 class SharedCases:
     """The rows. For one thread at a time; what changes one case happens inside `locked`."""
 
-    def __init__(self, links: Links) -> None:
-        self._links = links
+    def __init__(self, links: Links, living: str = "living", ended: str = "ended") -> None:
+        """Names of two tables: soundings' tallies have their own."""
+        self._links, self._tables = links, (living, ended)
         self.stale = False  # the file holds what must be in it no more
 
     @property
-    def _sql(self) -> Any:
-        return driver(self._links.get())
+    def links(self) -> Links:
+        """Connections to the database outside backups."""
+        return self._links
+
+    def _do(self, statement: str, values: Any = None) -> Any:
+        named = statement.replace("living", self._tables[0]).replace("ended", self._tables[1])
+        return driver(self._links.get()).execute(named, values)
 
     @contextmanager
     def locked(self, name: bytes) -> Iterator[tuple[Living, bool] | None]:
         """A case and whether its publication has begun; None when it does not live. Others wait until this is over."""
         with self._links.transaction():
-            row = self._sql.execute(
+            row = self._do(
                 "SELECT name, forget_at, fixed, state, publishing FROM living WHERE name = %s FOR UPDATE", (name,)
             ).fetchone()
             self.stale = False
@@ -58,26 +64,26 @@ class SharedCases:
         """What is told of a living case, and its next deadline."""
         row: tuple[bytes, int] | None = retried(
             self._links,
-            lambda: self._sql.execute("SELECT reply, due_at FROM living WHERE name = %s", (name,)).fetchone(),
+            lambda: self._do("SELECT reply, due_at FROM living WHERE name = %s", (name,)).fetchone(),
         )
         return row
 
     def due(self, now: int) -> list[bytes]:
         """Living cases that time has changed."""
-        rows = self._sql.execute("SELECT name FROM living WHERE due_at <= %s ORDER BY due_at", (now,)).fetchall()
+        rows = self._do("SELECT name FROM living WHERE due_at <= %s ORDER BY due_at", (now,)).fetchall()
         return [name for (name,) in rows]
 
     def living(self) -> list[tuple[bytes, int]]:
         """Name and forget_at of every living case."""
-        return list(self._sql.execute("SELECT name, forget_at FROM living").fetchall())
+        return list(self._do("SELECT name, forget_at FROM living").fetchall())
 
     def add(self, case: Living, reply: bytes, due: int, most: int) -> None:
         """A new case, unless it is there. Raises Refusal when there are `most`."""
         with self._links.transaction():
-            self._sql.execute("LOCK TABLE living IN SHARE ROW EXCLUSIVE MODE")
-            if self._sql.execute("SELECT count(*) FROM living").fetchone()[0] >= most:
+            self._do("LOCK TABLE living IN SHARE ROW EXCLUSIVE MODE")
+            if self._do("SELECT count(*) FROM living").fetchone()[0] >= most:
                 raise Refusal(Problem.OVER_CAP, "The desk has no room for another case.")
-            self._sql.execute(
+            self._do(
                 "INSERT INTO living (name, forget_at, fixed, state, reply, due_at)"
                 " SELECT %s, %s, %s, %s, %s, %s WHERE NOT EXISTS (SELECT 1 FROM ended WHERE name = %s)"
                 " ON CONFLICT DO NOTHING",
@@ -86,23 +92,23 @@ class SharedCases:
 
     def rewrite(self, name: bytes, state: bytes) -> None:
         """Another state, of the same length."""
-        self._sql.execute("UPDATE living SET state = %s WHERE name = %s", (state, name))
+        self._do("UPDATE living SET state = %s WHERE name = %s", (state, name))
 
     def replace(self, name: bytes, fixed: bytes, state: bytes) -> None:
         """Both parts anew; what was there is to leave the file."""
         self.stale = True
-        self._sql.execute("UPDATE living SET fixed = %s, state = %s WHERE name = %s", (fixed, state, name))
+        self._do("UPDATE living SET fixed = %s, state = %s WHERE name = %s", (fixed, state, name))
 
     def tell(self, name: bytes, reply: bytes, due: int, *, publishing: bool) -> None:
         """What is told from now on."""
-        self._sql.execute(
+        self._do(
             "UPDATE living SET reply = %s, due_at = %s, publishing = %s WHERE name = %s",
             (reply, due, publishing, name),
         )
 
     def fixed(self, name: bytes) -> bytes:
         """The part of a living case that does not change. Raises OSError when it is lost."""
-        row = self._sql.execute("SELECT fixed FROM living WHERE name = %s", (name,)).fetchone()
+        row = self._do("SELECT fixed FROM living WHERE name = %s", (name,)).fetchone()
         if row is None:
             raise OSError("a case is gone")
         return bytes(row[0])
@@ -112,18 +118,18 @@ class SharedCases:
     ) -> None:
         """Delete a case, living or lost, and keep its answer. Inside a transaction."""
         self.stale = True
-        self._sql.execute("DELETE FROM living WHERE name = %s", (name,))
-        self._sql.execute("INSERT INTO ended VALUES (%s, %s, %s) ON CONFLICT DO NOTHING", (name, forget_at, reply))
+        self._do("DELETE FROM living WHERE name = %s", (name,))
+        self._do("INSERT INTO ended VALUES (%s, %s, %s) ON CONFLICT DO NOTHING", (name, forget_at, reply))
         for part, note in enumerate(notes):
-            self._sql.execute(
+            self._do(
                 "INSERT INTO posted VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING",
                 (name, part, published_at, note),
             )
 
-    def lose(self, name: bytes, forget_at: int) -> None:
+    def lose(self, name: bytes, forget_at: int, reply: bytes = LAPSED) -> None:
         """A case that is not here, or may not live on, has lapsed."""
         with self._links.transaction():
-            self.end(name, forget_at, LAPSED)
+            self.end(name, forget_at, reply)
             self.scrub()
 
     def scrub(self) -> None:
@@ -132,36 +138,36 @@ class SharedCases:
         Inside a transaction. (VACUUM would keep what any other transaction might still see.)
         """
         if self.stale:
-            self._sql.execute("LOCK TABLE living IN ACCESS EXCLUSIVE MODE")
-            self._sql.execute("CREATE TEMPORARY TABLE kept ON COMMIT DROP AS SELECT * FROM living")
-            self._sql.execute("TRUNCATE living")
-            self._sql.execute("INSERT INTO living SELECT * FROM kept")
+            self._do("LOCK TABLE living IN ACCESS EXCLUSIVE MODE")
+            self._do("CREATE TEMPORARY TABLE kept ON COMMIT DROP AS SELECT * FROM living")
+            self._do("TRUNCATE living")
+            self._do("INSERT INTO living SELECT * FROM kept")
             self.stale = False
 
     def reply(self, name: bytes) -> bytes | None:
         """The answer of an ended case."""
         row: tuple[bytes] | None = retried(
-            self._links, lambda: self._sql.execute("SELECT reply FROM ended WHERE name = %s", (name,)).fetchone()
+            self._links, lambda: self._do("SELECT reply FROM ended WHERE name = %s", (name,)).fetchone()
         )
         return None if row is None else bytes(row[0])
 
     def names(self) -> list[tuple[bytes, int]]:
         """Name and forget_at of every case, living or ended."""
-        rows = self._sql.execute("SELECT name, forget_at FROM living UNION SELECT name, forget_at FROM ended")
+        rows = self._do("SELECT name, forget_at FROM living UNION SELECT name, forget_at FROM ended")
         return list(rows.fetchall())
 
     def posted(self) -> list[tuple[int, list[bytes]]]:
         """When, and which notes, of each release that is still remembered, in the order of publication."""
         found: dict[bytes, tuple[int, list[bytes]]] = {}
-        for name, at, note in self._sql.execute("SELECT name, published_at, note FROM posted ORDER BY number"):
+        for name, at, note in self._do("SELECT name, published_at, note FROM posted ORDER BY number"):
             found.setdefault(name, (at, []))[1].append(note)
         return sorted(found.values(), key=lambda one: one[0])
 
     def forget(self, now: int) -> None:
         """Delete answers whose time is over."""
         with self._links.transaction():
-            due = self._sql.execute("DELETE FROM ended WHERE forget_at <= %s RETURNING name", (now,)).fetchall()
-            self._sql.execute("DELETE FROM posted WHERE name = ANY(%s)", ([name for (name,) in due],))
+            due = self._do("DELETE FROM ended WHERE forget_at <= %s RETURNING name", (now,)).fetchall()
+            self._do("DELETE FROM posted WHERE name = ANY(%s)", ([name for (name,) in due],))
 
     def close(self) -> None:
         """The links are closed by who made them."""
@@ -212,7 +218,7 @@ class SharedDesk(Desk):
 
     @property
     def _links(self) -> Links:
-        return self._store._links
+        return self._store.links
 
     def _do_locked(
         self, name: bytes, do: Callable[[LiveCase, bytes, int], None], message: bytes, now: int

@@ -43,6 +43,8 @@ _TABLES: Final = (
     "ALTER TABLE living ALTER fixed SET STORAGE EXTERNAL, ALTER state SET STORAGE EXTERNAL,"
     " ALTER reply SET STORAGE EXTERNAL",
     "CREATE TABLE ended (name bytea PRIMARY KEY, forget_at bigint NOT NULL, reply bytea NOT NULL)",
+    "CREATE TABLE tallying (LIKE living INCLUDING ALL)",
+    "CREATE TABLE tallied (LIKE ended INCLUDING ALL)",
     "CREATE TABLE posted (name bytea NOT NULL, part integer NOT NULL, published_at bigint NOT NULL,"
     " note bytea NOT NULL, number bigserial, PRIMARY KEY (name, part))",
 )

@@ -21,6 +21,7 @@ from .halves import Apart, SharedHalves, SharedKeys, owners
 from .pages import SharedPages
 from .partitions import drop_over
 from .registry import Follower, SharedRegistry
+from .tallies import SharedTallies
 from .writer import SharedWriter
 
 TICK: Final = 1.0  # seconds between looks at whether the database is still the one that it was
@@ -100,6 +101,7 @@ class SharedParts:
             self.bus = Notices(self.database.engine, self.follower.tell)
         self.desk = SharedDesk(settings, SharedCases(self.apart.links), self.writer)
         self.board = SharedBoard(links)
+        self.tallies = SharedTallies(settings, SharedCases(self.apart.links, "tallying", "tallied"))
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="partitions")
         self._telling: set[asyncio.Future[None]] = set()
 
@@ -151,6 +153,7 @@ class SharedParts:
         await asyncio.gather(*self._telling, return_exceptions=True)
         await self.bus.close()
         self.desk.close()
+        self.tallies.close()
         self.board.close()
         self.follower.close()
         self.registry.close()
