@@ -33,8 +33,8 @@ OPTIONS: Final = (
     (
         "outside-url",
         "URL",
-        "another PostgreSQL database, on a server without backups, archive or replicas: key halves, storage keys and "
-        "the desk, which must end on time",
+        "another PostgreSQL database, on a server without backups, archive or replicas: key halves, storage keys, "
+        "the desk and tallies, which must end on time",
     ),
     (
         "bus-url",

@@ -202,7 +202,7 @@ def held_by(place: Path, entries: Iterable[bytes]) -> list[bytes]:
 
 
 def unread(evidence: Evidence, *services: Path) -> tuple[set[str], set[str]]:
-    """Which texts and files a vault that was copied unread opens of the backup of before, with every key in these files."""
+    """Which texts and files a vault copied unread opens of the backup of before, with every key in these files."""
     backup = evidence.root / "before" / "backup"
     kept = kept_entries(backup)
     keys = {half for place in services for half in possible_halves(place)}
