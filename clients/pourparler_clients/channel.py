@@ -14,7 +14,7 @@ import os
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from typing import Final
+from typing import Final, TypeVar
 
 from pourparler_crypto.mls.limits import MAX_FORWARD
 from pourparler_policies import payload, wire
@@ -43,6 +43,7 @@ from .errors import (
 )
 from .fetching import CONTRADICTION, Fetcher
 from .happenings import Happening
+from .ideas import Ideas
 from .log import FORKED, OLD_COPY, RESTORED, SET_BACK, Clock, Log
 from .onetext import Side
 from .releasing import Releases
@@ -53,6 +54,7 @@ from .upkeep import due_charter, due_presence, due_removals
 from .uploads import Uploads
 
 Connect = Callable[[str, bytes | None], Api]
+T = TypeVar("T")
 
 MAX_TRIES: Final = 12  # times a handshake is sealed anew before the person is told that the channel is too busy
 _NO_KEY: Final = (
@@ -79,6 +81,7 @@ class Channel:
         self._halves = Fetcher(log, self._api)
         self.uploads = Uploads(self)
         self.downloads = Downloads(self)
+        self.ideas = Ideas(self, connect)
         self._turn = asyncio.Lock()
         self._checked = False
         self._watched = False
@@ -97,6 +100,28 @@ class Channel:
     def id(self) -> bytes:
         """The channel's random id, 16 bytes."""
         return self.log.row.id
+
+    @property
+    def watched(self) -> bool:
+        """Whether `watch` runs: then this device takes part in whatever goes on."""
+        return self._watched
+
+    @property
+    def api(self) -> Api:
+        """This device's connection; used under the turn."""
+        return self._api
+
+    async def with_halves(self, step: Callable[[], T]) -> T:
+        """Does a step of the vault, with the halves of keys that it lacks. Raises Unreachable, Refused."""
+        try:
+            return step()
+        except Lacking:
+            async with self._turn:
+                return await self.halves_for(step)
+
+    async def halves_for(self, step: Callable[[], T]) -> T:
+        """The same for who has the turn."""
+        return await self._halves.with_halves(step)
 
     async def aclose(self) -> None:
         """Closes the connections."""
@@ -359,6 +384,7 @@ class Channel:
         pause = RECONNECT[0]
         self._watched = True
         pump = asyncio.create_task(self._pump())
+        attending = asyncio.create_task(self.ideas.attend(TEND))
         try:
             while True:
                 get = asyncio.create_task(self._news.get())
@@ -381,9 +407,10 @@ class Channel:
                     pump = asyncio.create_task(self._pump())
         finally:
             self._watched = False
-            pump.cancel()
-            with suppress(asyncio.CancelledError, Unreachable, Refused):
-                await pump
+            for task in (attending, pump):
+                task.cancel()
+                with suppress(asyncio.CancelledError, Unreachable, Refused):
+                    await task
 
     async def _pump(self) -> None:
         async with self._turn:
@@ -415,7 +442,7 @@ class Channel:
         """While the stream is open: what the device owes, soon after each entry, and from time to time."""
         while self._reads():
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._owes.wait(), TEND)
+                await asyncio.wait_for(self._owes.wait(), self.ideas.pause(TEND))
                 await asyncio.sleep(random.uniform(0, JITTER))  # noqa: S311 -- jitter, not a secret
             self._owes.clear()
             if self._at_head:
@@ -464,6 +491,8 @@ class Channel:
             await self._send_complaint()
         if self.log.row.state is State.OPEN:
             await self._owed_commits()
+        if self.log.row.state is State.OPEN and self.log.rounds.all():
+            self.tell(await self.ideas.visit())
         if self.log.row.state is State.OPEN:
             if update and self._update_due():
                 await self._commit_if_possible(lambda: self.sealer.commit(self.clock()))

@@ -44,7 +44,7 @@ from ..errors import UserError
 from ..grounds import may_approve
 from ..log import Log
 from ..subjects import charter_names, code_of, describe, difference, find_subject
-from . import attachments, onetext, release, sound
+from . import attachments, ideas, onetext, release, sound
 from .common import (
     GlobalOptions,
     choose_channel,
@@ -100,6 +100,7 @@ def _add_acts(commands: Any, further: Callable[[Any], None] | None = None) -> li
     release.add_acts(commands, add)
     sound.add_acts(commands, add)
     attachments.add_acts(commands, add)
+    ideas.add_acts(commands, add)
     verbs = onetext.add_acts(commands, add)
     if further is not None:
         further(verbs)

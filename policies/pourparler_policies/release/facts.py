@@ -17,6 +17,7 @@ from typing import Final
 
 from pourparler_policies import fold
 from pourparler_policies.errors import Misuse
+from pourparler_policies.ideas.facts import IdeaRules, Round
 from pourparler_policies.limits import HOUR, KIB
 
 from .rules import ReleaseRules
@@ -149,10 +150,12 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Consent and release of one channel: both fold over the same log."""
+    """Consent, release and ideas of one channel: all fold over the same log."""
 
     consent: fold.State
     rules: ReleaseRules
     papers: Mapping[bytes, Paper] = field(default_factory=dict)
     case: Case | None = None
     released: Mapping[bytes, Mark] = field(default_factory=dict)  # by the text's digest
+    ideas: IdeaRules = field(default_factory=IdeaRules)
+    round: Round | None = None  # of ideas without a name

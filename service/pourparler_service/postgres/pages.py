@@ -32,6 +32,11 @@ _SLOT: Final = (
     "SELECT box.token_hash, box.expires_at, slot.body_key FROM box"
     " LEFT JOIN slot ON slot.box_key = box.key AND slot.slot = %s WHERE box.box = %s AND box.expires_at > %s"
 )
+_ROUND: Final = (
+    "SELECT round.token_hash, round.closes_at, round.expires_at, packet.body_key"
+    " FROM round LEFT JOIN packet ON packet.round_key = round.key"
+    " WHERE round.round = %s AND round.expires_at > %s ORDER BY packet.digest"
+)
 _log: Final = logging.getLogger("pourparler.service")
 
 
@@ -117,6 +122,22 @@ class SharedPages:
             if found is None:
                 raise Refusal(Problem.NOT_FOUND, "Nothing lies in this slot yet.")
             return found[1], row[1]
+
+        return await self._run(work)
+
+    async def round(self, round_: bytes, token: bytes, now: float) -> tuple[list[bytes], int]:
+        """As `pages.Pages.round`. Raises Refusal."""
+
+        def work() -> tuple[list[bytes], int]:
+            raw = driver(self._links.get())
+            rows = raw.execute(_ROUND, (round_, int(now))).fetchall()
+            if not rows or not hmac.compare_digest(rows[0][0], hashlib.sha256(token).digest()):
+                raise unauthorized()
+            if rows[0][1] > now:
+                raise Refusal(Problem.NOT_FOUND, "Nothing is shown before this round's window is over.")
+            keys = [row[3] for row in rows if row[3] is not None]
+            bodies = dict(raw.execute(_BODIES, (keys,)).fetchall()) if keys else {}
+            return [bodies[key] for key in keys if key in bodies], rows[0][2]
 
         return await self._run(work)
 

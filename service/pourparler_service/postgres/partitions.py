@@ -20,6 +20,7 @@ BLOCK: Final = 1000  # numbers that a process takes at a time: the sequence's st
 _LEFT: Final = (
     "SELECT EXISTS (SELECT FROM entry WHERE expires_at <= %(over)s)"
     " OR EXISTS (SELECT FROM box WHERE expires_at <= %(over)s)"
+    " OR EXISTS (SELECT FROM round WHERE expires_at <= %(over)s)"
     " OR EXISTS (SELECT FROM attachment WHERE expires_at <= %(over)s)"
 )
 _INSERT: Final = "INSERT INTO body SELECT * FROM unnest(%b::bigint[], %b::bytea[])"

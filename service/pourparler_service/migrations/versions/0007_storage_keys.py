@@ -8,12 +8,13 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0007"
-down_revision = "0004"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
 
 _PARTITIONED = (
     "ALTER TABLE slot ALTER body_key TYPE BIGINT",
+    "ALTER TABLE packet ALTER body_key TYPE BIGINT",
     "ALTER TABLE entry ALTER key TYPE BIGINT, ALTER key DROP DEFAULT",
     "ALTER TABLE body RENAME TO body_0",
     "ALTER TABLE body_0 RENAME CONSTRAINT body_pkey TO body_0_pkey",
