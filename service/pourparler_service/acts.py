@@ -324,7 +324,7 @@ def erase_lost() -> Callable[[Batch], bool]:
     def act(batch: Batch) -> bool:
         keys = batch.outside.keys
         erased = []
-        for erase, table in ((_erase_entries, ENTRY), (erase_attachments, ATTACHMENT)):
+        for erase, table in ((_erase_entries, ENTRY), (_erase_rounds, ROUND), (erase_attachments, ATTACHMENT)):
             found = select(table.c.key_end).where(table.c.key_end.is_not(None)).distinct()
             ends = batch.connection.execute(found).scalars().all()
             keys.fetch(ends)

@@ -270,7 +270,11 @@ class Api:
         """Make room for a round of ideas, whose packets are then sent and fetched with its own token."""
         channel, device, _ = await self._gate.admit(request)
         asked = await read(request, wire.CreateRound)
-        await self._in(channel, rounds.create_round(channel, device, asked, self._caps))
+        channel.pins += 1
+        try:
+            await self._keyed(rounds.create_round(channel, device, asked, self._caps))
+        finally:
+            channel.pins -= 1
         return Response(status_code=204)
 
     def _attachment(self, request: Request) -> Asked:

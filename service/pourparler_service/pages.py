@@ -32,7 +32,7 @@ _SLOT: Final = (
 
 
 _ROUND: Final = (
-    "SELECT round.token_hash, round.closes_at, round.expires_at, body.bytes"
+    "SELECT round.token_hash, round.closes_at, round.expires_at, body.bytes, round.key_end, packet.digest"
     " FROM round LEFT JOIN packet ON packet.round_key = round.key LEFT JOIN body ON body.key = packet.body_key"
     " WHERE round.round = ? AND round.expires_at > ? ORDER BY packet.digest"
 )
@@ -108,7 +108,8 @@ class Pages:
             raise unauthorized()
         if now < rows[0][1]:
             raise Refusal(Problem.NOT_FOUND, "Nothing is shown before this round's window is over.")
-        return [row[3] for row in rows if row[3] is not None], rows[0][2]
+        found = [self._keys.open(row[4], round_ + row[5], row[3]) for row in rows if row[3] is not None]
+        return [packet for packet in found if packet is not None], rows[0][2]
 
     def close(self) -> None:
         """Let the reader finish, and close its connection."""

@@ -38,7 +38,7 @@ class Asked:
 def create_round(
     channel: ChannelState, device: DeviceState, request: wire.CreateRound, caps: Caps
 ) -> Callable[[Batch], None]:
-    """Make room. The identical request again is harmless."""
+    """Make room. The identical request again is harmless. Raises Refusal, and KeyNeeded."""
 
     def act(batch: Batch) -> None:
         batch.require_living(channel, device)
@@ -69,7 +69,9 @@ def create_round(
                 Problem.OVER_CAP, f"A channel has at most {caps.rounds_a_channel} rounds at a time here."
             )
         check_room(batch, channel.key, request.places * limits.IDEA_PACKET, caps)
-        batch.changed().execute(insert(ROUND).values(round=request.round, **asked))
+        key_end = batch.outside.keys.end(closes_at + request.life, request.life)
+        batch.outside.keys.require(key_end)
+        batch.changed().execute(insert(ROUND).values(round=request.round, key_end=key_end, **asked))
 
     return act
 
@@ -93,7 +95,11 @@ def send_packet(asked: Asked, sealed: bytes, caps: Caps) -> Callable[[Batch], No
             raise Refusal(Problem.OVER_CAP, "Every place of this round is taken.")
         check_room(batch, row.channel_key, len(sealed), caps)
         batch.add_bytes(row.channel_key, len(sealed))
-        place = batch.places.place(sealed, row.expires_at, row.expires_at - row.closes_at)
+        stored, until = sealed, row.expires_at
+        if row.key_end is not None:
+            batch.outside.keys.fetch([row.key_end])
+            stored, until = batch.outside.keys.seal(row.key_end, row.round + digest, sealed), row.key_end
+        place = batch.places.place(stored, until, row.expires_at - row.closes_at)
         batch.changed().execute(insert(PACKET).values(round_key=row.key, digest=digest, body_key=place))
 
     return act

@@ -154,6 +154,9 @@ class Round(SQLModel, table=True):
     closes_at: int = Field(sa_type=BigInteger)  # Unix seconds
     places: int
     expires_at: int = Field(sa_type=BigInteger, index=True)  # Unix seconds
+    key_end: int | None = Field(
+        sa_type=BigInteger
+    )  # of the storage key that its packets are under; None: as they came
 
 
 class Packet(SQLModel, table=True):

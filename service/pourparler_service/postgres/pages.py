@@ -33,7 +33,7 @@ _SLOT: Final = (
     " LEFT JOIN slot ON slot.box_key = box.key AND slot.slot = %s WHERE box.box = %s AND box.expires_at > %s"
 )
 _ROUND: Final = (
-    "SELECT round.token_hash, round.closes_at, round.expires_at, packet.body_key"
+    "SELECT round.token_hash, round.closes_at, round.expires_at, packet.body_key, round.key_end, packet.digest"
     " FROM round LEFT JOIN packet ON packet.round_key = round.key"
     " WHERE round.round = %s AND round.expires_at > %s ORDER BY packet.digest"
 )
@@ -137,7 +137,10 @@ class SharedPages:
                 raise Refusal(Problem.NOT_FOUND, "Nothing is shown before this round's window is over.")
             keys = [row[3] for row in rows if row[3] is not None]
             bodies = dict(raw.execute(_BODIES, (keys,)).fetchall()) if keys else {}
-            return [bodies[key] for key in keys if key in bodies], rows[0][2]
+            if rows[0][4] is not None:
+                self._keys.fetch([rows[0][4]])
+            found = [self._keys.open(row[4], round_ + row[5], bodies[row[3]]) for row in rows if row[3] in bodies]
+            return [packet for packet in found if packet is not None], rows[0][2]
 
         return await self._run(work)
 

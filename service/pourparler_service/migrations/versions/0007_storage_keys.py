@@ -33,7 +33,7 @@ _PARTITIONED = (
 
 def upgrade() -> None:
     """Forward."""
-    for table in ("entry", "attachment"):
+    for table in ("entry", "attachment", "round"):
         op.add_column(table, sa.Column("key_end", sa.BigInteger(), nullable=True))
     op.add_column("channel", sa.Column("version", sa.BigInteger(), nullable=False, server_default="0"))
     if op.get_bind().dialect.name == "postgresql":
