@@ -46,7 +46,7 @@ def add_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser
     serve.set_defaults(func=run_serve)
 
     grant = subparsers.add_parser("grant", help="make a one-time grant to create a channel")
-    add_options(grant, "data", "database-url", "outside-url")
+    add_options(grant, "data", "database-url", "outside-backups-url")
     grant.add_argument("--expires", type=float, metavar="DAYS", help="days until an unused grant lapses")
     grant.set_defaults(func=run_grant)
 

@@ -31,7 +31,7 @@ OPTIONS: Final = (
         "PostgreSQL for several processes on several hosts (postgresql://user@host/name): what is stored and backed up",
     ),
     (
-        "outside-url",
+        "outside-backups-url",
         "URL",
         "another PostgreSQL database, on a server without backups, archive or replicas: key halves, storage keys, "
         "the desk and tallies, which must end on time",
@@ -73,13 +73,15 @@ class Settings:
         """Read options, environment and file. Raises ValueError with one clear sentence."""
         told = {**_file(getattr(args, "config", None)), **environment}
         found = {name: _value(args, told, name) for name, _, _ in OPTIONS}
-        data, database, outside = found["data"], found["database-url"], found["outside-url"]
+        data, database, outside = found["data"], found["database-url"], found["outside-backups-url"]
         if database and data:
             raise ValueError("Say either --data, for one process, or --database-url, for several, not both")
         if not database and not data:
             raise ValueError("Say where things are kept: --data DIR, or --database-url URL")
         if bool(database) != bool(outside):
-            raise ValueError("--database-url and --outside-url go together: two databases, one without backups")
+            raise ValueError(
+                "--database-url and --outside-backups-url go together: two databases, one without backups"
+            )
         if found["bus-url"] and not database:
             raise ValueError("--bus-url is for several processes, so it goes with --database-url")
         return cls(

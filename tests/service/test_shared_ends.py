@@ -273,8 +273,8 @@ def test_check_by_command_makes_nothing_and_has_a_status(tmp_path: Path) -> None
         ('database-url = "postgresql://h/x"\ndata = "x"', (), "not both"),
         ('bus-url = "nats://h"', ("--data", "x"), "goes with --database-url"),
         ("", (), "Say where things are kept"),
-        ('database-url = "mysql://h/x"\noutside-url = "mysql://h/y"', (), "begins with postgresql://"),
-        ('database-url = "x"\noutside-url = "y"', (), "is no URL"),
+        ('database-url = "mysql://h/x"\noutside-backups-url = "mysql://h/y"', (), "begins with postgresql://"),
+        ('database-url = "x"\noutside-backups-url = "y"', (), "is no URL"),
     ],
 )
 def test_a_wrong_configuration_is_refused_in_one_sentence(
@@ -304,14 +304,14 @@ def test_a_grant_before_the_first_start_says_what_to_do(place: tuple[Path, str])
 def test_the_other_database_must_not_be_the_same(place: tuple[Path, str], tmp_path: Path) -> None:
     url = f"{SERVER}/{place[1]}"
     (tmp_path / "same").mkdir()
-    (tmp_path / "same" / CONFIG).write_text(f'database-url = "{url}"\noutside-url = "{url}"\n')
+    (tmp_path / "same" / CONFIG).write_text(f'database-url = "{url}"\noutside-backups-url = "{url}"\n')
     with pytest.raises(RuntimeError, match="a database of its own"):
         ServerProcess(tmp_path / "same")
 
 
 def test_a_server_that_is_away_is_said_in_one_sentence(tmp_path: Path) -> None:
     away = "postgresql://127.0.0.1:1/x"
-    (tmp_path / CONFIG).write_text(f'database-url = "{away}"\noutside-url = "{away}"\n')
+    (tmp_path / CONFIG).write_text(f'database-url = "{away}"\noutside-backups-url = "{away}"\n')
     with pytest.raises(RuntimeError, match=r"did not start: PostgreSQL cannot be used: [^\n]*$"):
         ServerProcess(tmp_path)
     with pytest.raises(psycopg.OperationalError):

@@ -20,6 +20,7 @@ from ..ideas import GATHER, WINDOW, Listed, draft_text
 from ..papers import compose
 from ..subjects import code_of
 from .common import duration, emit, local_time, plain, progress, read_text, say_duration
+from .prompts import inside_talk
 from .release import read_keys, read_time
 from .showing import show
 
@@ -176,6 +177,8 @@ def _numbers(ideas: frozenset[int]) -> str:
 async def _add(arguments: argparse.Namespace, channel: Channel) -> None:
     text = " ".join(arguments.words)
     if not text:
+        if inside_talk():  # what is typed next there is said, under a name
+            raise UserError("write the idea in the same line: /ideas add WORDS")
         if sys.stdin.isatty():
             progress(arguments, "Your idea (end it with Ctrl-D on a line of its own):")
         text = read_text(Path("-"), "idea", 4 * MAX_IDEA)

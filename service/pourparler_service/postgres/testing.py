@@ -50,7 +50,7 @@ def databases(folder: Path, *, bus: bool = False) -> Iterator[str]:
     folder.mkdir(parents=True, exist_ok=True)
     for one in (name, name + "_apart"):
         administer(f"CREATE DATABASE {one}")
-    config = f'database-url = "{SERVER}/{name}"\noutside-url = "{SERVER}/{name}_apart"\n'
+    config = f'database-url = "{SERVER}/{name}"\noutside-backups-url = "{SERVER}/{name}_apart"\n'
     (folder / CONFIG).write_text(config + (f'bus-url = "{BUS}"\n' if bus else ""))
     try:
         yield name

@@ -73,13 +73,13 @@ def test_three_people_hold_a_round_and_make_a_draft_of_it(
     assert "at least 3" in room.refused("ben", "add", "Alone.", "--least", "2")
     assert "no such idea" in room.refused("ada", "again", "1")
     assert "joint text" not in room.refused("ada", "mark", "1")
-    room.ok("ada", "call", "+30s", "--gather", "28s", "--window", "10s")
+    room.ok("ada", "call", "+40s", "--gather", "38s", "--window", "30s")
     waiting = [
         commands.start("ideas", "wait", "--json", "--vault", room.vaults[name], passphrase=PASSPHRASE)
         for name in NAMES
     ]
     assert waiting[1].event(event="called")["name"] == "ada"
-    time.sleep(35)
+    time.sleep(65)
     lists = [running.event(event="list") for running in waiting]
     for running in waiting:
         running.end()
