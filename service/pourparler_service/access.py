@@ -67,16 +67,24 @@ class Gate:
     def __init__(self, settings: Settings, registry: Registry, writer: Writer) -> None:
         self._settings, self._registry, self._writer = settings, registry, writer
 
-    def admit(self, request: HTTPConnection) -> Caller:
-        """Find the device that asks. Raises Refusal: unauthorized, closed, or budget when it asks too fast."""
+    async def admit(self, request: HTTPConnection, *, fresh: bool = True) -> Caller:
+        """Find the device that asks. Raises Refusal: unauthorized, closed, or budget when it asks too fast.
+
+        What another process changed is known, unless `fresh` is False: then whoever changes something looks again.
+        """
         token = bearer(request)
         channel_id = path_id(request, "channel")
-        channel = self._registry.get(channel_id) if channel_id else None
-        if channel is None:
-            if channel_id and self._registry.is_closed(channel_id):
-                raise Refusal(Problem.CLOSED)
+        if channel_id is None:
             raise unauthorized()
         hashed = hashlib.sha256(token).digest()
+        find = self._registry.fresh if fresh else self._registry.find
+        channel = await find(channel_id)
+        if not fresh and (channel is None or hashed not in channel.by_token):
+            channel = await self._registry.fresh(channel_id)
+        if channel is None:
+            if await self._registry.is_closed(channel_id):
+                raise Refusal(Problem.CLOSED)
+            raise unauthorized()
         device = channel.by_token.get(hashed)
         if device is None or not hmac.compare_digest(device.token_hash, hashed):
             raise unauthorized()

@@ -6,9 +6,9 @@ Each function is one act of the writer: `act(batch)` checks, then writes, all in
 import hashlib
 import hmac
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, case, delete, func, insert, select, update
 
 from pourparler_policies import limits, wire
 from pourparler_policies.charter.document import PROCEDURE_MARGIN
@@ -18,6 +18,7 @@ from .caps import Caps
 from .halves import owner
 from .problems import Refusal, unauthorized
 from .state import ChannelState, DeviceState, Registry
+from .storagekeys import OVERHEAD
 from .tables import (
     ATTACHMENT,
     BODY,
@@ -38,6 +39,8 @@ from .tables import (
 from .writer import Batch
 
 PURGE_ROWS: Final = 1000  # rows deleted in one batch, so that nobody waits long behind a purge
+PURGING, SWEEPING = 1, 2  # kinds of work that one process at a time does
+LOST_ROWS: Final = 20_000  # the same before anything is served
 
 
 def sha256(data: bytes) -> bytes:
@@ -53,7 +56,8 @@ def create_channel(grant: bytes, request: wire.CreateChannel, caps: Caps) -> Cal
 
     def act(batch: Batch) -> None:
         connection = batch.connection
-        row = connection.execute(select(GRANT).where(GRANT.c.grant_hash == sha256(grant))).one_or_none()
+        held = select(GRANT).where(GRANT.c.grant_hash == sha256(grant)).with_for_update()
+        row = connection.execute(held).one_or_none()
         if row is None:
             raise unauthorized()
         if row.used_mark is not None:
@@ -161,8 +165,10 @@ def revoke(
 
 def _end(batch: Batch, registry: Registry, channel_key: int, device_keys: list[int]) -> None:
     """Delete tokens; a channel that nobody can reach any more is erased."""
+    batch.hold(channel_key)
     connection = batch.changed(scrub=True)
     batch.ended.update(device_keys)
+    batch.turned.add(channel_key)
     tokens = select(CHANNEL.c.channel, DEVICE.c.token_hash).join(DEVICE, DEVICE.c.channel_key == CHANNEL.c.key)
     owners = [owner(*row) for row in connection.execute(tokens.where(DEVICE.c.key.in_(device_keys)))]
     batch.effects.append(lambda: batch.outside.halves.forget(owners))
@@ -208,6 +214,7 @@ def delete_entry(channel: ChannelState, entry: bytes, secret: bytes) -> Callable
     """
 
     def act(batch: Batch) -> None:
+        batch.hold(channel.key, channel)
         batch.flush()
         row = batch.connection.execute(
             select(ENTRY.c.key, ENTRY.c.seq, ENTRY.c.delete_hash, ENTRY.c.handshake).where(
@@ -218,6 +225,7 @@ def delete_entry(channel: ChannelState, entry: bytes, secret: bytes) -> Callable
             raise Refusal(Problem.NOT_FOUND, "There is no entry of this id that this secret deletes.")
         _erase_entries(batch, ENTRY.c.key == row.key)
         batch.effects.append(lambda: channel.drop(row.seq))
+        batch.turned.add(channel.key)
 
     return act
 
@@ -265,33 +273,29 @@ def check_room(batch: Batch, channel_key: int, size: int, caps: Caps, *, handsha
         raise Refusal(Problem.OVER_CAP, f"A channel holds at most {caps.bytes_a_channel} bytes here; it is full.")
 
 
-def _open_box(batch: Batch, box: bytes, token: bytes) -> tuple[int, int]:
-    """The keys of a box and of its channel."""
-    row = batch.connection.execute(
-        select(BOX.c.key, BOX.c.channel_key, BOX.c.token_hash).where(
-            BOX.c.box == box, BOX.c.expires_at > batch.now
-        )
-    ).one_or_none()
+def _open_box(batch: Batch, box: bytes, token: bytes) -> Any:
+    """The row of a box, which no other process changes meanwhile."""
+    held = select(BOX).where(BOX.c.box == box, BOX.c.expires_at > batch.now).with_for_update()
+    row = batch.connection.execute(held).one_or_none()
     if row is None or not hmac.compare_digest(row.token_hash, sha256(token)):
         raise unauthorized()
-    return int(row.key), int(row.channel_key)
+    return row
 
 
 def deposit(box: bytes, token: bytes, slot: int, sealed: bytes, caps: Caps) -> Callable[[Batch], None]:
     """Write a slot once; the same bytes again are harmless."""
 
     def act(batch: Batch) -> None:
-        key, channel_key = _open_box(batch, box, token)
+        row = _open_box(batch, box, token)
         batch.flush()
         found = select(BODY.c.bytes).join(SLOT, SLOT.c.body_key == BODY.c.key)
-        found = found.where(SLOT.c.box_key == key, SLOT.c.slot == slot)
+        found = found.where(SLOT.c.box_key == row.key, SLOT.c.slot == slot)
         lies = batch.connection.execute(found).scalar()
         if lies is None:
-            check_room(batch, channel_key, len(sealed), caps)
-            batch.add_bytes(channel_key, len(sealed))
-            batch.changed().execute(
-                insert(SLOT).values(box_key=key, slot=slot, body_key=batch.places.place(sealed))
-            )
+            check_room(batch, row.channel_key, len(sealed), caps)
+            batch.add_bytes(row.channel_key, len(sealed))
+            place = batch.places.place(sealed, row.expires_at, row.life)
+            batch.changed().execute(insert(SLOT).values(box_key=row.key, slot=slot, body_key=place))
         elif lies != sealed:
             raise Refusal(Problem.ID_REUSED, "The slot was written.")
 
@@ -302,8 +306,7 @@ def delete_box(box: bytes, token: bytes) -> Callable[[Batch], None]:
     """Erase a box and what lies in it."""
 
     def act(batch: Batch) -> None:
-        key, _ = _open_box(batch, box, token)
-        _erase_boxes(batch, BOX.c.key == key)
+        _erase_boxes(batch, BOX.c.key == _open_box(batch, box, token).key)
 
     return act
 
@@ -312,11 +315,14 @@ def purge() -> Callable[[Batch], bool]:
     """Delete entries, boxes, attachments, rounds that are over, `PURGE_ROWS` of each. True when there may be more."""
 
     def act(batch: Batch) -> bool:
+        if not batch.alone(PURGING):
+            return False
         batch.flush()
         erased = [
             erase(
                 batch,
                 table.c.key.in_(select(table.c.key).where(table.c.expires_at <= batch.now).limit(PURGE_ROWS)),
+                over=True,
             )
             for erase, table in (
                 (_erase_entries, ENTRY),
@@ -330,27 +336,44 @@ def purge() -> Callable[[Batch], bool]:
     return act
 
 
-def _erase_entries(batch: Batch, which: ColumnElement[bool]) -> int:
-    """Erase entries and their bytes. Returns how many."""
+def erase_lost() -> Callable[[Batch], bool]:
+    """Delete what was stored under keys that are gone: a backup was put in place. True when there may be more."""
+
+    def act(batch: Batch) -> bool:
+        keys = batch.outside.keys
+        erased = []
+        for erase, table in ((_erase_entries, ENTRY), (_erase_rounds, ROUND), (erase_attachments, ATTACHMENT)):
+            found = select(table.c.key_end).where(table.c.key_end.is_not(None)).distinct()
+            ends = batch.connection.execute(found).scalars().all()
+            keys.fetch(ends)
+            lost = [end for end in ends if end not in keys]
+            found = select(table.c.key).where(table.c.key_end.in_(lost)).limit(LOST_ROWS)
+            erased.append(erase(batch, table.c.key.in_(found)))
+        return LOST_ROWS in erased
+
+    return act
+
+
+def _erase_entries(batch: Batch, which: ColumnElement[bool], *, over: bool = False) -> int:
+    """Erase entries and their bytes. Returns how many; `over` says that all of them are past their time."""
     batch.flush()
-    found = select(ENTRY.c.key, ENTRY.c.channel_key, func.length(BODY.c.bytes)).join(
-        BODY, BODY.c.key == ENTRY.c.key
-    )
+    size = func.length(BODY.c.bytes) - case((ENTRY.c.key_end.is_(None), 0), else_=OVERHEAD)
+    found = select(ENTRY.c.key, ENTRY.c.channel_key, size).join(BODY, BODY.c.key == ENTRY.c.key)
     rows = batch.connection.execute(found.where(which)).all()
-    keys = [key for key, _, _ in rows]
-    if keys:
-        for _, channel_key, size in rows:
-            batch.add_bytes(channel_key, -size)
+    if rows:
         batch.changed(scrub=True)
-        batch.raw.executemany("DELETE FROM entry WHERE key = ?", [(key,) for key in keys])
-        batch.places.erase(keys)
-    return len(keys)
+        deleted = batch.delete_entries([key for key, _, _ in rows])
+        for key, channel_key, size in rows:
+            if key in deleted:
+                batch.add_bytes(channel_key, -size)
+        batch.places.erase(deleted, over=over)
+    return len(rows)
 
 
-def _erase_boxes(batch: Batch, which: ColumnElement[bool]) -> int:
+def _erase_boxes(batch: Batch, which: ColumnElement[bool], *, over: bool = False) -> int:
     """Erase boxes and what lies in them. Returns how many."""
     batch.flush()
-    keys = batch.connection.execute(select(BOX.c.key).where(which)).scalars().all()
+    keys = batch.connection.execute(select(BOX.c.key).where(which).with_for_update()).scalars().all()
     if keys:
         connection = batch.changed(scrub=True)
         lie = SLOT.c.box_key.in_(keys)
@@ -362,14 +385,14 @@ def _erase_boxes(batch: Batch, which: ColumnElement[bool]) -> int:
             bodies.append(body)
         connection.execute(delete(SLOT).where(lie))
         connection.execute(delete(BOX).where(BOX.c.key.in_(keys)))
-        batch.places.erase(bodies)
+        batch.places.erase(bodies, over=over)
     return len(keys)
 
 
-def _erase_rounds(batch: Batch, which: ColumnElement[bool]) -> int:
+def _erase_rounds(batch: Batch, which: ColumnElement[bool], *, over: bool = False) -> int:
     """Erase rounds and their packets. Returns how many."""
     batch.flush()
-    rows = batch.connection.execute(select(ROUND.c.key, ROUND.c.channel_key).where(which)).all()
+    rows = batch.connection.execute(select(ROUND.c.key, ROUND.c.channel_key).where(which).with_for_update()).all()
     for key, channel_key in rows:
         connection = batch.changed(scrub=True)
         found = select(PACKET.c.body_key).where(PACKET.c.round_key == key)
@@ -377,16 +400,17 @@ def _erase_rounds(batch: Batch, which: ColumnElement[bool]) -> int:
         batch.add_bytes(channel_key, -limits.IDEA_PACKET * len(bodies))
         connection.execute(delete(PACKET).where(PACKET.c.round_key == key))
         connection.execute(delete(ROUND).where(ROUND.c.key == key))
-        batch.places.erase(bodies)
+        batch.places.erase(bodies, over=over)
     return len(rows)
 
 
-def erase_attachments(batch: Batch, which: ColumnElement[bool]) -> int:
-    """Erase attachments; their files are wiped when that is durable. Returns how many."""
-    found = select(ATTACHMENT.c.key, ATTACHMENT.c.attachment).where(which)
+def erase_attachments(batch: Batch, which: ColumnElement[bool], *, over: bool = False) -> int:
+    """Erase attachments; their chunks are wiped before or when that is durable. Returns how many."""
+    found = select(ATTACHMENT.c.key, ATTACHMENT.c.attachment).where(which).with_for_update()
     rows = batch.connection.execute(found).all()
     if rows:
         connection = batch.changed(scrub=True)
+        batch.erase_chunks([row.key for row in rows], over=over)
         connection.execute(delete(ATTACHMENT).where(ATTACHMENT.c.key.in_([row.key for row in rows])))
         batch.effects.append(lambda: batch.outside.attachments.wipe([row.attachment for row in rows]))
     return len(rows)
@@ -398,11 +422,14 @@ def sweep(registry: Registry) -> Callable[[Batch], int]:
     """
 
     def act(batch: Batch) -> int:
+        if not batch.alone(SWEEPING):
+            return 0
         batch.flush()
         idle = batch.connection.execute(
             select(DEVICE.c.key, DEVICE.c.channel_key)
             .join_from(DEVICE, CHANNEL, DEVICE.c.channel_key == CHANNEL.c.key)
             .where((DEVICE.c.last_day + 1) * limits.DAY + CHANNEL.c.absence_limit < batch.now)
+            .order_by(DEVICE.c.channel_key)
         ).all()
         by_channel: dict[int, list[int]] = {}
         for row in idle:

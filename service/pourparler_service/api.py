@@ -1,8 +1,9 @@
 """The routes: each takes a request apart, hands an act to the writer, and says what came of it."""
 
 import base64
+from collections.abc import Callable
 from operator import attrgetter
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Query
 from starlette.requests import Request
@@ -26,12 +27,16 @@ from .roundapi import RoundApi
 from .schema import ROUTES
 from .settings import SOFTWARE, Settings
 from .state import ChannelState, DeviceState, Registry
+from .storagekeys import KeyNeeded
 from .streams import Hub, Stream
 from .tally import Tallies
 from .tallyapi import TallyApi
-from .writer import Writer
+from .writer import Batch, Writer
+
+T = TypeVar("T")
 
 JSON = "application/json"
+KEY_TRIES = 5  # an end may pass, or the clock jump, between the making of a key and its use
 Cursor = Annotated[int, Query(ge=0, le=limits.MAX_SEQ, description="the last seq that the client has")]
 Limit = Annotated[int, Query(ge=1, le=limits.MAX_PAGE_ENTRIES)]
 
@@ -74,7 +79,7 @@ class Api:
         grant = bearer(request)
         asked = await read(request, wire.CreateChannel)
         await self._writer.submit(acts.create_channel(grant, asked, self._caps))
-        channel = self._registry.get(asked.channel)
+        channel = await self._registry.fresh(asked.channel)
         device = channel.by_id.get(asked.device) if channel else None
         if channel is None or device is None:
             raise unauthorized()
@@ -82,7 +87,7 @@ class Api:
 
     async def channel(self, request: Request) -> Response:
         """The channel as the asking device sees it."""
-        channel, device, _ = self._gate.admit(request)
+        channel, device, _ = await self._gate.admit(request)
         return _answer(self._view(channel, device))
 
     def _view(self, channel: ChannelState, device: DeviceState) -> wire.Channel:
@@ -97,7 +102,7 @@ class Api:
 
     async def append(self, request: Request) -> Response:
         """Append a sealed entry; with a handshake it may let a device in."""
-        channel, device, token = self._gate.admit(request)
+        channel, device, token = await self._gate.admit(request, fresh=False)
         asked = await read(request, wire.Append)
         check_size(asked.sealed)
         if asked.admit is not None:
@@ -106,14 +111,14 @@ class Api:
                 raise Refusal(Problem.MALFORMED, "Only a handshake lets a device in.")
         channel.pins += 1
         try:
-            receipt = await self._writer.submit(Append(channel, device, token, asked, self._caps))
+            receipt = await self._keyed(Append(channel, device, token, asked, self._caps))
         finally:
             channel.pins -= 1
         return Response(b'{"seq":%d,"received_at":%d,"expires_at":%d}' % receipt, 201, media_type=JSON)
 
     async def page(self, request: Request, after: Cursor = 0, limit: Limit = limits.MAX_PAGE_ENTRIES) -> Response:
         """Entries after a cursor."""
-        channel, device, _ = self._gate.admit(request)
+        channel, device, _ = await self._gate.admit(request)
         after = max(after, device.first_seq - 1)
         channel.pins += 1
         try:
@@ -128,7 +133,7 @@ class Api:
 
     async def delete_entry(self, request: Request) -> Response:
         """End an entry before its time, with the author's delete secret."""
-        channel, _, _ = self._gate.admit(request)
+        channel, _, _ = await self._gate.admit(request)
         asked = await read(request, wire.Deletion)
         entry = path_id(request, "entry")
         if entry is None:
@@ -138,7 +143,7 @@ class Api:
 
     async def stream(self, request: Request, after: Cursor = 0) -> Stream:
         """Entries as server-sent events, from a cursor on."""
-        channel, device, _ = self._gate.admit(request)
+        channel, device, _ = await self._gate.admit(request)
         last = request.headers.get("last-event-id", "")
         if last:
             if not last.isascii() or not last.isdecimal() or len(last) > 16 or int(last) > limits.MAX_SEQ:
@@ -148,14 +153,14 @@ class Api:
 
     async def end_device(self, request: Request) -> Response:
         """End one's own token. The last device to go takes the channel with it."""
-        channel, device, _ = self._gate.admit(request)
+        channel, device, _ = await self._gate.admit(request)
         await self._in(channel, acts.end_device(self._registry, channel, device))
         await self._outside.settled()
         return Response(status_code=204)
 
     async def revoke(self, request: Request) -> Response:
         """Ask that another device's token end. It does when more than half of the others have asked."""
-        channel, device, _ = self._gate.admit(request)
+        channel, device, _ = await self._gate.admit(request)
         target = path_id(request, "device")
         if target is None:
             raise Refusal(Problem.NOT_FOUND)
@@ -166,7 +171,7 @@ class Api:
 
     async def create_box(self, request: Request) -> Response:
         """Open a one-time drop box for an invitation."""
-        channel, device, _ = self._gate.admit(request)
+        channel, device, _ = await self._gate.admit(request)
         asked = await read(request, wire.CreateBox)
         await self._in(channel, acts.create_box(channel, device, asked, self._caps))
         return Response(status_code=204)
@@ -197,7 +202,7 @@ class Api:
 
     async def halves(self, request: Request) -> Response:
         """Ask for this device's key halves for a run of ends. Those that are over are left out."""
-        channel, device, _ = self._gate.admit(request)
+        channel, device, _ = await self._gate.admit(request)
         channel.pins += 1
         try:
             asked = await read(request, wire.AskHalves)
@@ -212,10 +217,12 @@ class Api:
             if device.ended or channel.erased:
                 raise unauthorized()
             found = await self._outside.halves.ask(mine, ends, now, self._caps.halves_a_device)
+            await self._registry.fresh(channel.channel)
+            if device.ended or channel.erased:
+                self._outside.halves.forget([mine])  # it may have ended elsewhere before they were made
+                raise unauthorized()
         finally:
             channel.pins -= 1
-        if device.ended or channel.erased:
-            raise unauthorized()
         if not found:
             raise Refusal(Problem.NOT_FOUND, "All of these ends are over.")
         first = last - (len(found) - 1) * asked.step
@@ -225,9 +232,13 @@ class Api:
 
     async def create_attachment(self, request: Request) -> Response:
         """Make room for an attachment, which is then sent and fetched with its own token."""
-        channel, device, _ = self._gate.admit(request)
+        channel, device, _ = await self._gate.admit(request)
         asked = await read(request, wire.CreateAttachment)
-        await self._in(channel, attaching.create_attachment(channel, device, asked, self._caps))
+        channel.pins += 1
+        try:
+            await self._keyed(attaching.create_attachment(channel, device, asked, self._caps))
+        finally:
+            channel.pins -= 1
         return Response(status_code=204)
 
     async def attachment(self, request: Request) -> Response:
@@ -257,9 +268,13 @@ class Api:
 
     async def create_round(self, request: Request) -> Response:
         """Make room for a round of ideas, whose packets are then sent and fetched with its own token."""
-        channel, device, _ = self._gate.admit(request)
+        channel, device, _ = await self._gate.admit(request)
         asked = await read(request, wire.CreateRound)
-        await self._in(channel, rounds.create_round(channel, device, asked, self._caps))
+        channel.pins += 1
+        try:
+            await self._keyed(rounds.create_round(channel, device, asked, self._caps))
+        finally:
+            channel.pins -= 1
         return Response(status_code=204)
 
     def _attachment(self, request: Request) -> Asked:
@@ -281,6 +296,15 @@ class Api:
         if slot not in _SLOTS:
             raise Refusal(Problem.NOT_FOUND)
         return token, box, int(slot)
+
+    async def _keyed(self, act: Callable[[Batch], T]) -> T:
+        """Run an act that stores something under a storage key, which is made when it is the first of its end."""
+        for _ in range(KEY_TRIES):
+            try:
+                return await self._writer.submit(act)
+            except KeyNeeded as needed:
+                await self._outside.keys.make(needed.end, self._settings.clock())
+        raise Refusal(Problem.UNAVAILABLE)
 
     async def _in(self, channel: ChannelState, act: Any) -> Any:
         """Run an act on a channel, which stays in memory until it is done; what it deletes is then in no file."""

@@ -1,4 +1,4 @@
-"""Puts the parts together: one FastAPI application over one data directory.
+"""Puts the parts together: one FastAPI application over one engine.
 
 Appends go past FastAPI's routing, straight to the endpoint that it would choose: routing was four fifths of their
 cost. The endpoint, its refusals and its documentation are the same.
@@ -8,7 +8,9 @@ import asyncio
 import contextlib
 import logging
 import re
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -20,23 +22,17 @@ from starlette.types import Message, Receive, Scope, Send
 from pourparler_policies.wire import Problem, Route
 
 from .api import Api, text
-from .board import Board
-from .casestore import open_cases
-from .database import Database, DataError, connect
-from .desk import Desk
+from .database import DataError
+from .embedded import EmbeddedParts
 from .metrics import Metrics
-from .outside import Outside
-from .pages import Pages
 from .problems import Refusal, respond
 from .purger import Purger
 from .schema import describe, methods
 from .settings import Settings
-from .state import Registry
 from .streams import Hub
-from .tally import Tallies, open_tallies
-from .writer import Writer
 
 _ENTRIES = re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", Route.ENTRIES.value))
+_FAULT: Final = "The service ended by an unexpected fault: "
 _log = logging.getLogger("pourparler.service")
 
 
@@ -85,40 +81,44 @@ async def _heartbeat(hub: Hub) -> None:
         hub.beat()
 
 
+def _open(settings: Settings) -> Any:
+    if settings.database_url is None:
+        return EmbeddedParts(settings)
+    try:
+        from .postgres.parts import SharedParts  # noqa: PLC0415 - its driver is an extra
+    except ImportError:
+        raise DataError("PostgreSQL needs its driver: pip install 'pourparler[postgres]'.") from None
+    return SharedParts(settings)
+
+
 def create_app(settings: Settings) -> Service:
-    """The service over `settings.data`. It opens the directory when it starts; DataError when it cannot."""
+    """The service over one of its engines. It opens what it stores in when it starts; DataError when it cannot."""
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         try:
-            database = Database(settings.data, restored=settings.restored)
-            outside = Outside(database)
-            cases, counting = open_cases(database), open_tallies(database)
+            parts = _open(settings)
         except DataError as error:
             service.failure = error
             raise
-        reader = connect(database.path, read_only=True)
-        pages = Pages(database.path)
-        writer = Writer(database, outside, settings.clock)
-        registry = Registry(reader)
-        hub = Hub(settings, pages, text(database.incarnation))
+        outside, writer, registry = parts.outside, parts.writer, parts.registry
+        hub = Hub(settings, parts.pages, text(parts.incarnation))
         purger = Purger(settings, registry, writer, outside, metrics.purged)
         # Before anything is served: a restored database may hold what expired long ago (#12).
         await purger.once()
+        await parts.erase_lost()
         await outside.settled()
-        desk, board = Desk(settings, cases, writer), Board(database.path)
-        await desk.begin(database)
-        tallies = Tallies(settings, counting)
-        await tallies.begin()
-        api = Api(settings, registry, writer, hub, outside, database.incarnation, desk, board, tallies)
+        await parts.desk.begin(parts.connection)
+        await parts.tallies.begin()
+        api = Api(
+            settings, registry, writer, hub, outside, parts.incarnation, parts.desk, parts.board, parts.tallies
+        )
         service.include_router(api.router())
         service.append, service.hub = api.append, hub
-        tasks = [
-            asyncio.create_task(purger.run()),
-            asyncio.create_task(_heartbeat(hub)),
-            asyncio.create_task(desk.run()),
-            asyncio.create_task(tallies.run()),
-        ]
+        running = [purger.run(), _heartbeat(hub), parts.desk.run(), parts.tallies.run(), *parts.background()]
+        tasks = [asyncio.create_task(one) for one in running]
+        for task in tasks:
+            task.add_done_callback(ended)
         try:
             yield
         finally:
@@ -126,14 +126,18 @@ def create_app(settings: Settings) -> Service:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await writer.close()
-            desk.close()
-            tallies.close()
-            board.close()
-            outside.close()
-            pages.close()
-            reader.close()
-            database.close()
+            await parts.close()
+
+    def ended(task: "asyncio.Task[None]") -> None:
+        """What runs beside the service ended by itself: the service cannot go on."""
+        if task.cancelled() or service.failure is not None:
+            return
+        error = task.exception()
+        if error is not None:
+            service.failure = (
+                error if isinstance(error, DataError) else DataError(_FAULT + type(error).__name__ + ".")
+            )
+            signal.raise_signal(signal.SIGTERM)
 
     metrics = Metrics(settings.clock)
     service = Service(

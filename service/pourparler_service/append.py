@@ -26,7 +26,6 @@ from .writer import Batch, DeviceDraft
 
 WELCOME_SLOT: Final = limits.BOX_SLOTS - 1  # the last of an invitation's deposits
 
-_SEEN: Final = "SELECT seq, received_at, expires_at, digest FROM entry WHERE entry = ? AND channel_key = ?"
 _NUMBERS: Final = struct.Struct(">?QQQ?")
 _RECEIPT: Final = struct.Struct(">QQQ")
 
@@ -71,8 +70,12 @@ class Append:
         self._mark = hashlib.sha256(token + self._digest).digest()
         self._mask = int.from_bytes(hashlib.sha256(b"receipt" + token + self._digest).digest()[: _RECEIPT.size])
 
+    def foreseen(self) -> tuple[int, int, bytes]:
+        """Keys of the channel and of the device, and the entry's id: what it will look up."""
+        return self._channel.key, self._device.key, self._request.entry
+
     def __call__(self, batch: Batch) -> Receipt:
-        """Check, then store. Raises Refusal."""
+        """Check, then store. Raises Refusal, and KeyNeeded."""
         request, device, channel = self._request, self._device, self._channel
         batch.require_living(channel, device)
         drafted = batch.device(device)
@@ -87,15 +90,21 @@ class Append:
         spent = self._budget(drafted, batch.now) if request.handshake else drafted.handshakes
         size = self._check_caps(batch)
         received_at = max(int(batch.now), draft.received_at)
+        expires_at = received_at + self._life()
+        stored, key_end = request.sealed, None
+        if not request.handshake:
+            keys = batch.outside.keys
+            key_end = keys.end(expires_at, request.life)
+            stored = keys.seal(key_end, channel.channel + request.entry, stored)
         seq = draft.head + 1
         if request.admit is not None:
             self._admit(batch, request.admit, seq, received_at)
 
         batch.add_bytes(channel.key, size)
-        receipt = Receipt(seq, received_at, received_at + self._life())
+        receipt = Receipt(seq, received_at, expires_at)
         batch.dirty = True
         batch.entries[(channel.key, request.entry)] = (
-            batch.places.place(request.sealed),
+            batch.places.place(stored, key_end or expires_at, expires_at - received_at),
             channel.key,
             seq,
             request.entry,
@@ -104,6 +113,7 @@ class Append:
             receipt.expires_at,
             request.delete_hash,
             self._digest,
+            key_end,
         )
         draft.head, draft.received_at = seq, received_at
         if request.handshake:
@@ -119,18 +129,13 @@ class Append:
 
     def _retry(self, batch: Batch, drafted: DeviceDraft) -> Receipt | None:
         """The receipt of the same append, if it was accepted before. Raises Refusal for another one of its id."""
-        if self._mark == (drafted.mark or self._device.last_mark):
-            masked = drafted.receipt if drafted.mark else self._device.last_receipt
+        if self._mark == (drafted.mark or drafted.last_mark):
+            masked = drafted.receipt if drafted.mark else drafted.last_receipt
             return Receipt(*_RECEIPT.unpack(self._masked(masked or bytes(_RECEIPT.size))))
-        key = (self._channel.key, self._request.entry)
-        drafted_row = batch.entries.get(key)
-        if drafted_row is not None:
-            receipt, found = Receipt(drafted_row[2], drafted_row[5], drafted_row[6]), drafted_row[8]
-        else:
-            row = batch.raw.execute(_SEEN, (key[1], key[0])).fetchone()
-            if row is None:
-                return None
-            receipt, found = Receipt(*row[:3]), row[3]
+        seen = batch.seen(self._channel.key, self._request.entry)
+        if seen is None:
+            return None
+        receipt, found = seen
         if found != self._digest:
             raise Refusal(Problem.ID_REUSED)
         return receipt
@@ -173,20 +178,19 @@ class Append:
         if len(rows) >= self._caps.devices_a_channel:
             raise Refusal(Problem.OVER_CAP, f"A channel has at most {self._caps.devices_a_channel} devices here.")
         box = batch.connection.execute(
-            select(BOX.c.key).where(
+            select(BOX.c.key, BOX.c.expires_at, BOX.c.life).where(
                 BOX.c.box == admit.box, BOX.c.channel_key == channel.key, BOX.c.expires_at > batch.now
             )
-        ).scalar()
+        ).one_or_none()
         if box is None:
             raise Refusal(Problem.NOT_FOUND, "The box for the Welcome is not open.")
-        taken = select(SLOT.c.slot).where(SLOT.c.box_key == box, SLOT.c.slot == WELCOME_SLOT)
+        taken = select(SLOT.c.slot).where(SLOT.c.box_key == box.key, SLOT.c.slot == WELCOME_SLOT)
         if batch.connection.execute(taken).first() is not None:
             raise Refusal(Problem.ID_REUSED, "The box holds a Welcome already.")
 
         connection = batch.changed()
-        connection.execute(
-            insert(SLOT).values(box_key=box, slot=WELCOME_SLOT, body_key=batch.places.place(admit.welcome))
-        )
+        place = batch.places.place(admit.welcome, box.expires_at, box.life)
+        connection.execute(insert(SLOT).values(box_key=box.key, slot=WELCOME_SLOT, body_key=place))
         inserted = connection.execute(
             insert(DEVICE).values(
                 channel_key=channel.key,
@@ -211,6 +215,7 @@ class Append:
             handshakes_at=batch.now,
         )
         batch.effects.append(lambda: channel.add_device(state))
+        batch.turned.add(channel.key)
 
     def _life(self) -> int:
         """Seconds. What changes a channel stays until every device that is not out by its absence has read it.

@@ -24,7 +24,7 @@ from .writer import Batch
 def create_attachment(
     channel: ChannelState, device: DeviceState, request: wire.CreateAttachment, caps: Caps
 ) -> Callable[[Batch], None]:
-    """Make room. The identical request again is harmless."""
+    """Make room. The identical request again is harmless. Raises Refusal, and KeyNeeded."""
 
     def act(batch: Batch) -> None:
         batch.require_living(channel, device)
@@ -49,9 +49,12 @@ def create_attachment(
         if batch.connection.execute(held).scalar_one() + request.size > caps.attachments_a_channel:
             told = f"The attachments of a channel have at most {caps.attachments_a_channel} bytes here."
             raise Refusal(Problem.OVER_CAP, told)
+        expires_at = int(batch.now) + request.life
+        key_end = batch.outside.keys.end(expires_at, request.life)
+        batch.outside.keys.require(key_end)
         batch.changed().execute(
             insert(ATTACHMENT).values(
-                attachment=request.attachment, expires_at=int(batch.now) + request.life, **asked
+                attachment=request.attachment, expires_at=expires_at, key_end=key_end, **asked
             )
         )
 

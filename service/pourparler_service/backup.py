@@ -1,8 +1,9 @@
 """A copy of the database for the day the disk fails, made beside a running service.
 
 It holds what the database holds: sealed entries and their times, hashes of tokens, the board. It holds nothing of the
-folder that no backup may reach (key halves, the desk), and no attachment: those end on time whatever copies there are.
-A copy keeps what it has past its end, so keep it for less than the shortest life that you allow.
+folder that no backup may reach (key halves, storage keys, the desk), and no attachment: those end on time whatever
+copies there are. So what was said opens from no copy (`storagekeys`); sealed handshakes and times stay in it past their
+end, so keep none for longer than you would look back for.
 """
 
 import os

@@ -173,6 +173,10 @@ class Board:
         self._connection = connect(path, read_only=True)
         self._lane = Lane("the board")
 
+    @property
+    def _reader(self) -> Connection:
+        return self._connection
+
     async def newest(self, before: int | None = None) -> tuple[list[Entry], bool]:
         """A page of the list, the newest first, and whether older ones follow."""
         return await self._lane.submit(self._newest, before)
@@ -192,18 +196,18 @@ class Board:
         asked = select(*_LISTED).order_by(NOTE.c.key.desc()).limit(limits.BOARD_PAGE + 1)
         if before is not None:
             asked = asked.where(NOTE.c.key < before)
-        rows = self._connection.execute(asked).all()
+        rows = self._reader.execute(asked).all()
         return [self._read(row) for row in rows[: limits.BOARD_PAGE]], len(rows) > limits.BOARD_PAGE
 
     def _entry(self, digest: bytes) -> Entry | None:
-        row = self._connection.execute(select(NOTE).where(NOTE.c.digest == digest)).one_or_none()
+        row = self._reader.execute(select(NOTE).where(NOTE.c.digest == digest)).one_or_none()
         return None if row is None else self._read(row, row.note)
 
     def _read(self, row: Any, note: bytes = b"") -> Entry:
         asked = select(NOTE.c.copy_number, NOTE.c.digest).where(
             NOTE.c.release == row.release, NOTE.c.signers == row.signers, NOTE.c.published_at == row.published_at
         )
-        siblings = tuple((one.copy_number, one.digest) for one in self._connection.execute(asked))
+        siblings = tuple((one.copy_number, one.digest) for one in self._reader.execute(asked))
         return Entry(
             number=row.key,
             digest=row.digest,
@@ -226,7 +230,7 @@ class Board:
         signed = _keys(row.signers)
         return tuple(
             wire.BoardMark(sequel=Sequel(one.sequel), digest=one.digest)
-            for one in self._connection.execute(asked.order_by(NOTE.c.key))
+            for one in self._reader.execute(asked.order_by(NOTE.c.key))
             if signed <= _keys(one.signers)
         )
 

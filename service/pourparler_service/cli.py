@@ -15,12 +15,10 @@ import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .caps import Caps
-
-if TYPE_CHECKING:
-    from pourparler_crypto.note import KeyBook
+from .settings import Settings, add_options
 
 _EXIT_MISUSE = 2
 LONGEST_GRANT = 3650  # days
@@ -29,17 +27,14 @@ LONGEST_GRANT = 3650  # days
 def add_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Register the subcommands; each parser's `func` takes the arguments and returns an exit status."""
     serve = subparsers.add_parser("serve", help="run the service", description=__doc__.partition("\n\n")[2])
-    serve.add_argument("--data", type=Path, required=True, metavar="DIR", help="where everything is kept")
+    add_options(serve)
+    serve.add_argument(
+        "--check", action="store_true", help="do not serve: say what is wrong with these settings, if anything is"
+    )
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     serve.add_argument("--port", type=int, default=8470, help="0 picks a free one (default: 8470)")
     serve.add_argument(
         "--restored", action="store_true", help="the data come from a backup: begin a new incarnation"
-    )
-    serve.add_argument(
-        "--press-keys",
-        type=Path,
-        metavar="FILE",
-        help="a key book: the board takes only what these keys have signed (default: what any keys have)",
     )
     serve.add_argument(
         "--metrics-port",
@@ -51,7 +46,7 @@ def add_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser
     serve.set_defaults(func=run_serve)
 
     grant = subparsers.add_parser("grant", help="make a one-time grant to create a channel")
-    grant.add_argument("--data", type=Path, required=True, metavar="DIR", help="the service's data directory")
+    add_options(grant, "data", "database-url", "outside-backups-url")
     grant.add_argument("--expires", type=float, metavar="DAYS", help="days until an unused grant lapses")
     grant.set_defaults(func=run_grant)
 
@@ -81,11 +76,11 @@ def _fail(sentence: str) -> int:
 def run_serve(args: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT. 0 after a clean stop, 2 when it could not start."""
     from .database import DataError  # noqa: PLC0415 - `pourparler --help` should not load a web framework
-    from .settings import Settings  # noqa: PLC0415
 
     try:
-        caps = Caps.from_options(args)
-        settings = Settings(args.data, caps, args.restored, press_keys=_press_keys(args.press_keys))
+        settings = Settings.from_options(args)
+        if args.check:
+            return _check(settings)
         listener = _listen(args.host, args.port)
     except ValueError as error:
         return _fail(f"{error}.")
@@ -99,17 +94,16 @@ def run_serve(args: argparse.Namespace) -> int:
     return 0
 
 
-def _press_keys(file: Path | None) -> "KeyBook | None":
-    from pourparler_crypto.note import KeyBook, Refused  # noqa: PLC0415 - as above
+def _check(settings: Settings) -> int:
+    """Say what is wrong. 0 when nothing is."""
+    from .checking import look  # noqa: PLC0415 - as above
 
-    if file is None:
-        return None
-    try:
-        return KeyBook.parse(file.read_bytes())
-    except OSError as error:
-        raise ValueError(f"The press keys in {file} cannot be read: {error.strerror}") from None
-    except Refused as error:
-        raise ValueError(f"The press keys in {file} are no key book: {str(error).rstrip('.')}") from None
+    found = look(settings)
+    for sentence in found:
+        _say(sentence)
+    if not found:
+        _say("Nothing is wrong with these settings.")
+    return _EXIT_MISUSE if found else 0
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -194,14 +188,16 @@ def _run(settings: Any, listener: socket.socket, host: str, metrics_port: int | 
 def run_grant(args: argparse.Namespace) -> int:
     """Print a new grant, once. It is stored only as a hash."""
     from .database import DataError  # noqa: PLC0415 - as above
-    from .grants import issue  # noqa: PLC0415
+    from .grants import issue_by  # noqa: PLC0415
 
     if args.expires is not None and not 0 < args.expires <= LONGEST_GRANT:
         return _fail(f"A grant lapses after more than 0 and at most {LONGEST_GRANT} days.")
     try:
-        (grant,) = issue(args.data, days=args.expires)
+        (grant,) = issue_by(Settings.from_options(args), days=args.expires)
     except DataError as error:
         return _fail(str(error))
+    except ValueError as error:
+        return _fail(f"{error}.")
     _say(base64.urlsafe_b64encode(grant).decode().rstrip("="))
     return 0
 
@@ -216,6 +212,6 @@ def run_backup(args: argparse.Namespace) -> int:
     except DataError as error:
         return _fail(str(error))
     _say(
-        f"{args.to}: {size} bytes. It keeps sealed entries past their end: delete it before the shortest life is over."
+        f"{args.to}: {size} bytes. No word that was said opens from it; what was agreed, and when, does not end in it."
     )
     return 0

@@ -8,6 +8,7 @@
   behind the file was restored: it gets a new incarnation before anything is served (DESIGN 4.1, #12).
 """
 
+import contextlib
 import fcntl
 import os
 import secrets
@@ -17,6 +18,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select, update
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from .tables import INSTANCE
@@ -104,8 +106,8 @@ def raw(connection: Connection) -> sqlite3.Connection:
     return found
 
 
-def migrate(connection: Connection) -> None:
-    """Bring the tables to this version's form, in one transaction."""
+def migrate(connection: Connection, to: str = "head") -> None:
+    """Bring the tables to this version's form, in one transaction; tests name an older one."""
     if _version(connection) == max(one.name[:4] for one in (MIGRATIONS / "versions").glob("[0-9]*.py")):
         return
     from alembic import command  # noqa: PLC0415 - a second that most starts need not wait
@@ -114,12 +116,12 @@ def migrate(connection: Connection) -> None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["connection"] = connection
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.dialect.name == "sqlite" else "BEGIN")
     try:
-        command.upgrade(config, "head")
+        command.upgrade(config, to)
         connection.exec_driver_sql("COMMIT")
     except BaseException:
-        if raw(connection).in_transaction:
+        with contextlib.suppress(SQLAlchemyError):  # there is nothing to take back, or nobody to ask
             connection.exec_driver_sql("ROLLBACK")
         raise
 
@@ -195,7 +197,7 @@ class Database:
         if noted == store:
             return
         if noted is not None:
-            self.incarnation = secrets.token_bytes(16)
+            self.incarnation, self.restored = secrets.token_bytes(16), True
         self.generation += 1
         raw(self.write).execute("BEGIN IMMEDIATE")
         self.write.execute(

@@ -16,6 +16,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, ParamSpec, TypeVar
 
+from sqlalchemy import Connection
+
 from pourparler_crypto.encoding import lp, unlp
 from pourparler_crypto.errors import CryptoError, ProtocolError
 from pourparler_crypto.jr2 import Case, Kind, check_mask, check_share, complete, peek, size
@@ -28,8 +30,7 @@ from pourparler_policies.wire import CaseAnswer, Problem
 
 from . import board
 from .casestore import CaseStore, Living, name_of
-from .database import Database
-from .lane import Lane
+from .lane import FAULTS, Lane
 from .problems import Refusal
 from .settings import Settings
 from .writer import Writer
@@ -136,9 +137,15 @@ def _fixed(case: Case, bundle: bytes, length: int) -> bytes:
 class Desk:
     """All cases. Its methods run on the event loop, `_do_…` on the desk's thread."""
 
-    def __init__(self, settings: Settings, store: CaseStore, writer: Writer) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: CaseStore,
+        writer: Writer,
+        faults: tuple[type[Exception], ...] = FAULTS,
+    ) -> None:
         self._settings, self._store, self._writer = settings, store, writer
-        self._lane = Lane("the desk")
+        self._lane = Lane("the desk", faults)
         self._cases: dict[bytes, LiveCase] = {}
         self._settling = asyncio.Lock()
         self._waiting = 0
@@ -152,7 +159,7 @@ class Desk:
         """A case with its bundle. Raises Refusal."""
         case = await self._run(_case, request)
         name, now = name_of(case.handle), self._now()
-        if name in self._cases or await self._run(self._store.reply, name) is not None:
+        if await self._known(name):
             return
         if case.terms.sign_by <= now:
             raise Refusal(Problem.MALFORMED, "The sign deadline is over.")
@@ -163,6 +170,9 @@ class Desk:
         forget_at = -(-(case.terms.not_before + limits.ANSWER_LIFE) // limits.DAY) * limits.DAY
         await self._run(self._do_open, LiveCase(name, case, forget_at, _held(case)), request)
         await self._writer.submit(board.remember_case(name, forget_at))
+
+    async def _known(self, name: bytes) -> bool:
+        return name in self._cases or await self._run(self._store.reply, name) is not None
 
     async def deposit(self, handle: bytes, message: bytes) -> None:
         """R4 or R5. Raises Refusal when there is no such case, or the message does not fit it."""
@@ -226,9 +236,13 @@ class Desk:
             return
         if len(self._cases) >= self._settings.caps.open_cases:
             raise Refusal(Problem.OVER_CAP, "The desk has no room for another case.")
-        fixed = _fixed(live.case, request.bundle, len(request.bundle))
+        fixed = self._as_fixed(live.case, request.bundle)
         self._store.add(Living(live.name, live.forget_at, fixed, live.encode()))
         self._cases[live.name] = live
+
+    @staticmethod
+    def _as_fixed(case: Case, bundle: bytes) -> bytes:
+        return _fixed(case, bundle, len(bundle))
 
     def _do_checked(
         self, name: bytes, do: Callable[[LiveCase, bytes, int], None], message: bytes, now: int
@@ -354,15 +368,20 @@ class Desk:
         live = self._cases[name]
         notes = await self._run(self._notes, live)
         posted = await self._writer.submit(board.post(notes, now, self._settings.caps.board_bytes))
-        reply = _encode(
+        reply = self._published(live, notes if posted else [])
+        await self._run(self._do_published, live, reply, notes if posted else [], now)
+
+    @staticmethod
+    def _published(live: LiveCase, notes: Sequence[Note]) -> bytes:
+        """The last answer: every y, and which texts are on the board."""
+        return _encode(
             wire.Case(
                 answer=CaseAnswer.PUBLISHED,
                 masks=_in_order(live.masks),
                 shares=_in_order(live.shares),
-                board=[note.communique.digest for note in notes] if posted else [],
+                board=[note.communique.digest for note in notes],
             )
         )
-        await self._run(self._do_published, live, reply, notes if posted else [], now)
 
     def _do_published(self, live: LiveCase, reply: bytes, notes: Sequence[Note], now: int) -> None:
         self._store.end(live.name, live.forget_at, reply, [note.encode() for note in notes], now)
@@ -392,10 +411,10 @@ class Desk:
 
     # --- start and stop ---------------------------------------------------------------------------------------
 
-    async def begin(self, database: Database) -> None:
+    async def begin(self, connection: Connection) -> None:
         """Bring the store and the database together, and end what is due. Raises Refusal."""
         now = self._now()
-        remembered = {name: at for name, at in board.remembered_cases(database.write).items() if at > now}
+        remembered = {name: at for name, at in board.remembered_cases(connection).items() if at > now}
         await self._lane.submit(self._do_begin, remembered)
         await self._writer.submit(board.remember_cases(self._store.names()))
         for at, notes in self._store.posted():

@@ -130,6 +130,17 @@ class HalfStore:
             sync_folder(folder)
         return row
 
+    @property
+    def mark(self) -> int:
+        """The highest time at which a half was made or destroyed, Unix seconds: ends up to it are over."""
+        return self._mark
+
+    def all_of(self, owner: bytes) -> dict[int, bytes]:
+        """An owner's halves by their ends, without those that are over."""
+        found = "SELECT end, slot FROM half WHERE device = ? AND end > ?"
+        slots = self._sql.execute(found, (self._keys.get(owner), self._mark)).fetchall()
+        return {end: half for end, slot in slots if (half := self._read(slot)) != _GONE}
+
     def ask(self, owner: bytes, ends: Sequence[int], now: float, most: int) -> list[bytes]:
         """The halves of those of `ends` (rising) that are not over: the last ones. Missing ones are made.
 

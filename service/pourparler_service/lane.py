@@ -17,15 +17,15 @@ from .problems import Refusal
 P = ParamSpec("P")
 T = TypeVar("T")
 
-FAULTS: Final = (OSError, sqlite3.Error)
+FAULTS: Final[tuple[type[Exception], ...]] = (OSError, sqlite3.Error)
 _log = logging.getLogger("pourparler.service")
 
 
 class Lane:
     """The thread."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, name: str, faults: tuple[type[Exception], ...] = FAULTS) -> None:
+        self._name, self._faults = name, faults
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
 
     def submit(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> "asyncio.Future[T]":
@@ -34,7 +34,7 @@ class Lane:
         def work() -> T:
             try:
                 return job(*args, **kwargs)
-            except FAULTS as error:
+            except self._faults as error:
                 _log.error("%s failed: %s", self._name, type(error).__name__)
                 raise Refusal(Problem.UNAVAILABLE) from None
 

@@ -118,11 +118,12 @@ class Door:
         self._thread.join()
 
 
-def open_door(metrics: Metrics, data: Path, host: str, port: int | None) -> Door | None:
+def open_door(metrics: Metrics, data: Path | None, host: str, port: int | None) -> Door | None:
     """The door at `port`, 0: at a free one; None when there is to be none. Raises DataError when the port is taken."""
     if port is None:
         return None
-    metrics.places = {"data": data, "outside-backups": data / OUTSIDE_BACKUPS}
+    if data is not None:
+        metrics.places = {"data": data, "outside-backups": data / OUTSIDE_BACKUPS}
     try:
         return Door(metrics, host, port)
     except OSError as error:

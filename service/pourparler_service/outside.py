@@ -1,4 +1,4 @@
-"""What lies outside the database and ends with something in it: key halves with their token, files with their row.
+"""What lies outside the database: key halves, which end with their token; storage keys; files, which end with a row.
 
 The database is first: an act deletes the row, and when that is durable what belongs to it is destroyed here. What
 a crash leaves between the two, the next start destroys.
@@ -12,11 +12,12 @@ from .attachments import AttachmentFiles, Attachments
 from .database import OUTSIDE_BACKUPS, Database, DataError
 from .halves import FOLDER, HalfStore, Halves, owner
 from .lane import FAULTS
+from .storagekeys import OWNER, StorageKeys
 from .tables import CHANNEL, DEVICE
 
 
 class Outside:
-    """Both stores."""
+    """All of it."""
 
     def __init__(self, database: Database) -> None:
         """Open them, and destroy what the database no longer knows. Raises DataError."""
@@ -24,13 +25,15 @@ class Outside:
         try:
             store = HalfStore(data / OUTSIDE_BACKUPS / FOLDER)
             database.keep_halves(store.id)
-            store.destroy_strangers(_owners(database.write))
-            files = AttachmentFiles(data, database.path)
+            store.destroy_strangers([OWNER, *_owners(database.write)])
+            halves = Halves(store)
+            self.keys = StorageKeys(store, halves)
+            files = AttachmentFiles(data, database.path, self.keys)
             files.wipe_strangers()
         except FAULTS as error:
             fault = type(error).__name__
             raise DataError(f"The key halves or attachments in {data} cannot be used: {fault}.") from error
-        self.halves, self.attachments = Halves(store), Attachments(files)
+        self.halves, self.attachments = halves, Attachments(files)
 
     async def settled(self) -> None:
         """What was to be destroyed is in no file."""
@@ -40,9 +43,10 @@ class Outside:
         """Destroy the halves that are due, and whatever could not be destroyed when it was. Raises Refusal."""
         self.attachments.try_again()
         await self.halves.purge(now)
+        await self.keys.purge(now)
 
     def close(self) -> None:
-        """Finish, and close both."""
+        """Finish, and close."""
         self.halves.close()
         self.attachments.close()
 

@@ -15,11 +15,13 @@ from pourparler_policies.wire import Problem
 from .database import connect, raw
 from .problems import Refusal, unauthorized
 from .state import ChannelState, Frame
+from .storagekeys import StorageKeys
 
 _HEAD: Final = "SELECT head FROM channel WHERE key = ?"
 _PAGE: Final = (
-    "SELECT seq, entry, handshake, received_at, expires_at, bytes FROM entry JOIN body ON body.key = entry.key"
-    " WHERE channel_key = ? AND seq > ? AND expires_at > ? ORDER BY seq LIMIT ?"
+    "SELECT seq, entry, handshake, received_at, expires_at, bytes, key_end"
+    " FROM entry JOIN body ON body.key = entry.key"
+    " WHERE channel_key = ? AND seq > ? AND expires_at > ? ORDER BY seq"
 )
 _SLOT: Final = (
     "SELECT box.token_hash, box.expires_at, body.bytes"
@@ -30,7 +32,7 @@ _SLOT: Final = (
 
 
 _ROUND: Final = (
-    "SELECT round.token_hash, round.closes_at, round.expires_at, body.bytes"
+    "SELECT round.token_hash, round.closes_at, round.expires_at, body.bytes, round.key_end, packet.digest"
     " FROM round LEFT JOIN packet ON packet.round_key = round.key LEFT JOIN body ON body.key = packet.body_key"
     " WHERE round.round = ? AND round.expires_at > ? ORDER BY packet.digest"
 )
@@ -39,8 +41,9 @@ _ROUND: Final = (
 class Pages:
     """Serves from the channel's tail where that reaches, else from the database on a thread of its own."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, keys: StorageKeys) -> None:
         self._connection: Connection = connect(path, read_only=True)
+        self._keys = keys
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pages")
 
     async def read(self, channel: ChannelState, after: int, now: float, limit: int) -> tuple[list[Frame], int]:
@@ -49,20 +52,23 @@ class Pages:
         if found is not None:
             return found, channel.head
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._read, channel.key, after, now, limit)
+        return await loop.run_in_executor(self._thread, self._read, channel, after, now, limit)
 
-    def _read(self, key: int, after: int, now: float, limit: int) -> tuple[list[Frame], int]:
+    def _read(self, channel: ChannelState, after: int, now: float, limit: int) -> tuple[list[Frame], int]:
         connection = raw(self._connection)
         connection.execute("BEGIN")
+        rows = connection.cursor()
         try:
-            row = connection.execute(_HEAD, (key,)).fetchone()
+            row = connection.execute(_HEAD, (channel.key,)).fetchone()
             frames: list[Frame] = []
             size = 0
-            for seq, entry, handshake, received_at, expires_at, sealed in connection.execute(
-                _PAGE, (key, after, now, limit)
-            ):
+            rows.execute(_PAGE, (channel.key, after, now))
+            for seq, entry, handshake, received_at, expires_at, stored, end in rows:
+                sealed = self._keys.open(end, channel.channel + entry, stored)
+                if sealed is None:  # its key is gone, and so is it
+                    continue
                 size += len(sealed)
-                if frames and size > limits.MAX_PAGE_BYTES:
+                if frames and (size > limits.MAX_PAGE_BYTES or len(frames) == limit):
                     break
                 encoded = wire.Entry(
                     seq=seq,
@@ -75,6 +81,7 @@ class Pages:
                 frames.append(Frame(seq, expires_at, encoded.model_dump_json().encode()))
             return frames, row[0] if row else after
         finally:
+            rows.close()  # there may be more of them, and their snapshot would keep the log from being emptied
             connection.execute("COMMIT")
 
     async def slot(self, box: bytes, token: bytes, slot: int, now: float) -> tuple[bytes, int]:
@@ -101,7 +108,8 @@ class Pages:
             raise unauthorized()
         if now < rows[0][1]:
             raise Refusal(Problem.NOT_FOUND, "Nothing is shown before this round's window is over.")
-        return [row[3] for row in rows if row[3] is not None], rows[0][2]
+        found = [self._keys.open(row[4], round_ + row[5], row[3]) for row in rows if row[3] is not None]
+        return [packet for packet in found if packet is not None], rows[0][2]
 
     def close(self) -> None:
         """Let the reader finish, and close its connection."""

@@ -37,8 +37,8 @@ class Places:
         self._new: list[tuple[int, bytes]] = []
         self._reused: list[tuple[bytes, int]] = []
 
-    def place(self, sealed: bytes) -> int:
-        """A place for `sealed`, which has a bucket's size. Returns its key; the bytes are written by `flush`."""
+    def place(self, sealed: bytes, _until: int, _life: int) -> int:
+        """A place for `sealed`, one of few sizes. Returns its key; the bytes are written by `flush`."""
         vacant = self._vacant.get(len(sealed))
         if vacant:
             key = vacant.popleft()
@@ -59,7 +59,7 @@ class Places:
             self._connection.executemany(_TAKE, [(key,) for _, key in self._reused])
             self._reused = []
 
-    def erase(self, keys: Iterable[int]) -> None:
+    def erase(self, keys: Iterable[int], *, over: bool) -> None:
         """Overwrite these where they lie, and leave their places vacant."""
         self.flush()
         rows = [(key,) for key in keys]

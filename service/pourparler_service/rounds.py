@@ -38,7 +38,7 @@ class Asked:
 def create_round(
     channel: ChannelState, device: DeviceState, request: wire.CreateRound, caps: Caps
 ) -> Callable[[Batch], None]:
-    """Make room. The identical request again is harmless."""
+    """Make room. The identical request again is harmless. Raises Refusal, and KeyNeeded."""
 
     def act(batch: Batch) -> None:
         batch.require_living(channel, device)
@@ -69,7 +69,9 @@ def create_round(
                 Problem.OVER_CAP, f"A channel has at most {caps.rounds_a_channel} rounds at a time here."
             )
         check_room(batch, channel.key, request.places * limits.IDEA_PACKET, caps)
-        batch.changed().execute(insert(ROUND).values(round=request.round, **asked))
+        key_end = batch.outside.keys.end(closes_at + request.life, request.life)
+        batch.outside.keys.require(key_end)
+        batch.changed().execute(insert(ROUND).values(round=request.round, key_end=key_end, **asked))
 
     return act
 
@@ -93,9 +95,12 @@ def send_packet(asked: Asked, sealed: bytes, caps: Caps) -> Callable[[Batch], No
             raise Refusal(Problem.OVER_CAP, "Every place of this round is taken.")
         check_room(batch, row.channel_key, len(sealed), caps)
         batch.add_bytes(row.channel_key, len(sealed))
-        batch.changed().execute(
-            insert(PACKET).values(round_key=row.key, digest=digest, body_key=batch.places.place(sealed))
-        )
+        stored, until = sealed, row.expires_at
+        if row.key_end is not None:
+            batch.outside.keys.fetch([row.key_end])
+            stored, until = batch.outside.keys.seal(row.key_end, row.round + digest, sealed), row.key_end
+        place = batch.places.place(stored, until, row.expires_at - row.closes_at)
+        batch.changed().execute(insert(PACKET).values(round_key=row.key, digest=digest, body_key=place))
 
     return act
 
@@ -103,7 +108,7 @@ def send_packet(asked: Asked, sealed: bytes, caps: Caps) -> Callable[[Batch], No
 def find_round(batch: Batch, asked: Asked) -> Row[Any]:
     """The living round that the request is about. Raises Refusal when there is none, or for another token."""
     row = batch.connection.execute(
-        select(ROUND).where(ROUND.c.round == asked.round, ROUND.c.expires_at > batch.now)
+        select(ROUND).where(ROUND.c.round == asked.round, ROUND.c.expires_at > batch.now).with_for_update()
     ).one_or_none()
     if row is None or not hmac.compare_digest(row.token_hash, sha256(asked.token)):
         raise unauthorized()

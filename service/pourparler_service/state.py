@@ -76,6 +76,7 @@ class ChannelState:
     by_token: dict[bytes, DeviceState] = field(default_factory=dict)
     by_id: dict[bytes, DeviceState] = field(default_factory=dict)
     erased: bool = False
+    version: int = 0  # of its devices and its past, where other processes may change them
     pins: int = 0  # streams and acts under way: while there are any, this object is the channel
     tail: deque[Frame] = field(default_factory=deque)
     tail_after: int = 0  # every living entry with a greater seq is in the tail
@@ -83,7 +84,9 @@ class ChannelState:
     _news: asyncio.Future[None] | None = None
 
     def add_device(self, device: DeviceState) -> None:
-        """Mirror a stored row."""
+        """Mirror a stored row, unless it is mirrored already: a stream may hang on what is there."""
+        if device.token_hash in self.by_token:
+            return
         self.by_token[device.token_hash] = device
         self.by_id[device.device] = device
 
@@ -103,6 +106,11 @@ class ChannelState:
             dropped = self.tail.popleft()
             self.tail_bytes -= len(dropped.json)
             self.tail_after = dropped.seq
+
+    def skip(self, head: int) -> None:
+        """Forget the tail: what came up to `head` is read from the database."""
+        self.keep(())
+        self.tail_after = max(self.tail_after, head)
 
     def drop_expired(self, now: float) -> None:
         """Forget what expired; what is gone needs no reader."""
@@ -150,10 +158,16 @@ def _seq(frame: Frame) -> int:
     return frame.seq
 
 
+def was_closed(connection: Connection, channel: bytes) -> bool:
+    """Whether the id (16 bytes) is that of a channel that was closed not long ago."""
+    found = select(CLOSED.c.name).where(CLOSED.c.name == closed_name(channel))
+    return connection.execute(found).first() is not None
+
+
 class Registry:
     """The channels in memory. Loading is synchronous, so no commit can fall between reading and installing."""
 
-    def __init__(self, reader: Connection) -> None:
+    def __init__(self, reader: Connection | None) -> None:
         self._reader = reader
         self._channels: OrderedDict[bytes, ChannelState] = OrderedDict()
         self._by_key: dict[int, ChannelState] = {}
@@ -169,10 +183,17 @@ class Registry:
             return found
         return self._load(channel)
 
-    def is_closed(self, channel: bytes) -> bool:
+    async def is_closed(self, channel: bytes) -> bool:
         """Whether there was a channel of this id (16 bytes) not long ago."""
-        found = self._reader.execute(select(CLOSED.c.name).where(CLOSED.c.name == closed_name(channel)))
-        return found.first() is not None
+        return self._reader is not None and was_closed(self._reader, channel)
+
+    async def find(self, channel: bytes) -> ChannelState | None:
+        """The channel as this process knows it."""
+        return self.get(channel)
+
+    async def fresh(self, channel: bytes) -> ChannelState | None:
+        """The channel as it is now: here this process knows everything."""
+        return self.get(channel)
 
     def peek(self, key: int) -> ChannelState | None:
         """The channel if it is in memory."""
@@ -188,14 +209,16 @@ class Registry:
         state.wake()
 
     def _load(self, channel: bytes) -> ChannelState | None:
+        if self._reader is None:
+            return None
         self._reader.exec_driver_sql("BEGIN")  # both reads see one snapshot
         try:
-            return self._read(channel)
+            return self._read(self._reader, channel)
         finally:
             self._reader.exec_driver_sql("COMMIT")
 
-    def _read(self, channel: bytes) -> ChannelState | None:
-        row = self._reader.execute(select(CHANNEL).where(CHANNEL.c.channel == channel)).one_or_none()
+    def _read(self, reader: Connection, channel: bytes) -> ChannelState | None:
+        row = reader.execute(select(CHANNEL).where(CHANNEL.c.channel == channel)).one_or_none()
         if row is None:
             return None
         state = ChannelState(
@@ -207,7 +230,7 @@ class Registry:
             received_at=row.received_at,
             tail_after=row.head,
         )
-        for one in self._reader.execute(select(DEVICE).where(DEVICE.c.channel_key == row.key)):
+        for one in reader.execute(select(DEVICE).where(DEVICE.c.channel_key == row.key)):
             state.add_device(
                 DeviceState(
                     key=one.key,

@@ -18,6 +18,7 @@ from pourparler_policies.limits import MAX_PAGE_ENTRIES
 
 from .connection import ABORT
 from .pages import Pages
+from .problems import Refusal
 from .settings import Settings
 from .state import ChannelState, DeviceState, Frame
 
@@ -135,7 +136,12 @@ class Stream(Response):
             news = channel.news()
             frames = channel.after(self._cursor, clock(), MAX_PAGE_ENTRIES)
             if frames is None:
-                frames, head = await hub.pages.read(channel, self._cursor, clock(), MAX_PAGE_ENTRIES)
+                try:
+                    frames, head = await hub.pages.read(channel, self._cursor, clock(), MAX_PAGE_ENTRIES)
+                except Refusal:  # the client comes back with its cursor
+                    return
+                if self._device.ended:
+                    return
                 if not frames:
                     self._cursor = max(self._cursor, head)
                     continue

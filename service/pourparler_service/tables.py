@@ -1,5 +1,7 @@
 """What the database stores. With `halves` and `attachments` that is all a thief of the disk gets.
 
+What was said lies in it under keys that are elsewhere (`storagekeys`).
+
 No name, no address, no time of a person's act beyond an entry's own `received_at`; no column joins an entry to the
 device that sent it. Tokens, grants and delete secrets are here only as SHA-256 of 32 random bytes.
 
@@ -9,10 +11,13 @@ Integer keys are internal: they never leave the process.
 import hashlib
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, CursorResult, Index, Table
+from sqlalchemy import BigInteger, CursorResult, Index, Integer, Table
 from sqlmodel import Field, SQLModel
 
 _Bytes = bytes  # the column below has the type's name
+_PLACE: Any = BigInteger().with_variant(
+    Integer(), "sqlite"
+)  # a body's key; only INTEGER is SQLite's own row number
 
 
 class Instance(SQLModel, table=True):
@@ -43,6 +48,8 @@ class Channel(SQLModel, table=True):
     received_at: int = Field(sa_type=BigInteger)  # of the newest entry, Unix seconds
     # Bytes of its sealed entries and of what lies in its boxes.
     stored: int = Field(sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
+    # Counts changes of its devices and deletions, so that several processes notice each other's.
+    version: int = Field(sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
 
 
 class Device(SQLModel, table=True):
@@ -70,14 +77,14 @@ class Vote(SQLModel, table=True):
 class Body(SQLModel, table=True):
     """Sealed bytes. Rows never move, so that erasing one leaves no copy (`places`)."""
 
-    key: int = Field(primary_key=True)
+    key: int = Field(primary_key=True, sa_type=_PLACE)
     bytes: _Bytes
 
 
 class Vacancy(SQLModel, table=True):
     """An erased body, whose place may be used again for the same size."""
 
-    key: int = Field(primary_key=True)
+    key: int = Field(primary_key=True, sa_type=_PLACE)
     size: int  # bytes
 
 
@@ -89,7 +96,7 @@ class Entry(SQLModel, table=True):
         Index("entry_id", "entry", "channel_key", unique=True),
         Index("entry_expiry", "expires_at"),
     )
-    key: int = Field(primary_key=True)  # its body's key
+    key: int = Field(primary_key=True, sa_type=_PLACE)  # its body's key
     channel_key: int = Field(foreign_key="channel.key")
     seq: int = Field(sa_type=BigInteger)
     entry: bytes  # 16 bytes
@@ -98,6 +105,7 @@ class Entry(SQLModel, table=True):
     expires_at: int = Field(sa_type=BigInteger)  # Unix seconds
     delete_hash: bytes  # SHA-256 of the author's delete secret
     digest: bytes  # SHA-256 of the request, to tell a retry from a reuse of the id
+    key_end: int | None = Field(sa_type=BigInteger)  # of the storage key that its body is under; None: as it came
 
 
 class Box(SQLModel, table=True):
@@ -117,7 +125,7 @@ class Slot(SQLModel, table=True):
 
     box_key: int = Field(primary_key=True, foreign_key="box.key")
     slot: int = Field(primary_key=True)
-    body_key: int = Field(unique=True)
+    body_key: int = Field(unique=True, sa_type=_PLACE)
 
 
 class Attachment(SQLModel, table=True):
@@ -131,6 +139,9 @@ class Attachment(SQLModel, table=True):
     life: int = Field(sa_type=BigInteger)  # seconds, as asked: to know a repetition
     expires_at: int = Field(sa_type=BigInteger, index=True)  # Unix seconds
     delete_hash: bytes  # SHA-256 of the author's delete secret
+    key_end: int | None = Field(
+        sa_type=BigInteger
+    )  # of the storage key that its chunks are under; None: as they came
 
 
 class Round(SQLModel, table=True):
@@ -144,6 +155,9 @@ class Round(SQLModel, table=True):
     closes_at: int = Field(sa_type=BigInteger)  # Unix seconds
     places: int
     expires_at: int = Field(sa_type=BigInteger, index=True)  # Unix seconds
+    key_end: int | None = Field(
+        sa_type=BigInteger
+    )  # of the storage key that its packets are under; None: as they came
 
 
 class Packet(SQLModel, table=True):
@@ -151,7 +165,7 @@ class Packet(SQLModel, table=True):
 
     round_key: int = Field(primary_key=True, foreign_key="round.key")
     digest: bytes = Field(primary_key=True)  # SHA-256 of it: packets are known and shown by it
-    body_key: int = Field(unique=True)
+    body_key: int = Field(unique=True, sa_type=_PLACE)
 
 
 class Docket(SQLModel, table=True):

@@ -3,6 +3,7 @@
 Nothing here is a stand-in: the process is the one that `pourparler serve` runs.
 """
 
+import argparse
 import contextlib
 import os
 import secrets
@@ -27,7 +28,7 @@ from pourparler_policies.wire import Route
 from .access import unpad
 from .app import create_app
 from .connection import Connection
-from .grants import issue
+from .grants import issue_by
 from .settings import Settings
 
 _RUN: Final = (
@@ -52,7 +53,7 @@ def environment(**changes: str) -> dict[str, str]:
 def make_grant(data: Path, *options: str) -> bytes:
     """A new grant, made by the real command. `grants.issue` does the same within this process, and sooner."""
     told = subprocess.run(  # noqa: S603 - our own command
-        command("grant", "--data", str(data), *options),
+        command("grant", *_where(data), *options),
         check=True,
         capture_output=True,
         text=True,
@@ -65,13 +66,28 @@ def make_grant(data: Path, *options: str) -> bytes:
     return grant
 
 
+CONFIG: Final = "pourparler.toml"
+
+
+def _where(data: Path) -> tuple[str, str]:
+    """The service over a directory; or, where a configuration lies in it, the one that this names."""
+    config = data / CONFIG
+    return ("--config", str(config)) if config.exists() else ("--data", str(data))
+
+
+def settings_of(data: Path) -> Settings:
+    """As `serve` reads them."""
+    name, path = _where(data)
+    return Settings.from_options(argparse.Namespace(**{name.removeprefix("--"): Path(path)}), {})
+
+
 class ServerProcess:
     """`pourparler serve` over `data`, ready when this returns."""
 
     def __init__(self, data: Path, *options: str, variables: dict[str, str] | None = None) -> None:
         self.data = data
         self.process = subprocess.Popen(  # noqa: S603 - our own command
-            command("serve", "--data", str(data), "--port", "0", *options),
+            command("serve", *_where(data), "--port", "0", *options),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -387,7 +403,7 @@ def found_channel(
     created = client.post(
         Route.CHANNELS,
         content=founder.create(absence_limit),
-        headers={**founder.headers, **bearer(issue(data)[0])},
+        headers={**founder.headers, **bearer(issue_by(settings_of(data))[0])},
     )
     created.raise_for_status()
     return [founder, *seat(client, founder, devices - 1)]

@@ -14,7 +14,7 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any, Final, TypeVar
@@ -27,7 +27,7 @@ from .database import WAL_SOFT_LIMIT, Database, raw
 from .outside import Outside
 from .places import Places
 from .problems import Refusal, unauthorized
-from .state import ChannelState, DeviceState, Frame
+from .state import ChannelState, DeviceState, Frame, Receipt
 
 MAX_BATCH: Final = 256  # acts: bounds how long the first of them waits for the rest
 LOCK_PATIENCE: Final = 10.0  # seconds to wait for `pourparler grant` to let go of the database
@@ -40,9 +40,10 @@ _log = logging.getLogger("pourparler.service")
 
 _INSERT_ENTRY: Final = (
     "INSERT INTO entry"
-    " (key, channel_key, seq, entry, handshake, received_at, expires_at, delete_hash, digest)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " (key, channel_key, seq, entry, handshake, received_at, expires_at, delete_hash, digest, key_end)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
+_SEEN: Final = "SELECT seq, received_at, expires_at, digest FROM entry WHERE entry = ? AND channel_key = ?"
 _UPDATE_CHANNEL: Final = "UPDATE channel SET head = ?, handshake_head = ?, received_at = ? WHERE key = ?"
 _UPDATE_DEVICE: Final = "UPDATE device SET accepted = ?, last_mark = ?, last_receipt = ? WHERE key = ?"
 _STORED: Final = "SELECT stored FROM channel WHERE key = ?"
@@ -69,21 +70,26 @@ class DeviceDraft:
     count: int
     handshakes: float
     handshakes_at: float
+    last_mark: bytes | None
+    last_receipt: bytes | None
     mark: bytes | None = None
     receipt: bytes | None = None  # masked
 
 
-EntryRow = tuple[int, int, int, bytes, bool, int, int, bytes, bytes]
+EntryRow = tuple[int, int, int, bytes, bool, int, int, bytes, bytes, int | None]
 
 
 class Batch:
     """The transaction under way: drafts of what it changes, rows to insert, and what to publish afterwards."""
 
     def __init__(self, connection: Connection, places: Places, outside: Outside, now: float) -> None:
+        self._begin(connection, raw(connection), places, outside, now)
+
+    def _begin(self, connection: Connection, driver: Any, places: Any, outside: Any, now: float) -> None:
         self.connection = connection
         self.places = places
         self.outside = outside  # for effects only: nothing is destroyed there before the commit
-        self.raw = raw(connection)
+        self.raw = driver
         self.now = now  # Unix seconds
         self.dirty = False
         self.scrub = False  # something was deleted: leave no trace in the files
@@ -93,14 +99,38 @@ class Batch:
         self.effects: list[Callable[[], None]] = []
         self.done: list[tuple[asyncio.Future[Any], Any, Refusal | None]] = []
         self.late: list[tuple[asyncio.Future[Any], Any]] = []
+        self.turned: set[int] = set()  # keys of channels whose devices or past changed
         self.ended: set[int] = set()  # keys of devices that an earlier act of this batch ended
         self._stored: dict[int, int] = {}  # bytes of each channel when the batch began
         self._added: dict[int, int] = {}  # bytes that it adds to each, or takes away
 
     def require_living(self, channel: ChannelState, device: DeviceState) -> None:
-        """Raise Refusal when the token ended since the request came in."""
+        """Hold the channel. Raise Refusal when the token ended since the request came in."""
         if device.ended or channel.erased or device.key in self.ended:
             raise unauthorized()
+
+    def hold(self, key: int, state: ChannelState | None = None) -> None:
+        """Let no other process change this channel until the batch is over. Here there is no other."""
+
+    def alone(self, work: int) -> bool:
+        """Whether this is the only process that does this kind of work (`work` names it) until the batch is over."""
+        return True
+
+    def seen(self, channel_key: int, entry: bytes) -> tuple[Receipt, bytes] | None:
+        """The receipt and digest of an entry of this id, if there is one."""
+        drafted = self.entries.get((channel_key, entry))
+        if drafted is not None:
+            return Receipt(drafted[2], drafted[5], drafted[6]), drafted[8]
+        row = self.raw.execute(_SEEN, (entry, channel_key)).fetchone()
+        return None if row is None else (Receipt(*row[:3]), row[3])
+
+    def delete_entries(self, keys: Sequence[int]) -> set[int]:
+        """Delete the rows of entries. Returns which of them were there to delete."""
+        self.raw.executemany("DELETE FROM entry WHERE key = ?", [(key,) for key in keys])
+        return set(keys)
+
+    def erase_chunks(self, attachments: Sequence[int], *, over: bool) -> None:
+        """Erase the chunks of these attachments (keys), where the database has them: here files do."""
 
     def channel(self, state: ChannelState) -> ChannelDraft:
         """The draft of a channel."""
@@ -114,7 +144,8 @@ class Batch:
         """The draft of a device."""
         draft = self.devices.get(state.key)
         if draft is None:
-            draft = DeviceDraft(state, state.count, state.handshakes, state.handshakes_at)
+            spent, last = (state.handshakes, state.handshakes_at), (state.last_mark, state.last_receipt)
+            draft = DeviceDraft(state, state.count, *spent, *last)
             self.devices[state.key] = draft
         return draft
 

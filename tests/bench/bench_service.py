@@ -7,6 +7,7 @@ Server CPU is user and system time of the server process; load runs in its own p
 """
 
 import argparse
+import contextlib
 import json
 import os
 import statistics
@@ -19,6 +20,7 @@ from typing import Any
 
 import httpx
 
+from pourparler_service.postgres.testing import databases
 from pourparler_service.testing import READY, ServerProcess, b64, found_channel
 
 HERE = Path(__file__).parent
@@ -95,8 +97,10 @@ def measure(pid: int, url: str, channels: list[list[dict[str, Any]]], args: argp
 
 def service(args: argparse.Namespace) -> dict[str, Any]:
     """The service's figures."""
-    with tempfile.TemporaryDirectory(dir=args.dir) as folder:
+    with tempfile.TemporaryDirectory(dir=args.dir) as folder, contextlib.ExitStack() as stack:
         data = Path(folder)
+        if args.engine == "postgresql":
+            stack.enter_context(databases(data, bus=True))
         server = ServerProcess(data, *FREE)
         try:
             with httpx.Client(base_url=server.url, timeout=30) as client:
@@ -175,6 +179,7 @@ def table(ours: dict[str, Any], relay: dict[str, Any]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--engine", choices=("sqlite", "postgresql"), default="sqlite")
     parser.add_argument("--quick", action="store_true", help="a short run, for a first look")
     parser.add_argument("--channels", type=int, default=8)
     parser.add_argument("--devices", type=int, default=6, help="a channel")

@@ -11,6 +11,7 @@ import yaml
 
 from pourparler_service.caps import Caps
 from pourparler_service.metrics import Metrics
+from pourparler_service.settings import OPTIONS
 from pourparler_service.testing import command, environment
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -73,7 +74,7 @@ def test_every_setting_in_a_file_is_one_that_the_program_has() -> None:
     assert named & names
 
 
-OTHERS = {"POURPARLER_DATABASE_URL", "POURPARLER_OUTSIDE_BACKUPS_URL", "POURPARLER_BUS_URL"}
+OTHERS = {"POURPARLER_" + name.upper().replace("-", "_") for name, _, _ in OPTIONS}
 
 
 def test_every_option_in_a_file_or_the_guide_is_one_that_the_program_has() -> None:

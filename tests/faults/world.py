@@ -20,6 +20,7 @@ from pathlib import Path
 import httpx
 
 from pourparler_policies.limits import HOUR
+from pourparler_service.examine import kept_entries
 from pourparler_service.testing import TestDevice, found_channel
 
 from .load import Author, Reader, Stuck, page_through
@@ -164,8 +165,8 @@ class Run:
         ]
         deadline = time.monotonic() + 30
         while True:
-            held = self.site.files()
-            left = [asked for asked, _ in short if asked.sealed[100:132] in held]
+            held, rows = self.site.files(), {one.entry for one in kept_entries(self.site.data)}
+            left = [asked for asked, _ in short if asked.entry in rows or asked.sealed[100:132] in held]
             if not left:
                 return
             assert time.monotonic() < deadline, f"{len(left)} expired entries are still in the files"

@@ -15,6 +15,7 @@ import pytest
 from pourparler_policies import limits, wire
 from pourparler_policies.wire import Route
 from pourparler_service.caps import Caps
+from pourparler_service.examine import kept_entries
 from pourparler_service.grants import issue
 from pourparler_service.settings import Settings
 from pourparler_service.testing import (
@@ -264,9 +265,10 @@ def test_the_rows_of_idle_tokens_and_of_channels_without_any_are_deleted(tmp_pat
             return b"".join(one.read_bytes() for one in tmp_path.rglob("*") if one.is_file())
 
         assert device.channel in kept()
-        assert sealed[:16] in kept()
+        (entry,) = kept_entries(tmp_path)
+        assert entry.pieces()[1] in kept()
         now[0] += 3 * limits.DAY
-        wait_for(lambda: device.channel not in kept() and sealed[:16] not in kept())
+        wait_for(lambda: not [one for one in (device.channel, *entry.pieces()) if one in kept()])
 
 
 def wait_for(holds: Callable[[], bool]) -> None:

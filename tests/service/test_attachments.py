@@ -50,6 +50,18 @@ def marked(size: int = ATTACHMENT_CHUNK) -> tuple[bytes, bytes]:
     return mark, mark * (size // 16)
 
 
+def stored(data: Path, attachment: TestAttachment) -> list[bytes]:
+    """Pieces of what its file has, which is not what was sent."""
+    held = (data / "attachments" / attachment.attachment.hex()).read_bytes()
+    pieces = [held[start:][:16] for start in range(0, len(held) - 16, 8192)]
+    return [piece for piece in pieces if any(piece)]
+
+
+def none_of(pieces: list[bytes], data: Path) -> bool:
+    files = kept(data)
+    return len(pieces) > 0 and not [piece for piece in pieces if piece in files]
+
+
 @contextmanager
 def service(data: Path, now: list[float], **caps: int) -> Iterator[httpx.Client]:
     with (
@@ -182,10 +194,13 @@ def test_only_the_delete_secret_deletes(client: httpx.Client, device: TestDevice
     one = device.attach(client, SMALL)
     mark, chunk = marked(SMALL)
     one.put(client, 0, chunk)
+    gone = stored(data, one)
+    assert mark not in kept(data)
     assert problem(one.delete(client, one.token)) == "not-found"
     assert one.get(client, 0).content == chunk
+    assert not none_of(gone, data)
     assert one.delete(client).status_code == 204
-    assert mark not in kept(data)
+    assert none_of(gone, data)
     assert one.attachment not in kept(data)
     assert not (data / "attachments" / one.attachment.hex()).exists()
     assert problem(one.delete(client)) == "unauthorized"
@@ -196,6 +211,7 @@ def test_only_the_delete_secret_deletes(client: httpx.Client, device: TestDevice
 def test_nothing_that_is_stored_joins_an_attachment_to_a_device() -> None:
     assert set(tables.ATTACHMENT.c.keys()) == {
         "key", "attachment", "channel_key", "token_hash", "size", "life", "expires_at", "delete_hash",
+        "key_end",
     }  # fmt: skip
 
 
@@ -237,15 +253,18 @@ def test_a_channel_has_a_quota_that_words_do_not_share_and_what_is_over_gives_ba
 def test_on_a_real_clock_expired_attachments_leave_the_files_and_the_living_stay(
     client: httpx.Client, device: TestDevice, data: Path
 ) -> None:
-    gone, stays = device.attach(client, FOUR, life=2), device.attach(client, FOUR)
+    gone, stays = device.attach(client, FOUR, life=4), device.attach(client, FOUR)
     marks = [marked() for _ in range(4)]
     for number in range(3):  # the fourth is missing: what was never whole goes too
         gone.put(client, number, marks[number][1]).raise_for_status()
     stays.put(client, 0, marks[3][1]).raise_for_status()
+    pieces, living = stored(data, gone), stored(data, stays)
+    assert not none_of(pieces, data)
     wait_for(lambda: not (data / "attachments" / gone.attachment.hex()).exists())
+    assert none_of(pieces, data)
     files = kept(data)
-    assert not [mark for mark, _ in marks[:3] if mark in files]
-    assert marks[3][0] in files
+    assert all(piece in files for piece in living)
+    assert not [mark for mark, _ in marks if mark in files]
     assert problem(gone.get(client, 0)) == "unauthorized"
     assert stays.get(client, 0).content == marks[3][1]
 
@@ -281,12 +300,13 @@ def test_an_expired_attachment_is_not_served_even_when_the_purger_has_not_come(
 def test_attachments_end_with_their_channel(client: httpx.Client, data: Path) -> None:
     one, other = found_channel(client, data, 2)
     attached = one.attach(client, SMALL)
-    mark, chunk = marked(SMALL)
+    _, chunk = marked(SMALL)
     attached.put(client, 0, chunk).raise_for_status()
+    gone = stored(data, attached)
     assert client.delete(one.path(Route.OWN_DEVICE), headers=one.headers).status_code == 204
     assert attached.get(client, 0).content == chunk  # the author left; the others still read
     assert client.delete(other.path(Route.OWN_DEVICE), headers=other.headers).status_code == 204
-    assert mark not in kept(data)
+    assert none_of(gone, data)
     assert problem(attached.get(client, 0)) == "unauthorized"
 
 
@@ -299,6 +319,8 @@ def test_what_expired_or_lost_its_row_while_the_service_was_off_is_gone_before_i
         expires, stays = device.attach(client, SMALL, life=10), device.attach(client, SMALL)
         for one in (expires, stays):
             one.put(client, 0, chunk).raise_for_status()
+    gone, living = stored(tmp_path, expires), stored(tmp_path, stays)
+    assert not none_of(gone, tmp_path)
     lost_mark, lost = marked(SMALL)
     (tmp_path / "attachments" / secrets.token_hex(16)).write_bytes(lost)  # a kill came before it was wiped
     now[0] += 10
@@ -306,7 +328,10 @@ def test_what_expired_or_lost_its_row_while_the_service_was_off_is_gone_before_i
         assert {one.name for one in (tmp_path / "attachments").iterdir()} == {stays.attachment.hex()}
         assert lost_mark not in kept(tmp_path)
         assert stays.get(client, 0).content == chunk
-    assert mark in kept(tmp_path)
+    assert none_of(gone, tmp_path)
+    files = kept(tmp_path)
+    assert all(piece in files for piece in living)
+    assert mark not in files
 
 
 def test_a_foreign_file_among_them_is_left_alone(tmp_path: Path, now: list[float]) -> None:

@@ -37,7 +37,7 @@ async def run(data: Path, clock: Clock, act: Act, kill_at: int = 0) -> None:
     desk = Desk(Settings(data, clock=clock), store, writer)
     if kill_at:
         arm(kill_at, raw(database.write), store._sql)
-    await desk.begin(database)
+    await desk.begin(database.write)
     await act(desk)
     if kill_at:
         os._exit(0)  # all of it was done in fewer steps

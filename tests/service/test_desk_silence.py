@@ -298,7 +298,7 @@ async def parts(data: Path, clock: Clock, **settings: object) -> AsyncIterator[t
     store = open_cases(database)
     desk = Desk(Settings(data, clock=clock, **settings), store, writer)  # type: ignore[arg-type]
     try:
-        await desk.begin(database)
+        await desk.begin(database.write)
         yield desk, store
     finally:
         await writer.close()

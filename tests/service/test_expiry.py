@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from pourparler_policies import limits, wire
 from pourparler_policies.wire import Route
+from pourparler_service.examine import PIECES, kept_entries
 from pourparler_service.settings import Settings
 from pourparler_service.testing import ServerProcess, b64, bearer, body, found_channel, problem, running, threaded
 
@@ -28,6 +29,19 @@ def wait_for(holds: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
+def stored(data: Path, *requests: wire.Append) -> list[bytes]:
+    """Pieces of what the files have of these entries, which they do not have as they were sent."""
+    entries = {request.entry for request in requests}
+    pieces = [piece for one in kept_entries(data) if one.entry in entries for piece in one.pieces()]
+    assert len(pieces) == PIECES * len(requests)
+    return pieces
+
+
+def none_of(pieces: list[bytes], data: Path) -> bool:
+    files = kept(data)
+    return not [piece for piece in pieces if piece in files]
+
+
 def marked(size: int) -> tuple[bytes, bytes]:
     """Sealed bytes that hold a random mark all over, so that a fragment would be found too."""
     mark = secrets.token_bytes(16)
@@ -38,13 +52,15 @@ def test_on_a_real_clock_expired_bytes_leave_the_files_and_the_living_stay(
     client: httpx.Client, data: Path
 ) -> None:
     author, reader = found_channel(client, data, 2)
-    (gone, first), (stays, second) = marked(4096), marked(4096)
-    ends = author.send(client, sealed=first, life=2).json()["expires_at"]
-    last = author.send(client, sealed=second, life=60).json()
-    assert gone in kept(data)
-    wait_for(lambda: gone not in kept(data))
+    first = author.append(sealed=marked(4096)[1], life=4)
+    ends = author.send(client, first).json()["expires_at"]
+    second = author.append(sealed=marked(4096)[1], life=60)
+    last = author.send(client, second).json()
+    gone, stays = stored(data, first), stored(data, second)
+    wait_for(lambda: none_of(gone, data))
     assert time.time() >= ends
-    assert stays in kept(data)
+    files = kept(data)
+    assert all(piece in files for piece in stays)
     assert [one["seq"] for one in reader.page(client, 1).json()["entries"]] == [last["seq"]]
 
 
@@ -101,8 +117,9 @@ def test_the_receipt_of_the_last_append_outlives_its_entry(tmp_path: Path) -> No
         (author,) = found_channel(client, tmp_path, absence_limit=limits.MAX_LIFE)
         asked = author.append(life=5)
         receipt = author.send(client, asked)
+        gone = stored(tmp_path, asked)
         now[0] += 100
-        wait_for(lambda: asked.sealed[:16] not in kept(tmp_path))
+        wait_for(lambda: none_of(gone, tmp_path))
         assert author.send(client, asked).content == receipt.content
         other = asked.model_copy(update={"sealed": secrets.token_bytes(1024)})
         assert problem(author.send(client, other)) == "wrong-count"
@@ -113,12 +130,14 @@ def test_what_expired_while_the_service_was_off_is_gone_before_it_serves(tmp_pat
     server = ServerProcess(tmp_path)
     with httpx.Client(base_url=server.url, timeout=20) as client:
         (author,) = found_channel(client, tmp_path)
-        mark, sealed = marked(1024)
-        expires_at = author.send(client, sealed=sealed, life=1).json()["expires_at"]
+        asked = author.append(life=4)
+        expires_at = author.send(client, asked).json()["expires_at"]
+        gone = stored(tmp_path, asked)
     server.kill()
+    assert not none_of(gone, tmp_path)
     wait_for(lambda: time.time() > expires_at)
     with running(tmp_path):
-        assert mark not in kept(tmp_path)
+        assert none_of(gone, tmp_path)
 
 
 def test_a_kill_between_expiry_and_purge_leaves_nothing_after_the_restart(tmp_path: Path) -> None:
@@ -126,16 +145,17 @@ def test_a_kill_between_expiry_and_purge_leaves_nothing_after_the_restart(tmp_pa
     server = ServerProcess(tmp_path)
     with httpx.Client(base_url=server.url, timeout=20) as client:
         (author,) = found_channel(client, tmp_path)
-        marks = []
-        for size in limits.BUCKETS:
-            mark, sealed = marked(size)
-            marks.append(mark)
-            expires_at = author.send(client, sealed=sealed, life=1).json()["expires_at"]
+        asked = [
+            author.append(sealed=marked(size)[1], life=4, count=n + 1) for n, size in enumerate(limits.BUCKETS)
+        ]
+        for one in asked:
+            expires_at = author.send(client, one).json()["expires_at"]
+        gone = stored(tmp_path, *asked)
         wait_for(lambda: time.time() > expires_at - 0.05)
     server.kill()
     wait_for(lambda: time.time() > expires_at)
     with running(tmp_path):
-        assert not [mark for mark in marks if mark in kept(tmp_path)]
+        assert none_of(gone, tmp_path)
 
 
 def test_the_place_of_an_expired_entry_is_used_again(tmp_path: Path) -> None:
@@ -148,13 +168,12 @@ def test_the_place_of_an_expired_entry_is_used_again(tmp_path: Path) -> None:
         (author,) = found_channel(client, tmp_path)
         sizes = []
         for _ in range(4):
-            marks = []
-            for _ in range(100):
-                mark, sealed = marked(1024)
-                marks.append(mark)
-                assert author.send(client, sealed=sealed, life=5).status_code == 201
+            asked = [author.append(life=5, count=author.count + 1 + n) for n in range(100)]
+            for one in asked:
+                assert author.send(client, one).status_code == 201
+            gone = stored(tmp_path, *asked)
             now[0] += 10
-            wait_for(lambda marks=marks: not [mark for mark in marks if mark in kept(tmp_path)])  # type: ignore[misc]
+            wait_for(lambda gone=gone: none_of(gone, tmp_path))  # type: ignore[misc]
             sizes.append((tmp_path / "pourparler.sqlite3").stat().st_size)
         assert len(set(sizes)) == 1
 
@@ -189,12 +208,14 @@ def test_random_histories_leave_exactly_the_living_bytes(tmp_path_factory: objec
                 (author,) = found_channel(client, data)
                 living: dict[bytes, tuple[wire.Append, float]] = {}
                 gone: list[bytes] = []
+                pieces: dict[bytes, list[bytes]] = {}
                 for kind, number, life in steps:
                     if kind == "append":
                         mark, sealed = marked(number)
                         asked = author.append(sealed=sealed, life=life, delete_hash=sha256(secret).digest())
                         answer = author.send(client, asked).json()
                         living[mark] = (asked, answer["expires_at"])
+                        pieces[mark] = stored(data, asked)
                     elif kind == "delete" and living:
                         mark = list(living)[number % len(living)]
                         asked, _ = living.pop(mark)
@@ -208,8 +229,9 @@ def test_random_histories_leave_exactly_the_living_bytes(tmp_path_factory: objec
                         now[0] += number
                         gone += [mark for mark, (_, expires_at) in living.items() if expires_at <= now[0]]
                         living = {mark: one for mark, one in living.items() if one[1] > now[0]}
-                wait_for(lambda: not [mark for mark in gone if mark in kept(data)])
+                wait_for(lambda: none_of([piece for mark in gone for piece in pieces[mark]], data))
                 files = kept(data)
-                assert all(mark in files for mark in living)
+                assert all(piece in files for mark in living for piece in pieces[mark])
+                assert not [mark for mark in pieces if mark in files]  # nothing that was said, as it was sent
 
             histories()

@@ -3,9 +3,11 @@
 import base64
 import json
 import secrets
+import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -17,8 +19,16 @@ from pourparler_policies.limits import DAY, HOUR, IDEA_PACKET
 from pourparler_policies.wire import Route
 from pourparler_service import tables
 from pourparler_service.caps import Caps
-from pourparler_service.settings import Settings
-from pourparler_service.testing import TestDevice, TestRound, bearer, body, found_channel, problem, threaded
+from pourparler_service.testing import (
+    TestDevice,
+    TestRound,
+    bearer,
+    body,
+    found_channel,
+    problem,
+    settings_of,
+    threaded,
+)
 
 START = 1_800_000_000
 TICK = START + 600
@@ -31,7 +41,7 @@ def packet() -> bytes:
 @contextmanager
 def service(data: Path, now: list[float], **caps: int) -> Iterator[httpx.Client]:
     with (
-        threaded(Settings(data, caps=Caps(**caps), clock=lambda: now[0])) as url,
+        threaded(replace(settings_of(data), caps=Caps(**caps), clock=lambda: now[0])) as url,
         httpx.Client(base_url=url, timeout=20) as client,
     ):
         yield client
@@ -42,9 +52,14 @@ def now() -> list[float]:
     return [float(START)]
 
 
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def engine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("rounds")
+def place(data: Path) -> Path:
+    return data
 
 
 @pytest.fixture(scope="module")
@@ -190,12 +205,18 @@ def test_packets_are_gone_from_every_file_when_the_rounds_life_is_over(tmp_path:
         held.make(client, device)
         for _ in range(3):
             held.send(client, secrets.token_bytes(IDEA_PACKET - 16) + mark)
-        assert mark in kept()
+        with sqlite3.connect(tmp_path / "pourparler.sqlite3") as connection:
+            bodies = connection.execute("SELECT bytes FROM body JOIN packet ON body_key = body.key").fetchall()
+        connection.close()
+        assert len(bodies) == 3
+        stored = [body[start : start + 16] for (body,) in bodies for start in range(0, IDEA_PACKET, 256)]
+        assert all(piece in kept() for piece in stored)
+        assert mark not in kept()  # it lies there under a storage key
         now[0] = START + held.window
         assert len(held.packets(client)) == 3
         now[0] += 60
         assert held.get(client).status_code == 401
-        while mark in kept():  # the purger comes by once a second
+        while any(piece in kept() for piece in stored):  # the purger comes by once a second
             time.sleep(0.05)
 
 

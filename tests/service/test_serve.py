@@ -264,6 +264,7 @@ def test_the_migrations_make_the_tables_that_the_code_knows(tmp_path: Path) -> N
 def test_no_column_joins_an_entry_to_a_device() -> None:
     assert set(tables.ENTRY.c.keys()) == {
         "key", "channel_key", "seq", "entry", "handshake", "received_at", "expires_at", "delete_hash", "digest",
+        "key_end",
     }  # fmt: skip
     assert [one.column.table.name for column in tables.ENTRY.c for one in column.foreign_keys] == ["channel"]
 

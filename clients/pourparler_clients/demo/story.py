@@ -161,7 +161,7 @@ def _look_before(demo: Demo, messages: list[str]) -> list[bytes]:
     needles = {trace for text in messages for trace in traces(text)}
     readable = _count(messages, found(needles, files_below(copies / "server")))
     there = len(found(sealed, files_below(copies / "server")))
-    say(f"     files of the service: {readable} texts readable, {there} of {len(sealed)} sealed entries")
+    say(f"     files of the service: {readable} texts readable, {there} of {len(sealed)} sealed entries as sent")
     return sealed
 
 
@@ -232,7 +232,7 @@ def _look_after(demo: Demo, messages: list[str], sealed: list[bytes]) -> bool:
     needles = {trace for text in messages for trace in traces(text)}
     readable = _count(messages, found(needles, files_below(after / "server")))
     there = len(found(sealed, files_below(after / "server")))
-    say(f"     files of the service: {readable} texts readable, {there} of {len(sealed)} sealed entries")
+    say(f"     files of the service: {readable} texts readable, {there} of {len(sealed)} sealed entries as sent")
     clean = clean and readable == 0 and there == 0
     say("   Nothing of what was said is left." if clean else "   SOMETHING IS LEFT: a defect, please report it.")
     return clean

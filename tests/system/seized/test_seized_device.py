@@ -39,6 +39,7 @@ from pourparler_crypto.note import PressKey
 from pourparler_crypto.releasekey import ReleaseKey
 from pourparler_policies.limits import DAY, HANDSHAKE_BURST
 from pourparler_service.database import OUTSIDE_BACKUPS
+from pourparler_service.examine import PIECES, kept_entries, open_files, open_kept
 from pourparler_service.grants import issue
 from pourparler_service.testing import ServerProcess, running
 
@@ -201,8 +202,9 @@ def opens_files(evidence: Evidence, opened: list[bytes]) -> set[str]:
 def sealed_files(evidence: Evidence, *moments: str) -> list[bytes]:
     """Chunks that devices keep, and attachments at the service."""
     kept = [part for path in evidence.vaults(*moments) for part in sorted(path.glob(PART_FILES))]
-    stored = [one for moment in moments for one in sorted((evidence.service(moment) / "attachments").iterdir())]
-    return [path.read_bytes() for path in (*kept, *stored)]
+    places = [evidence.service(moment) for moment in moments]
+    stored = [one for place in places for one in open_files(place, possible_halves(place / OUTSIDE_BACKUPS))]
+    return [*(path.read_bytes() for path in kept), *stored]
 
 
 def readable(opened: list[bytes]) -> set[str]:
@@ -213,6 +215,16 @@ def held_by(place: Path, entries: Iterable[bytes]) -> list[bytes]:
     """Those of the sealed entries that are in files of the service: by their middle, for all begin alike."""
     middles = {entry[len(entry) // 2 :][:32]: entry for entry in entries}
     return [middles[piece] for piece in found(middles, files_below(place))]
+
+
+def unread(evidence: Evidence, *services: Path) -> tuple[set[str], set[str]]:
+    """Which texts and files a vault copied unread opens of the backup of before, with every key in these files."""
+    backup = evidence.root / "before" / "backup"
+    kept = kept_entries(backup)
+    keys = {half for place in services for half in possible_halves(place)}
+    opened = open_entries(evidence.root / "before" / "vault-fay", PASSPHRASE, open_kept(kept, keys))
+    sent = open_attachments(attachments_in(opened), open_files(backup, keys))
+    return {text for text in READ if found(traces(text), opened)}, readable(sent)
 
 
 pytestmark = pytest.mark.slow
@@ -233,14 +245,10 @@ def test_control_who_kept_copies_of_the_services_halves_opens_a_vault_that_was_c
     assert opens_files(evidence, opened) == {FETCHED[1], ATTACHED[1]}
 
 
-def test_control_a_vault_that_had_not_read_a_message_opens_it_with_the_operators_backup(
+def test_control_who_kept_a_copy_of_the_services_storage_keys_opens_its_backup_for_a_vault_that_had_not_read(
     evidence: Evidence,
 ) -> None:
-    backup = held_by(evidence.root / "before" / "backup", evidence.sealed)
-    unread = open_entries(evidence.root / "before" / "vault-fay", PASSPHRASE, backup)
-    assert {text for text in READ if found(traces(text), unread)} == {*READ}
-    stored = files_below(evidence.root / "before" / "backup" / "attachments")
-    assert readable(open_attachments(attachments_in(unread), stored)) == {FETCHED[1]}
+    assert unread(evidence, evidence.service("before")) == ({*READ}, {FETCHED[1]})
 
 
 def test_control_what_lives_still_opens_after_the_others_ended(evidence: Evidence) -> None:
@@ -263,6 +271,17 @@ def test_nothing_expired_opens_with_the_passphrase_and_all_that_the_service_stil
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
+def test_a_vault_that_had_not_read_a_message_opens_it_with_no_backup_and_nothing_that_the_service_still_has(
+    moment: str, evidence: Evidence
+) -> None:
+    backups = [evidence.root / one / "backup" for one in MOMENTS]
+    assert held_by(backups[0], evidence.sealed)  # handshakes, as they were sent
+    if moment == "after":
+        assert unread(evidence, *backups, evidence.service("after")) == (set(), set())
+    assert unread(evidence, evidence.root / moment / "backup") == (set(), set())
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
 def test_no_text_stands_in_any_file_as_it_is(moment: str, evidence: Evidence) -> None:
     """Not even a living one: raw bytes, free pages, journals, whatever lies about."""
     texts = (*EXPIRED, LASTING, OFFLINE, *FETCHED, *ATTACHED)
@@ -281,7 +300,12 @@ def test_of_what_expired_no_sealed_piece_is_left_after_the_end(evidence: Evidenc
         if path.name not in ("vault-cleo",):
             assert not found(gone, vault_pages(path, PASSPHRASE))
     left = held_by(evidence.service("after"), evidence.sealed)
-    assert 0 < len(left) <= len(evidence.sealed) - 3  # what was read, and what another room said
+    assert 0 < len(left) <= len(evidence.sealed) - 3  # handshakes: what was said is there in no other form either
+    before = {one.entry: one for one in kept_entries(evidence.service("before")) if not one.handshake}
+    after = {one.entry for one in kept_entries(evidence.service("after"))}
+    gone = {piece for entry, one in before.items() if entry not in after for piece in one.pieces()}
+    assert len(gone) >= 3 * PIECES  # what was read, and what another room said
+    assert not found(gone, files_below(evidence.service("after")))
     for path in evidence.vaults("before", "at", "after"):
         opened = open_entries(path, PASSPHRASE, left)
         assert not found((trace for text in READ for trace in traces(text)), opened)
