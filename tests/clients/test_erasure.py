@@ -5,13 +5,21 @@ import re
 from pathlib import Path
 
 from pourparler_clients.device import Device
+from pourparler_clients.ending import SPOKEN
 from pourparler_clients.examine import vault_pages
-from pourparler_clients.hours import ALONE
+from pourparler_clients.hours import ALONE, DRAFT, IDEA, NOTE, REMARK, SEED, SPACE, WORDS
 from pourparler_clients.store import ChannelStore, Message
 from pourparler_clients.testing import CHEAP, PASSPHRASE, channel_row
 from pourparler_clients.vault import Vault
+from pourparler_policies.limits import MAX_SEQ
 
 CHANNEL = bytes(16)
+# What a device needs to end a channel with the others: who they are, keys, what it still says, or ends at the service.
+NEEDED = {
+    *("record", "chain", "consent", "member", "complaint", "vault_half", "seed", "patience"),
+    *("outbox", "sent", "room"),
+}
+CASCADES = {"spool"}  # with its draft or message
 SIZES = (3, 20, 90, 300, 520, 1500)  # tokens of eight bytes: within a page, about a page, over several
 
 
@@ -91,3 +99,30 @@ def test_number_of_a_channel_stays_when_its_keys_are_updated_and_another_goes(tm
     rows = [ChannelStore(vault, channel).row() for channel in ids[1:]]
     assert [one.number for one in rows if one] == [2, 3]
     vault.close()
+
+
+def test_every_table_of_a_channel_is_erased_when_its_end_begins_or_is_needed_for_its_end(tmp_path: Path) -> None:
+    """Whoever adds a table says which."""
+    Device.create(tmp_path / "vault", PASSPHRASE, "Cedar", CHEAP).vault.close()
+    device = Device.open(tmp_path / "vault", PASSPHRASE)
+    names = [name for (name,) in device.vault.rows("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    of_channels = {
+        name
+        for name in names
+        if any(row[1] == "channel" for row in device.vault.rows(f"PRAGMA table_info({name})"))
+    }
+    assert set(SPOKEN) | NEEDED | CASCADES == of_channels
+    assert not set(SPOKEN) & NEEDED
+    with device.vault.transaction():
+        store = ChannelStore(device.vault, CHANNEL)
+        store.insert(channel_row(CHANNEL, "Two wells"))
+        store.erase_spoken(SPOKEN)
+    device.vault.close()
+
+
+def test_numbers_under_which_things_are_sealed_are_of_one_kind_only() -> None:
+    kinds = (0, DRAFT, IDEA, SEED, WORDS, REMARK, NOTE)
+    assert len(set(kinds)) == len(kinds)
+    assert all(kind % SPACE == 0 and kind + SPACE <= 2**63 for kind in kinds)
+    assert MAX_SEQ < SPACE
+    assert SPACE >= 2**48

@@ -204,7 +204,7 @@ def test_of_a_closed_channel_nothing_is_left_but_that_its_id_is_refused_and_that
         def kept() -> bytes:
             return b"".join(one.read_bytes() for one in sorted(tmp_path.rglob("*")) if one.is_file())
 
-        traces = [first.channel, sealed[:16], chunk[:16], room, sha256(first.token).digest()]
+        traces = [first.channel, sealed[:16], sha256(chunk).digest(), room, sha256(first.token).digest()]
         traces += [base64.urlsafe_b64decode(half) for half in halves]
         assert all(trace in kept() for trace in traces)
         assert leave(client, first).status_code == 204
@@ -226,10 +226,10 @@ def test_of_a_closed_channel_nothing_is_left_but_that_its_id_is_refused_and_that
         for device in (first, second, TestDevice(first.channel)):
             for answer in (device.page(client), device.send(client)):
                 assert (answer.status_code, problem(answer)) == (410, "closed")
-        assert create(client, TestDevice(first.channel), make_grant(tmp_path)).status_code == 410
+        assert create(client, TestDevice(first.channel), issue(tmp_path)[0]).status_code == 410
         now[0] += 14 * limits.DAY
         wait_for(lambda: first.page(client).status_code == 401)
-        assert create(client, TestDevice(first.channel), make_grant(tmp_path)).status_code == 201
+        assert create(client, TestDevice(first.channel), issue(tmp_path)[0]).status_code == 201
 
 
 def test_a_token_that_idled_past_the_absence_limit_ends(tmp_path: Path) -> None:

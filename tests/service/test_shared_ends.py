@@ -316,3 +316,20 @@ def test_a_server_that_is_away_is_said_in_one_sentence(tmp_path: Path) -> None:
         ServerProcess(tmp_path)
     with pytest.raises(psycopg.OperationalError):
         psycopg.connect(away, connect_timeout=2)
+
+
+def test_a_closed_channel_is_refused_by_every_process_until_that_is_forgotten(
+    place: tuple[Path, str], now: list[float]
+) -> None:
+    data, name = place
+    with service(data, now) as one, service(data, now) as two:
+        pair = found_channel(one, data, 2)
+        for device in pair:
+            assert device.page(two).status_code == 200
+            assert one.delete(device.path(Route.OWN_DEVICE), headers=device.headers).status_code == 204
+        assert administer("SELECT count(*) FROM channel", name) == [(0,)]
+        for client in (one, two):
+            assert {problem(device.page(client)) for device in pair} == {"closed"}
+            assert {problem(device.send(client)) for device in pair} == {"closed"}
+        now[0] += 30 * DAY
+        wait_for(lambda: problem(pair[0].page(two)) == "unauthorized")

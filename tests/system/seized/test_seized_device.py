@@ -113,9 +113,9 @@ async def talk(house: House, evidence: Evidence, data: Path) -> None:
         (name, PressKey(f"{name}.example", ReleaseKey.generate().public)) for name in ("north", "south")
     ]
     text = compose([("en", PAPER)], signatories, int(time.time()) + DAY)
-    paper = await ada.channel.table_text(text, PAPER_LIFE)
+    paper = await ada.channel.releases.table(text, PAPER_LIFE)
     await ben.sync()
-    await ben.channel.remark(paper, REMARK)
+    await ben.channel.releases.remark(paper, REMARK)
     for person in (ada, ben, cleo, fay):
         await person.sync()
         held = person.log.signing.papers
