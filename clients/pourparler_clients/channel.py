@@ -14,7 +14,7 @@ import os
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from typing import Final
+from typing import Final, TypeVar
 
 from pourparler_crypto.mls.limits import MAX_FORWARD
 from pourparler_crypto.note import Communique
@@ -24,7 +24,7 @@ from pourparler_policies.errors import Void
 from pourparler_policies.fold import subject_digest
 from pourparler_policies.fold.events import Approved, Leaving, Proposed
 from pourparler_policies.fold.facts import Close, Replace, Subject
-from pourparler_policies.payload import Act, Beside, Said, Seated, Shortened, check_text
+from pourparler_policies.payload import Act, Beside, Said, Seated, Shortened, Shuttle, check_text
 from pourparler_policies.release.decoding import Act as Procedure
 from pourparler_policies.release.device import Cue
 from pourparler_policies.release.events import Commented, Drafted, Remark, Revised, Words
@@ -50,10 +50,12 @@ from .happenings import Happening
 from .log import FORKED, OLD_COPY, RESTORED, SET_BACK, Clock, Log
 from .papers import revision
 from .sealing import Admit, Sealer
+from .shuttle.room import Shuttles
 from .store import Kind, Message, Outgoing, State
 from .upkeep import due_charter, due_hour, due_presence, due_removals
 
 Connect = Callable[[str, bytes | None], Api]
+T = TypeVar("T")
 
 MAX_TRIES: Final = 12  # times a handshake is sealed anew before the person is told that the channel is too busy
 # Refusals that sending again would not change: the text is given up, and the person is told.
@@ -79,6 +81,7 @@ class Channel:
         self._connect = connect
         self._api = connect(log.row.url, log.row.token)
         self._halves = Fetcher(log, self._api)
+        self.shuttle = Shuttles(self)
         self._turn = asyncio.Lock()
         self._checked = False
         self._watched = False
@@ -90,7 +93,9 @@ class Channel:
         self._gone: list[bytes] = []  # devices that the log has removed, and the service may not know yet
         self._news: asyncio.Queue[Happening] = asyncio.Queue()
         self._owes = asyncio.Event()
-        self._unkept: list[tuple[Said, int]] = []  # said while no key was at hand, until when (Unix seconds)
+        self._unkept: list[
+            tuple[Said | Shuttle, int]
+        ] = []  # said while no key was at hand, until when (Unix seconds)
 
     @property
     def id(self) -> bytes:
@@ -112,6 +117,16 @@ class Channel:
             return []
         return [self._news.get_nowait() for _ in range(self._news.qsize())]
 
+    async def look(self) -> None:
+        """Folds to the head; what is new is told at the next `sync`."""
+        async with self._turn:
+            await self._sync()
+
+    async def step(self, act: Callable[[], T]) -> T:
+        """A step of the vault, with the halves of keys that it lacks fetched. Raises Unreachable."""
+        async with self._turn:
+            return await self._halves.with_halves(act)
+
     async def say(self, text: str, life: int | None = None) -> None:
         """Says a text, off the record, for `life` seconds (at most what the charter says).
 
@@ -123,14 +138,25 @@ class Channel:
         longest = self.log.charter.retention.messages
         if life is not None and not 1 <= life <= longest:
             raise UserError(f"a message in this channel lives 1 to {longest} seconds")
+        await self.utter(Said(id=os.urandom(16), text=text, life=life or longest))
+
+    async def utter(self, said: Said | Shuttle, *, waits: bool = True) -> None:
+        """Says what `say` says, or a word on a carried message. Raises as `say` does; without `waits`, what was not
+        sealed when the line broke is taken back.
+        """
         self.log.check_may_send()
-        life = life or longest
-        self._halves.lives.add(life)
-        draft = await self._keep(Said(id=os.urandom(16), text=text, life=life))
+        self._halves.lives.add(said.life)
+        draft = await self._keep(said, waits=waits)
         try:
             async with self._turn:
                 await self._sync()
+        except Unreachable:
+            if not waits and self.log.store.has_draft(draft):
+                self.sealer.drop_unsealed(draft)
+            raise
         except Refused as refusal:
+            if not waits and self.log.store.has_draft(draft) and self.sealer.drop_unsealed(draft):
+                raise
             if self.log.store.has_draft(draft):
                 raise Unreachable(f"{refusal} (the message waits in the vault)") from None
             raise
@@ -143,7 +169,7 @@ class Channel:
             raise Waits(self.sealer.why_not_said())
         raise UserError("this was not said: its life was over before it could be sent")
 
-    async def _keep(self, said: Said) -> int:
+    async def _keep(self, said: Said | Shuttle, *, waits: bool) -> int:
         """Stores what is to be said; returns the draft's number. Raises Unkept."""
         content, until = payload.encode_events([said]), self.clock() + said.life
         try:
@@ -156,6 +182,8 @@ class Channel:
         except Refused as refusal:
             raise UserError(_NO_KEY if refusal.problem is Problem.OVER_CAP else str(refusal)) from None
         except Unreachable:
+            if not waits:
+                raise
             self._unkept.append((said, until))
             raise Unkept(
                 "there is no connection, and no key under which the message could be kept: it is in memory only, "
@@ -496,6 +524,7 @@ class Channel:
         if self.log.row.state is State.OPEN:
             if update and self._update_due():
                 await self._commit_if_possible(lambda: self.sealer.commit(self.clock()))
+            await self._halves.with_halves(self.shuttle.parcels.release)
             await self._flush()
         if self._reads():
             await self._delete_sent()

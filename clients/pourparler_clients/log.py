@@ -37,7 +37,7 @@ from pourparler_policies.fold.decoding import decode_commit
 from pourparler_policies.fold.events import Complained, Entry
 from pourparler_policies.fold.facts import Amend, Phase
 from pourparler_policies.fold.facts import State as Consent
-from pourparler_policies.payload import Attesting, Beside, Said, Shortened
+from pourparler_policies.payload import Attesting, Beside, Said, Shortened, Shuttle
 from pourparler_policies.release.events import Lock, Masks, Remark, Words
 from pourparler_policies.release.facts import State as Folded
 
@@ -47,6 +47,7 @@ from .errors import Halted, UserError
 from .happenings import Happening
 from .hours import ALONE
 from .judging import Judged, judge_application, judge_commit, roster_of
+from .shuttle.kept import kept
 from .signing import Signing
 from .store import ChannelStore, Kind, Message, Outgoing, Row, Sent, State
 from .vault import Vault
@@ -423,7 +424,7 @@ class Log:
     ) -> list[Happening]:
         """What an application entry says; `outgoing` when it is this device's own."""
         event = judged.envelope.events[0]
-        if isinstance(event, Said):
+        if isinstance(event, Said | Shuttle):
             return self._add_message(entry, event, sender, outgoing)
         if isinstance(event, Attesting):
             return self._attest(entry, judged.envelope.events, sender)
@@ -471,7 +472,7 @@ class Log:
         return []
 
     def _add_message(
-        self, entry: wire.Entry, event: Said, sender: bytes, outgoing: Outgoing | None
+        self, entry: wire.Entry, event: Said | Shuttle, sender: bytes, outgoing: Outgoing | None
     ) -> list[Happening]:
         # The shortest rule wins: what the author said, what the charter says, what the service said. A time in the
         # future, as a lying service may give, makes nothing live longer by this device's clock.
@@ -483,13 +484,15 @@ class Log:
             return []
         own = outgoing is not None
         held = not talk.may_show(self.consent, self.own_card.fingerprint)
+        kind = event.type
+        text = event.text if isinstance(event, Said) else kept(self.consent, sender, event.event)
         message = Message(
-            entry.seq, sender, event.id, event.text, end, entry.received_at, expires_at, own=own, held=held
+            *(entry.seq, sender, event.id, text, end, entry.received_at, expires_at), own=own, held=held, kind=kind
         )
         sent = Sent(entry.seq, entry.entry, outgoing.delete_secret, entry.expires_at) if outgoing else None
         if not self.store.add_message(message, sent) or message.held:
             return []
-        return [Happening("said", entry.seq, message, self.members.get(sender))]
+        return [Happening(kind, entry.seq, message, self.members.get(sender))]
 
     # Shorter lives
 
@@ -587,7 +590,7 @@ class Log:
         if not talk.may_show(self.consent, self.own_card.fingerprint):
             return []
         return [
-            Happening("said", message.seq, message, self.members.get(message.sender))
+            Happening(message.kind, message.seq, message, self.members.get(message.sender))
             for message in self.store.release(self.clock())
         ]
 

@@ -197,4 +197,8 @@ MIGRATIONS: list[list[str]] = [
         # A party's press keys, secret halves too: apart from the card, and from every channel. See releasekeys.
         "CREATE TABLE release_key (public BLOB PRIMARY KEY, name TEXT NOT NULL, seed BLOB NOT NULL) WITHOUT ROWID",
     ],
+    [
+        # What a message is: said, or a word on a carried message (shuttle). All live and end alike.
+        "ALTER TABLE message ADD COLUMN kind TEXT NOT NULL DEFAULT 'said'",
+    ],
 ]

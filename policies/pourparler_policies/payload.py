@@ -1,7 +1,7 @@
 """What members say to each other inside sealed entries.
 
-1. An application entry holds one message, or one paper, or a few events of one other kind (procedure, attestation,
-   shorter lives); a commit holds who is seated by it.
+1. An application entry holds one message, one paper or one word on a carried message, or a few events of one other
+   kind (procedure, attestation, shorter lives); a commit holds who is seated by it.
 2. Every envelope says which procedure its author had seen (`chain.py`).
 3. An unknown event type halts the reader; it is never skipped, or two versions would hold different states.
 
@@ -21,6 +21,7 @@ from .limits import KIB, MAX_LIFE, MAX_SEQ, MIN_LIFE
 from .release.decoding import MAX_BESIDE, MAX_EVENT, decode_act, decode_beside
 from .release.decoding import Act as ProcedureEvent
 from .release.decoding import Beside as BesideEvent
+from .shuttle import events as shuttle
 from .wire import Hash, Id, Seq
 
 VERSION: Final = 2
@@ -100,6 +101,26 @@ class Beside(_Event):
         return decode_beside(self.content)
 
 
+class Shuttle(_Event):
+    """A word on a carried message (`shuttle/events.py`), kept as long as a message. `content`: its canonical form."""
+
+    type: Literal["shuttle"] = "shuttle"
+    id: Id  # the item's, if it is one; removes doubles
+    life: Annotated[int, Field(ge=MIN_LIFE, le=MAX_LIFE)]  # seconds
+    content: Annotated[bytes, Field(max_length=shuttle.MAX_EVENT)]
+
+    @classmethod
+    def of(cls, number: bytes, life: int, event: shuttle.Event) -> "Shuttle":
+        """The entry that carries it. Raises Misuse when it cannot be."""
+        shuttle.check(event)
+        return cls(id=number, life=life, content=canonical(event))
+
+    @property
+    def event(self) -> shuttle.Event:
+        """What it is. Raises Void or Unknown."""
+        return shuttle.decode_event(self.content)
+
+
 class Attesting(_Event):
     """A step of a deniable pairwise attestation, for the device `peer`; nobody else reads anything out of it."""
 
@@ -126,8 +147,8 @@ class Seated(_Event):
         return Added(self.credential, self.fingerprint, self.ground, self.digest)
 
 
-Event = Said | Shortened | Act | Beside | Attesting | Seated
-TYPES: Final = frozenset({"said", "shortened", "act", "beside", "attesting", "seated"})
+Event = Said | Shortened | Act | Beside | Shuttle | Attesting | Seated
+TYPES: Final = frozenset({"said", "shortened", "act", "beside", "shuttle", "attesting", "seated"})
 
 
 class Envelope(BaseModel):
@@ -183,8 +204,8 @@ def decode_application(data: bytes) -> Envelope:
     """An envelope that may stand in an application entry: see rule 1. Raises as `decode`."""
     envelope = decode(data)
     kinds = {type(event) for event in envelope.events}
-    if len(kinds) != 1 or Seated in kinds or (kinds & {Said, Beside} and len(envelope.events) != 1):
-        raise Void("an application entry holds one message or paper, or events of one kind")
+    if len(kinds) != 1 or Seated in kinds or (kinds & {Said, Beside, Shuttle} and len(envelope.events) != 1):
+        raise Void("an application entry holds one message, paper or carried message, or events of one kind")
     return envelope
 
 
