@@ -43,7 +43,9 @@ def side_charter(people: list[Any], bridge: Any, title: str, **retention: int) -
     return replace(charter, intermediaries={"bridge": declared})
 
 
-async def side(house: House, *names: str, title: str = "Consultations", bridge: str = "otter", **rules: int) -> Side:
+async def side(
+    house: House, *names: str, title: str = "Consultations", bridge: str = "otter", **rules: int
+) -> Side:
     """A room with these people, each a party, and a compartment of the intermediary."""
     people = [await house.person(name) for name in names]
     between = await house.person(bridge)

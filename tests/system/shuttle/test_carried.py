@@ -8,7 +8,7 @@ from pourparler_clients.errors import UserError
 from pourparler_clients.shuttle.crossing import Crossing
 from pourparler_clients.shuttle.testing import Side, side
 from pourparler_clients.testing import House
-from pourparler_policies.limits import DAY, HOUR
+from pourparler_policies.limits import DAY
 from pourparler_policies.shuttle import Answer, Fidelity, Judge, Phase, Source, Terms
 
 WORDS = "Suppose the wells were open on alternate days. What then?"
