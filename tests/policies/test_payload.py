@@ -30,16 +30,19 @@ from pourparler_policies.payload import (
     Said,
     Seated,
     Shortened,
+    Shuttle,
     check_name,
     check_text,
     decode,
     decode_application,
     encode,
 )
+from pourparler_policies.shuttle import events as shuttle
 
 SAID = Said(id=b"i" * 16, text="hello", life=60)
 ACT = Act.of(1, Leaving())
 BESIDE = Beside(content=b"of a release")
+CARRIED = Shuttle.of(b"i" * 16, 60, shuttle.Carried(b"j" * 16))
 SHORTER = Shortened(id=b"i" * 16, life=0)
 STEP = Attesting(peer=b"p" * 16, step=b"step")
 SEATED = Seated(
@@ -229,6 +232,8 @@ def test_an_application_entry_holds_one_message_or_events_of_one_other_kind() ->
         [ACT, SEATED],
         [BESIDE, BESIDE],
         [BESIDE, ACT],
+        [CARRIED, CARRIED],
+        [CARRIED, SAID],
     ):
         with pytest.raises(Void):
             decode_application(encode(envelope(*bad)))
@@ -243,16 +248,16 @@ def test_a_commit_explains_only_whom_it_seats() -> None:
 
 
 def test_messages_papers_and_attestation_are_outside_the_procedure() -> None:
-    assert [envelope(one).procedure for one in (SAID, SHORTER, BESIDE, STEP, ACT, SEATED)] == [False] * 4 + [
-        True
-    ] * 2
+    assert [envelope(one).procedure for one in (SAID, SHORTER, BESIDE, CARRIED, STEP, ACT, SEATED)] == [
+        False
+    ] * 5 + [True] * 2
     assert {
-        one.model_fields["type"].default for one in (Said, Shortened, Act, Beside, Attesting, Seated)
+        one.model_fields["type"].default for one in (Said, Shortened, Act, Beside, Shuttle, Attesting, Seated)
     } == payload.TYPES
 
 
 def test_events_wait_in_a_vault_and_come_back_alike() -> None:
-    events: list[Event] = [SAID, SHORTER, ACT, STEP, SEATED]
+    events: list[Event] = [SAID, SHORTER, CARRIED, ACT, STEP, SEATED]
     assert payload.decode_events(payload.encode_events(events)) == events
     for junk in (b"", b"{}", b"[7]", b"[" * 50_000, payload.encode_events(events)[:-1]):
         with pytest.raises(Void):
