@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,8 +26,13 @@ class DemoError(PourparlerError):
     """The demonstration did not get through; the sentence says where."""
 
 
-def run(arguments: Sequence[str], passphrase: str | None = None, text: str | None = None) -> str:
-    """Runs one command to its end and returns what it printed."""
+def run(
+    arguments: Sequence[str],
+    passphrase: str | None = None,
+    text: str | None = None,
+    descriptors: Sequence[int] = (),
+) -> str:
+    """Runs one command to its end and returns what it printed. `descriptors` go to it as they are."""
     with _descriptor(passphrase) as options:
         done = subprocess.run(  # noqa: S603 -- our own program, arguments made here
             [*_PROGRAM, *arguments, *options.arguments],
@@ -35,7 +40,7 @@ def run(arguments: Sequence[str], passphrase: str | None = None, text: str | Non
             capture_output=True,
             text=True,
             timeout=PATIENCE,
-            pass_fds=options.descriptors,
+            pass_fds=(*options.descriptors, *descriptors),
             check=False,
         )
     if done.returncode != 0:
@@ -62,6 +67,22 @@ def _descriptor(passphrase: str | None) -> Any:
         yield _Options(["--passphrase-fd", str(reading)], (reading,))
     finally:
         os.close(reading)
+
+
+@contextlib.contextmanager
+def with_secrets(*secrets: str) -> Iterator[tuple[int, ...]]:
+    """Pipes with a secret in each, for a command that takes several: their reading ends."""
+    reading = []
+    try:
+        for secret in secrets:
+            end, writing = os.pipe()
+            reading.append(end)
+            os.write(writing, secret.encode() + b"\n")
+            os.close(writing)
+        yield tuple(reading)
+    finally:
+        for end in reading:
+            os.close(end)
 
 
 class Process:

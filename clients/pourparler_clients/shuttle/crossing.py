@@ -59,7 +59,10 @@ class Crossing:
             raise UserError(f"nothing can be put to that side now: {why}")
         held = await self._held(item)
         parcels, ticket = self.target.shuttle.parcels, self._ticket(item)
-        if held.claim == self._claim(item) and await self.target.step(lambda: parcels.state(ticket)) is Parcel.NONE:
+        if (
+            held.claim == self._claim(item)
+            and await self.target.step(lambda: parcels.state(ticket)) is Parcel.NONE
+        ):
             raise UserError("not carried: it was carried already, and a message is carried once")
         ends = self.source.shuttle.ends(item)
         life = self.target.log.charter.retention.messages
