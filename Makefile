@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test test-fast lint bench-mls bench-jr2 bench-service lock clean
+.PHONY: help demo test test-fast lint bench-mls bench-jr2 bench-service faults lock clean
 
 help:  ## what this file can do
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
@@ -45,6 +45,9 @@ bench-jr2: $(STAMP)  ## a joint release for 2 to 20 parties, beside the raw call
 
 bench-service: $(STAMP)  ## the service beside an empty FastAPI relay
 	$(BIN)/python tests/bench/bench_service.py $(ARGS)
+
+faults: $(STAMP)  ## a hundred runs of load and faults, each with its seed (half an hour)
+	$(BIN)/python -m tests.faults $(ARGS)
 
 lock:  ## write requirements.lock anew (needs uv)
 	uv pip compile --universal --generate-hashes --python-version 3.11 --all-extras --no-header --no-annotate -q --upgrade pyproject.toml -o requirements.lock

@@ -19,13 +19,19 @@ from pourparler_policies.limits import MAX_PAGE_BYTES, MAX_PAGE_ENTRIES, MAX_SEA
 from pourparler_policies.wire import Problem, Route
 
 from .errors import Refused, Stale, Unreachable, UserError, WrongCount
+from .proxy import LOCAL, check_onion, is_onion, isolation
 
 TIMEOUT: Final = 30.0  # seconds: a slow line, not a dead one
 STREAM_SILENCE: Final = 60.0  # seconds: the service sends a sign of life every 15
 _MAX_REPLY: Final = 2 * MAX_PAGE_BYTES + MAX_PAGE_ENTRIES * 1024  # bytes: base64 and field names
 _MAX_EVENT: Final = MAX_SEALED * 4 // 3 + 4096  # bytes
-_LOCAL: Final = ("127.0.0.1", "localhost", "::1")
+FAR: Final = 120.0  # seconds: a circuit to an onion service is built in many steps
 
+_SILENT: Final = "the service does not answer: check the connection and try again"
+_SILENT_PROXIED: Final = (
+    "the service does not answer through the proxy: is it running? (`pourparler proxy` shows which; nothing goes "
+    "past it)"
+)
 _ADDRESS: Final = "the service's address looks like https://example.org"
 # From a proxy before the service: whether the service did anything is unknown.
 _NO_ANSWER: Final = (502, 503, 504)
@@ -44,10 +50,12 @@ def check_url(url: str) -> str:
     odd = parts.query or parts.fragment or parts.username or parts.password or port == 0
     if parts.scheme not in ("http", "https") or not host or odd or len(url) > MAX_URL:
         raise UserError(_ADDRESS)
-    if host.rstrip(".").endswith(".onion"):
-        raise UserError("onion addresses need a SOCKS proxy, which this version cannot use: use https")
-    if parts.scheme == "http" and host not in _LOCAL:
-        raise UserError("without https the line could be read along: use https, or a service on this machine")
+    if is_onion(host):
+        check_onion(host)  # the line to it is sealed by its own key: it needs no https
+    elif parts.scheme == "http" and host not in LOCAL:
+        raise UserError(
+            "without https the line could be read along: use https, an onion service, or a service on this machine"
+        )
     return url.rstrip("/")
 
 
@@ -59,16 +67,28 @@ def encode_id(value: bytes) -> str:
 class Api:
     """HTTP to one service with one bearer secret. Use as an async context manager."""
 
-    def __init__(self, url: str, bearer: bytes | None, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        bearer: bytes | None,
+        transport: httpx.AsyncBaseTransport | None = None,
+        proxy: str = "",
+    ) -> None:
         # No compression: a small answer must not become a large one.
         headers = {"User-Agent": "pourparler", "Accept-Encoding": "identity"}
         if bearer is not None:
             headers["Authorization"] = "Bearer " + base64.urlsafe_b64encode(bearer).decode()
+        root = check_url(url)
+        host = urlsplit(root).hostname or ""
+        self._proxied = bool(proxy) and host not in LOCAL
+        self._astray = is_onion(host) and not self._proxied and transport is None
+        self._timeout = FAR if self._proxied else TIMEOUT
         self._http = httpx.AsyncClient(
-            base_url=check_url(url),
+            base_url=root,
             headers=headers,
-            timeout=TIMEOUT,
+            timeout=self._timeout,
             transport=transport,
+            proxy=httpx.Proxy(proxy, auth=isolation()) if self._proxied else None,
             # An intermediate that redirects could send the bearer elsewhere; the environment could name a proxy.
             follow_redirects=False,
             trust_env=False,
@@ -114,7 +134,8 @@ class Api:
         Ends, or raises Unreachable, when the line breaks.
         """
         path = Route.STREAM.format(channel=encode_id(channel))
-        timeout = httpx.Timeout(TIMEOUT, read=STREAM_SILENCE)
+        timeout = httpx.Timeout(self._timeout, read=max(STREAM_SILENCE, self._timeout))
+        self._check_reachable()
         try:
             async with self._http.stream("GET", f"{path}?after={after}", timeout=timeout) as response:
                 if response.status_code != 200:
@@ -186,6 +207,10 @@ class Api:
         """Ends a box and all in it."""
         await self._call("DELETE", Route.BOX.format(box=encode_id(box)))
 
+    def _check_reachable(self) -> None:
+        if self._astray:  # not at construction: what is in the vault can be read and cleared without a line
+            raise Unreachable("an onion service is reached through Tor: start it, then `pourparler proxy tor`")
+
     async def _get(self, kind: type[R], path: str) -> R:
         return _parse(kind, await self._call("GET", path))
 
@@ -194,11 +219,12 @@ class Api:
 
     async def _call(self, method: str, path: str, body: bytes | None = None) -> bytes:
         headers = {"Content-Type": "application/json"} if body is not None else None
+        self._check_reachable()
         try:
             async with self._http.stream(method, path, content=body, headers=headers) as response:
                 data = await _read(response)
         except httpx.TransportError:
-            raise Unreachable("the service does not answer: check the connection and try again") from None
+            raise Unreachable(_SILENT_PROXIED if self._proxied else _SILENT) from None
         if response.status_code >= 300:
             raise _problem(response.status_code, response.headers, data)
         return data
@@ -241,7 +267,7 @@ def _problem(status: int, headers: httpx.Headers, data: bytes) -> Refused | Unre
         problem = Problem(document.type.removeprefix(wire.PROBLEM_URN))
     except (ValidationError, ValueError):
         if status in _NO_ANSWER:
-            return Unreachable("the service does not answer: check the connection and try again")
+            return Unreachable(_SILENT)
         return Refused(f"the service answered with status {status}: is this a Pourparler service?")
     if problem is Problem.STALE:
         return Stale(SENTENCES[problem], problem)

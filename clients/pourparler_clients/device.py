@@ -34,6 +34,7 @@ from .errors import Refused, Unreachable, UserError
 from .invitations import Inviter
 from .joining import Invitee
 from .log import Clock, Log
+from .proxy import check_proxy
 from .store import ChannelStore, Row, State
 from .suite import SUITE
 from .vault import Cost, Vault
@@ -57,9 +58,9 @@ def _now() -> int:
 class Device:
     """An opened vault with its channels. `connect` and `clock` may be replaced by who embeds this."""
 
-    def __init__(self, vault: Vault, connect: Connect = Api, clock: Clock = _now) -> None:
+    def __init__(self, vault: Vault, connect: Connect | None = None, clock: Clock = _now) -> None:
         self.vault = vault
-        self._connect = connect
+        self._connect = connect or self._reach
         self._real_clock = clock
         self._channels: dict[bytes, Channel] = {}
         self._left: list[Channel] = []  # of earlier places; their connections are still to be closed
@@ -104,6 +105,21 @@ class Device:
         self._channels.clear()
         self.purge()
         self.vault.close()
+
+    def _reach(self, url: str, bearer: bytes | None) -> Api:
+        return Api(url, bearer, proxy=self.proxy)
+
+    @property
+    def proxy(self) -> str:
+        """The SOCKS proxy through which this device reaches services; empty: none."""
+        row = self.vault.row("SELECT proxy FROM line")
+        return row[0] if row else ""
+
+    def set_proxy(self, proxy: str) -> None:
+        """From the next connection on; empty: none. Raises UserError."""
+        proxy = check_proxy(proxy) if proxy else ""
+        with self.vault.transaction():
+            self.vault.execute("INSERT OR REPLACE INTO line VALUES (1, ?)", proxy)
 
     def clock(self) -> int:
         """Unix seconds; never earlier than this vault has seen."""

@@ -198,6 +198,10 @@ MIGRATIONS: list[list[str]] = [
         "CREATE TABLE release_key (public BLOB PRIMARY KEY, name TEXT NOT NULL, seed BLOB NOT NULL) WITHOUT ROWID",
     ],
     [
+        # How services are reached: the address of a SOCKS proxy, or nothing. See proxy.
+        "CREATE TABLE line (id INTEGER PRIMARY KEY CHECK (id = 1), proxy TEXT NOT NULL)",
+    ],
+    [
         # What a message is: said, or a word on a carried message (shuttle). All live and end alike.
         "ALTER TABLE message ADD COLUMN kind TEXT NOT NULL DEFAULT 'said'",
     ],

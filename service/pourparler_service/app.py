@@ -15,7 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from pourparler_policies.wire import Problem, Route
 
@@ -24,6 +24,7 @@ from .board import Board
 from .casestore import open_cases
 from .database import Database, DataError, connect
 from .desk import Desk
+from .metrics import Metrics
 from .outside import Outside
 from .pages import Pages
 from .problems import Refusal, respond
@@ -44,6 +45,7 @@ class Service(FastAPI):
     hub: Hub | None = None
     failure: DataError | None = None  # why it could not start
     append: Callable[[Request], Awaitable[Response]] | None = None
+    metrics: Metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -52,9 +54,20 @@ class Service(FastAPI):
             if found is not None:
                 scope["path_params"] = found.groupdict()
                 response = await self._answer(self.append, Request(scope, receive))
+                self.metrics.answered(response.status_code)
                 await response(scope, receive, send)
                 return
+        if scope["type"] == "http":
+            send = self._counting(send)
         await super().__call__(scope, receive, send)
+
+    def _counting(self, send: Send) -> Send:
+        async def counted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self.metrics.answered(message["status"])
+            await send(message)
+
+        return counted
 
     async def _answer(self, endpoint: Callable[[Request], Awaitable[Response]], request: Request) -> Response:
         try:
@@ -88,7 +101,7 @@ def create_app(settings: Settings) -> Service:
         writer = Writer(database, outside, settings.clock)
         registry = Registry(reader)
         hub = Hub(settings, pages, text(database.incarnation))
-        purger = Purger(settings, registry, writer, outside)
+        purger = Purger(settings, registry, writer, outside, metrics.purged)
         # Before anything is served: a restored database may hold what expired long ago (#12).
         await purger.once()
         await outside.settled()
@@ -117,11 +130,13 @@ def create_app(settings: Settings) -> Service:
             reader.close()
             database.close()
 
+    metrics = Metrics(settings.clock)
     service = Service(
         lifespan=lifespan, title="Pourparler service", docs_url=None, redoc_url=None,
         openapi_url="/v1/openapi.json",
         redirect_slashes=False,
     )  # fmt: skip
+    service.metrics = metrics
     service.openapi = lambda: describe(service)  # type: ignore[method-assign]
     service.add_exception_handler(Refusal, _refused)
     service.add_exception_handler(HTTPException, _http)
@@ -148,6 +163,7 @@ async def _malformed(_request: Request, _error: Exception) -> Response:
     return respond(Refusal(Problem.MALFORMED, "A parameter is not of its form."))
 
 
-async def _broken(_request: Request, error: Exception) -> Response:
+async def _broken(request: Request, error: Exception) -> Response:
+    request.app.metrics.fault()
     _log.error("an unexpected fault: %s", type(error).__name__)
     return respond(Refusal(Problem.UNAVAILABLE))

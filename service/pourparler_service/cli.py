@@ -1,4 +1,4 @@
-"""The subcommands `pourparler serve` and `pourparler grant`.
+"""The subcommands `pourparler serve`, `pourparler grant` and `pourparler backup`.
 
 The service logs neither requests nor addresses, and prints one line when it is ready. A fault is logged by its
 kind alone.
@@ -27,7 +27,7 @@ LONGEST_GRANT = 3650  # days
 
 
 def add_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Register `serve` and `grant`; each parser's `func` takes the arguments and returns an exit status."""
+    """Register the subcommands; each parser's `func` takes the arguments and returns an exit status."""
     serve = subparsers.add_parser("serve", help="run the service", description=__doc__.partition("\n\n")[2])
     serve.add_argument("--data", type=Path, required=True, metavar="DIR", help="where everything is kept")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
@@ -41,6 +41,12 @@ def add_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser
         metavar="FILE",
         help="a key book: the board takes only what these keys have signed (default: what any keys have)",
     )
+    serve.add_argument(
+        "--metrics-port",
+        type=int,
+        metavar="PORT",
+        help="tell Prometheus how the service is, at this port of the same address (default: tell nobody)",
+    )
     Caps.add_options(serve)
     serve.set_defaults(func=run_serve)
 
@@ -48,6 +54,19 @@ def add_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser
     grant.add_argument("--data", type=Path, required=True, metavar="DIR", help="the service's data directory")
     grant.add_argument("--expires", type=float, metavar="DAYS", help="days until an unused grant lapses")
     grant.set_defaults(func=run_grant)
+
+    backup = subparsers.add_parser(
+        "backup", help="copy the service's database while it runs, and what may be copied"
+    )
+    backup.add_argument("--data", type=Path, required=True, metavar="DIR", help="the service's data directory")
+    backup.add_argument(
+        "--to",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="where the copy goes; an older one there is replaced",
+    )
+    backup.set_defaults(func=run_backup)
 
 
 def _say(line: str) -> None:
@@ -74,7 +93,7 @@ def run_serve(args: argparse.Namespace) -> int:
         return _fail(f"Cannot listen on {args.host} port {args.port}: {error.strerror or error}.")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
     try:
-        _run(settings, listener, args.host)
+        _run(settings, listener, args.host, args.metrics_port)
     except DataError as error:
         return _fail(str(error))
     return 0
@@ -107,12 +126,13 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _run(settings: Any, listener: socket.socket, host: str) -> None:
+def _run(settings: Any, listener: socket.socket, host: str, metrics_port: int | None) -> None:
     import uvicorn  # noqa: PLC0415
     import uvloop  # noqa: PLC0415
 
     from .app import create_app  # noqa: PLC0415
     from .connection import Connection  # noqa: PLC0415
+    from .metrics import open_door  # noqa: PLC0415
 
     app = create_app(settings)
 
@@ -132,8 +152,10 @@ def _run(settings: Any, listener: socket.socket, host: str) -> None:
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
+            shown = f"[{host}]" if ":" in host else host
+            if self.started and door is not None:
+                _say(f"metrics on http://{shown}:{door.port}/metrics")
             if self.started:
-                shown = f"[{host}]" if ":" in host else host
                 _say(f"listening on http://{shown}:{listener.getsockname()[1]}")
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -156,10 +178,15 @@ def _run(settings: Any, listener: socket.socket, host: str) -> None:
         timeout_graceful_shutdown=5,  # seconds for requests under way
         backlog=2048,
     )
+    door = open_door(app.metrics, settings.data, host, metrics_port)
     server = Server(config)
     # uvicorn leaves by SystemExit when the application could not start; the reason is known here.
-    with contextlib.suppress(SystemExit), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(server.serve(sockets=[listener]))
+    try:
+        with contextlib.suppress(SystemExit), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(server.serve(sockets=[listener]))
+    finally:
+        if door is not None:
+            door.close()
     if app.failure is not None:
         raise app.failure
 
@@ -176,4 +203,19 @@ def run_grant(args: argparse.Namespace) -> int:
     except DataError as error:
         return _fail(str(error))
     _say(base64.urlsafe_b64encode(grant).decode().rstrip("="))
+    return 0
+
+
+def run_backup(args: argparse.Namespace) -> int:
+    """Copy the database. 0 when the copy is whole and on the disk."""
+    from .backup import back_up  # noqa: PLC0415 - as above
+    from .database import DataError  # noqa: PLC0415
+
+    try:
+        size = back_up(args.data, args.to)
+    except DataError as error:
+        return _fail(str(error))
+    _say(
+        f"{args.to}: {size} bytes. It keeps sealed entries past their end: delete it before the shortest life is over."
+    )
     return 0

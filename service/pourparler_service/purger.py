@@ -7,6 +7,7 @@ stored under them ends on all devices.
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Final
 
 from pourparler_policies.limits import HOUR
@@ -27,7 +28,15 @@ _log = logging.getLogger("pourparler.service")
 class Purger:
     """A task beside the service."""
 
-    def __init__(self, settings: Settings, registry: Registry, writer: Writer, outside: Outside) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        registry: Registry,
+        writer: Writer,
+        outside: Outside,
+        done: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._done = done  # told after each time that everything which had expired is gone
         self._clock, self._registry, self._writer, self._outside = settings.clock, registry, writer, outside
         self._swept = float("-inf")
 
@@ -38,6 +47,7 @@ class Purger:
             await self._outside.purge(now)
         finally:
             await self._purge_database(now)
+        self._done()
 
     async def _purge_database(self, now: float) -> None:
         if abs(now - self._swept) >= SWEEP:

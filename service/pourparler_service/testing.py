@@ -35,6 +35,7 @@ _RUN: Final = (
     " add_commands(p.add_subparsers(required=True)); a = p.parse_args(); sys.exit(a.func(a))"
 )
 READY: Final = "listening on "
+METRICS: Final = "metrics on "
 
 
 def command(*arguments: str) -> list[str]:
@@ -77,6 +78,9 @@ class ServerProcess:
             env=environment(**variables or {}),
         )
         line = self.process.stdout.readline() if self.process.stdout else ""
+        self.metrics = ""
+        if line.startswith(METRICS) and self.process.stdout:
+            self.metrics, line = line.removeprefix(METRICS).strip(), self.process.stdout.readline()
         if not line.startswith(READY):
             _, errors = self.process.communicate(timeout=30)
             raise RuntimeError(f"the server did not start: {errors.strip()}")

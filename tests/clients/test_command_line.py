@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from pourparler_clients.api import check_url
 from pourparler_clients.cli.common import choose_row
 from pourparler_clients.cli.showing import name_of
 from pourparler_clients.device import Device
@@ -79,13 +78,6 @@ def test_name_that_could_be_taken_for_another_is_shown_with_digits_of_its_card(
     assert name_of(one, members) == (f"{name} ({digits})" if marked else name)
     gone = {credential: m for credential, m in members.items() if credential != one.credential}
     assert name_of(one, gone) == name_of(one, members)
-
-
-@pytest.mark.parametrize("scheme", ["http", "https"])
-@pytest.mark.parametrize("host", ["abc.onion", "ABC.ONION", "abc.onion.", "abc.onion:8080"])
-def test_onion_address_is_refused_before_anything_is_asked_of_the_net(scheme: str, host: str) -> None:
-    with pytest.raises(UserError, match="SOCKS"):
-        check_url(f"{scheme}://{host}")
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import stat
 import subprocess
+import threading
 import time
 from hashlib import sha256
 from pathlib import Path
@@ -205,6 +206,44 @@ def test_the_operator_can_say_that_it_was_restored(tmp_path: Path) -> None:
         before = incarnation(server.url)
     with running(tmp_path, "--restored") as server:
         assert incarnation(server.url) != before
+
+
+def test_a_backup_made_under_load_starts_a_service_that_has_all_that_was_acknowledged_before(
+    tmp_path: Path,
+) -> None:
+    data, copy, new = tmp_path / "data", tmp_path / "copy", tmp_path / "new"
+    with running(data) as server, httpx.Client(base_url=server.url, timeout=20) as client:
+        (device,) = found_channel(client, data)
+        for _ in range(20):
+            assert device.send(client).status_code == 201
+        stop = threading.Event()
+        other = threading.Thread(target=lambda: [device.send(client) for _ in iter(stop.is_set, True)])
+        other.start()
+        try:
+            for _ in range(3):  # the second takes the first one's place
+                made = run("backup", "--data", str(data), "--to", str(copy))
+                assert made.returncode == 0, made.stderr
+        finally:
+            stop.set()
+            other.join()
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+    assert {one.name for one in tmp_path.iterdir()} == {"data", "copy"}
+    new.mkdir()
+    shutil.copy(copy, new / database.FILE)
+    with running(new) as server:
+        told = httpx.get(server.url + device.path(Route.CHANNEL), headers=device.headers).json()
+        assert told["head"] >= 20
+
+
+def test_a_backup_is_not_written_into_the_data_and_not_made_of_nothing(tmp_path: Path) -> None:
+    empty = run("backup", "--data", str(tmp_path / "none"), "--to", str(tmp_path / "copy"))
+    assert (empty.returncode, "no service's database" in empty.stderr) == (2, True)
+    with running(tmp_path / "data"):
+        for to in (tmp_path / "data" / "copy", tmp_path):
+            refused = run("backup", "--data", str(tmp_path / "data"), "--to", str(to))
+            assert (refused.returncode, "outside the data directory" in refused.stderr) == (2, True)
+        lost = run("backup", "--data", str(tmp_path / "data"), "--to", str(tmp_path / "nowhere" / "copy"))
+        assert (lost.returncode, "cannot be written" in lost.stderr) == (2, True)
 
 
 def test_backup_programs_are_told_to_leave_the_mark_out(server: ServerProcess, data: Path) -> None:

@@ -13,7 +13,9 @@ from ..errors import Refused, Unreachable, UserError
 from ..vault import clear
 from .common import GlobalOptions, add_yes, check_unfinished, emit, line_from, open_device, progress
 
-_GOODBYE: Final = 5.0  # seconds that telling the services may take
+_GOODBYE: Final = (
+    5.0  # seconds that telling a service may take; through Tor it may be too short: nothing hangs on it
+)
 _LOST: Final = """\
 Everything of Pourparler in {vault} will be erased: its card, its channels, what waits to be sent.
 This cannot be undone, not with a passphrase either. It needs no network, and the others are not told: your places
@@ -52,32 +54,32 @@ def _clear(arguments: argparse.Namespace) -> int:
         progress(arguments, _LOST.format(vault=arguments.vault))
         if not sys.stdin.isatty() or input('To do it, type "clear": ').strip().lower() != "clear":
             raise UserError("nothing was done")
-    access = asyncio.run(_access(arguments)) if arguments.tell else []
+    proxy, access = asyncio.run(_access(arguments)) if arguments.tell else ("", [])
     busy = clear(arguments.vault)
     lines = [f"Nothing of Pourparler is left in {arguments.vault}."]
     if busy:
         lines.append(
             "ATTENTION: another program still has it open and shows what it has in memory: end that program."
         )
-    told = asyncio.run(_tell(access))
+    told = asyncio.run(_tell(access, proxy))
     if arguments.tell:
         lines.append(f"{told} of {len(access)} channels' services know that this device is gone.")
     emit(arguments, {"state": "cleared", "still_open": busy, "told": told}, lines)
     return 1 if busy else 0
 
 
-async def _access(arguments: argparse.Namespace) -> list[tuple[str, bytes, bytes]]:
-    """Address, token and channel of every place that this device has at a service."""
+async def _access(arguments: argparse.Namespace) -> tuple[str, list[tuple[str, bytes, bytes]]]:
+    """The proxy; address, token and channel of every place that this device has at a service."""
     async with open_device(arguments) as device:
         check_unfinished(arguments, device.unfinished())
-        return [(row.url, row.token, row.id) for row in device.all_channels()]
+        return device.proxy, [(row.url, row.token, row.id) for row in device.all_channels()]
 
 
-async def _tell(access: list[tuple[str, bytes, bytes]]) -> int:
+async def _tell(access: list[tuple[str, bytes, bytes]], proxy: str) -> int:
     told = 0
     for url, token, channel in access:
         with suppress(Refused, Unreachable, TimeoutError):
-            async with Api(url, token) as api, asyncio.timeout(_GOODBYE):
+            async with Api(url, token, proxy=proxy) as api, asyncio.timeout(_GOODBYE):
                 await api.end_device(channel)
                 told += 1
     return told

@@ -1,0 +1,186 @@
+"""One run: load, faults at random, healing, and then whether what is promised holds.
+
+1. Every acknowledged entry that has not expired is delivered to every device, once, at the place and with the times of
+   its receipt.
+2. Nothing is there twice, and nothing that nobody sent.
+3. An author's entries lie in the order in which they were sent; times do not run backwards; streams pass nothing over.
+4. What has expired is served to nobody and is in no file.
+5. The service recovers by itself: nobody has to do anything but start it.
+6. No log names a channel, a device, an address or an entry.
+"""
+
+import base64
+import random
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+
+from pourparler_policies.limits import HOUR
+from pourparler_service.testing import TestDevice, found_channel
+
+from .load import Author, Reader, Stuck, page_through
+from .site import FAKETIME, Embedded
+
+CHANNELS, DEVICES = 2, 3
+_GRACE = 2  # seconds between the clocks of two processes of one machine, and of rounding
+_LONGEST_JUMP = 3 * HOUR
+
+
+class Run:
+    """A run with a seed: the same seed gives the same faults at the same pauses, though not the same interleaving."""
+
+    def __init__(self, seed: int, seconds: float, root: Path) -> None:
+        self.chance, self.seconds = random.Random(seed), seconds
+        self.site = Embedded(root)
+        self.faults: Counter[str] = Counter()
+        self.channels: list[list[TestDevice]] = []
+
+    def go(self) -> tuple[int, Counter[str]]:
+        """Returns how many entries were acknowledged, and the faults. Raises AssertionError."""
+        try:
+            with httpx.Client(base_url=self.site.url, timeout=30, trust_env=False) as client:
+                self.channels = [found_channel(client, self.site.data, DEVICES) for _ in range(CHANNELS)]
+            where = lambda: self.site.url  # noqa: E731
+            devices = [device for channel in self.channels for device in channel]
+            authors = [Author(d, where, random.Random(self.chance.random())) for d in devices]
+            readers = [Reader(channel[0], where) for channel in self.channels]
+            others = [Stuck(channel[1], where) for channel in self.channels]
+            for one in (*authors, *readers, *others):
+                one.start()
+            self._befall()
+            time.sleep(1)
+            for author in authors:
+                author.ending.set()
+            for author in authors:
+                author.join(60)
+            self._check(authors, readers)
+            for one in (*readers, *others):
+                one.ending.set()
+            for one in (*readers, *others):
+                one.join(30)
+            self._check_streams(readers, authors)
+            self._check_gone(authors)
+            return sum(len(author.receipts) for author in authors), self.faults
+        finally:
+            self.site.close()
+            self._check_logs()
+
+    def _befall(self) -> None:
+        until = time.monotonic() + self.seconds
+        acts: dict[str, Callable[[], None]] = {
+            "kill": self.site.kill,
+            "restart": self.site.restart,
+            "freeze": lambda: self.site.freeze(self.chance.uniform(0.1, 2.0)),
+        }
+        if self.site.disk.own:
+            acts["full disk"] = self._fill
+        if FAKETIME is not None:
+            acts["clock"] = self._jump
+        while time.monotonic() < until:
+            time.sleep(self.chance.uniform(0.05, 0.8))
+            name = self.chance.choice([*acts])
+            acts[name]()
+            self.faults[name] += 1
+        self.site.disk.free()
+        self.site.clock.jump(0)
+
+    def _fill(self) -> None:
+        self.site.disk.fill()
+        time.sleep(self.chance.uniform(0.1, 1.0))
+        if self.chance.random() < 0.3:
+            self.site.kill()
+        self.site.disk.free()
+
+    def _jump(self) -> None:
+        self.site.clock.jump(self.chance.randint(-_LONGEST_JUMP, _LONGEST_JUMP))
+        time.sleep(self.chance.uniform(0.1, 1.0))
+        if self.chance.random() < 0.3:
+            self.site.kill()
+        if self.chance.random() < 0.7:
+            self.site.clock.jump(0)
+
+    def _over(self) -> float:
+        """Up to here the service's clock may have said that it is over."""
+        return max(self.site.clock.latest, self.site.clock.now()) + _GRACE
+
+    def _check(self, authors: list[Author], readers: list[Reader]) -> None:
+        assert not [wrong for author in authors for wrong in author.wrong]
+        for channel in self.channels:
+            own = [author for author in authors if author.device in channel]
+            sent = {entry for author in own for entry in author.receipts}
+            sent |= {author.under_way.entry for author in own if author.under_way is not None}
+            before = time.time() - _GRACE
+            logs = [page_through(device, self.site.url) for device in channel]
+            for entries in logs:
+                assert [entry.seq for entry in entries] == sorted({entry.seq for entry in entries})
+                times = [entry.received_at for entry in entries]
+                assert times == sorted(times), "the log's time ran backwards"
+                ids = Counter(entry.entry for entry in entries)
+                assert max(ids.values(), default=1) == 1, "an entry is there twice"
+                assert {entry.entry for entry in entries if not entry.handshake} <= sent
+                assert not [entry for entry in entries if entry.expires_at < before], "served after its end"
+                places = {entry.entry: entry for entry in entries}
+                for author in own:
+                    living = [
+                        (asked, receipt)
+                        for asked, receipt in author.receipts.values()
+                        if receipt.expires_at > self._over()
+                    ]
+                    for asked, receipt in living:
+                        found = places.get(asked.entry)
+                        assert found is not None, "an acknowledged entry is not there"
+                        assert found.sealed == asked.sealed
+                        assert (found.seq, found.received_at, found.expires_at) == (
+                            receipt.seq,
+                            receipt.received_at,
+                            receipt.expires_at,
+                        )
+                    order = [receipt.seq for _, receipt in author.receipts.values()]
+                    assert order == sorted(order), "an author's entries are out of order"
+            since = channel[0].handshake_head  # the last device was let in here, and is shown nothing before
+            seen = [
+                {e.seq: e.sealed for e in entries if e.seq >= since and e.expires_at > self._over()}
+                for entries in logs
+            ]
+            assert all(one == seen[0] for one in seen), "two devices see different logs"
+
+    def _check_streams(self, readers: list[Reader], authors: list[Author]) -> None:
+        for reader, channel in zip(readers, self.channels, strict=True):
+            seqs = [seq for seq, _ in reader.seen]
+            assert seqs == sorted(set(seqs)), "a stream went back, or told something twice"
+            told = dict(reader.seen)
+            for author in (one for one in authors if one.device in channel):
+                for asked, receipt in author.receipts.values():
+                    if receipt.expires_at > self._over():
+                        assert told.get(receipt.seq) == asked.entry, "a stream passed over an entry"
+
+    def _check_gone(self, authors: list[Author]) -> None:
+        short = [
+            pair for author in authors for pair in author.receipts.values() if pair[1].expires_at < time.time()
+        ]
+        deadline = time.monotonic() + 30
+        while True:
+            held = self.site.files()
+            left = [asked for asked, _ in short if asked.sealed[100:132] in held]
+            if not left:
+                return
+            assert time.monotonic() < deadline, f"{len(left)} expired entries are still in the files"
+            time.sleep(0.5)
+
+    def _check_logs(self) -> None:
+        told = "".join(self.site.logs)
+        for device in (device for channel in self.channels for device in channel):
+            for secret in (device.channel, device.device, device.token):
+                assert secret.hex() not in told
+                assert base64.urlsafe_b64encode(secret).decode().rstrip("=") not in told
+        assert "Traceback" not in told
+
+
+def run(seed: int, seconds: float) -> tuple[int, Counter[str]]:
+    """One run in a directory of its own."""
+    with tempfile.TemporaryDirectory(prefix="faults-") as root:
+        return Run(seed, seconds, Path(root)).go()
