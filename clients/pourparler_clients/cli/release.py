@@ -32,6 +32,7 @@ from ..errors import UserError
 from ..log import Log
 from ..papers import compose
 from ..subjects import body_name, code_of
+from . import waysout
 from .common import duration, emit, local_time, plain, read_text, say_duration
 from .showing import STAGES
 
@@ -384,6 +385,7 @@ async def _export(arguments: argparse.Namespace, channel: Channel) -> None:
         raise UserError(
             "several texts have been completed: name one with --text (see `pourparler release status`)"
         )
+    waysout.remind(arguments, channel)
     arguments.out.write_bytes(notes[0])
     emit(
         arguments,

@@ -1,4 +1,4 @@
-"""The shuttle, shown with real processes: two sides that share no channel, and an intermediary with a compartment for each.
+"""The shuttle, shown with real processes: two sides that share no channel, an intermediary with a compartment for each.
 
 A message is carried as a hypothetical, a counter comes back as a gist, three packages are sounded of which one suits
 both, and that text is released in both sides' copies.
@@ -225,9 +225,7 @@ def _carry(demo: Shuttle) -> None:
     try:
         demo.crossing(north, south, "carry", item["code"], "--side", north.title, "--delay", "2s")
     except DemoError:
-        say(
-            "     The intermediary names the wrong room by oversight: nothing is carried. Then the right one, read back:"
-        )
+        say("     The intermediary names the wrong room: nothing is carried. Then the right one, read back:")
     else:
         raise DemoError("a message went to a room that was not named: this is a defect, please report it")
     demo.crossing(north, south, "carry", item["code"], "--side", south.title, "--delay", "4s", "--wait")
