@@ -1,7 +1,12 @@
 """The shuttle at the command line: two sides that share no channel, and an intermediary with a compartment for each."""
 
 import asyncio
+import os
+import pty
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -166,3 +171,59 @@ def test_bad_input_gets_one_sentence_and_nothing_is_handed_over(shuttle: Shuttle
         assert expected in shuttle.refused("ada", *arguments)
     assert "hands nothing to itself" in shuttle.refused("otter", "hand", words, *full)
     assert shuttle.desk("ada") == before
+
+
+def at_a_terminal(shuttle: Shuttle, name: str, *words: str | Path, typed: tuple[tuple[str, str], ...]) -> str:
+    """Runs a command on a terminal: waits for each question, and types; returns all that stood on the screen."""
+    reading, writing = os.pipe()
+    os.write(writing, PASSPHRASE.encode() + b"\n")
+    os.close(writing)
+    ours, theirs = pty.openpty()
+    arguments = [*map(str, words), "--vault", str(shuttle.vaults[name]), "--passphrase-fd", str(reading)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pourparler_clients.cli", *arguments],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        pass_fds=(reading,),
+    )
+    os.close(theirs)
+    os.close(reading)
+    seen, whole = "", ""
+    for question, answer in typed:
+        while question not in seen:
+            seen += os.read(ours, 4096).decode(errors="replace")
+        whole, seen = whole + seen, ""
+        os.write(ours, answer.encode() + b"\n")
+    with suppress(OSError):  # the terminal ends with the process
+        while data := os.read(ours, 4096):
+            whole += data.decode(errors="replace")
+    process.wait(60)
+    os.close(ours)
+    return whole
+
+
+def test_terms_are_asked_for_one_by_one_and_the_receiving_side_is_read_back(shuttle: Shuttle) -> None:
+    words = shuttle.file("asked", "We would meet in the autumn.")
+    questions = (
+        ("as whose word", "hypothetical"),
+        ("how close", "verbatim"),
+        ("carry:", "held"),
+        ("condition:", "they have asked for a date"),
+        ("judge:", "intermediary"),
+    )
+    screen = at_a_terminal(shuttle, "ada", "hand", words, typed=questions)
+    assert "nobody has said it" in " ".join(screen.split()).lower()
+    assert "this is read by: aya, otter" in screen
+    assert "held until the intermediary says that this is so: they have asked for a date" in screen
+    (held,) = shuttle.desk("otter")["held"]
+    shuttle.ok("otter", "free", held["code"])
+    to = ("--to", shuttle.vaults["heron"], "--delay", "1s", "--wait")
+    wrong = (("Passphrase of", PASSPHRASE), ("type the side's name", "Consultations"))
+    assert "nothing was carried" in at_a_terminal(shuttle, "otter", "carry", held["code"], *to, typed=wrong)
+    right = (("Passphrase of", PASSPHRASE), ("type the side's name", "Soundings"))
+    screen = at_a_terminal(shuttle, "otter", "carry", held["code"], *to, typed=right)
+    assert "In “Soundings” bea, ben will read:" in screen
+    assert "HYPOTHETICAL: nobody has said this" in screen
+    assert "Carried. It leaves this device at a random time" in screen
+    assert "We would meet in the autumn." in [one["text"] for one in shuttle.desk("bea")["awaited"]]
