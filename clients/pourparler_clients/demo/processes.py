@@ -88,7 +88,9 @@ def with_secrets(*secrets: str) -> Iterator[tuple[int, ...]]:
 class Process:
     """A command that goes on: its lines arrive with the time at which they were read."""
 
-    def __init__(self, arguments: Sequence[str], passphrase: str | None = None) -> None:
+    def __init__(
+        self, arguments: Sequence[str], passphrase: str | None = None, descriptors: Sequence[int] = ()
+    ) -> None:
         self.name = arguments[0]
         with _descriptor(passphrase) as options:
             self._process = subprocess.Popen(  # noqa: S603 -- our own program, arguments made here
@@ -98,7 +100,7 @@ class Process:
                 stderr=subprocess.PIPE,
                 text=True,
                 bufsize=1,
-                pass_fds=options.descriptors,
+                pass_fds=(*options.descriptors, *descriptors),
             )
         self._lines: queue.Queue[tuple[float, str] | None] = queue.Queue()
         self._errors: list[str] = []
