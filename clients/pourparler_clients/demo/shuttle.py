@@ -1,4 +1,4 @@
-"""The demonstration of the shuttle: two sides that share no channel, an intermediary with a compartment for each.
+"""The demonstration of the shuttle: two sides that share no channel, and an intermediary with two compartments.
 
 A message is carried as a hypothetical, a counter comes back as a gist, packages are sounded of which one suits both, and
 that text is released in both sides' copies. Real processes; nobody is played by anything else.
