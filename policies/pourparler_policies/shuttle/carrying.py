@@ -39,10 +39,10 @@ def check_carry(item: Item, now: int) -> None:
     if item.terms is None:
         raise Misuse("this was put to this side by the intermediary: there is nothing to carry")
     if item.phase is Phase.HELD:
-        judge = "its author's side says" if item.terms.judge is Judge.AUTHOR else "you say (`pourparler free`)"
+        judge = "its author's party says" if item.terms.judge is Judge.AUTHOR else "you say (`pourparler free`)"
         raise Misuse(f"it is held until {judge} that this is so: {item.terms.condition}")
     if item.phase is Phase.RECALLED:
-        raise Misuse("its author's side has taken it back")
+        raise Misuse("its author's party has taken it back")
     if item.phase is Phase.LAPSED or item.expires <= now:
         raise Misuse("its terms have expired")
     if item.phase is not Phase.HANDED_OVER:

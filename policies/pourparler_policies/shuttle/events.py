@@ -38,7 +38,7 @@ class Fidelity(StrEnum):
 class Judge(StrEnum):
     """Who says that a condition is met."""
 
-    AUTHOR = "the side that hands it over"
+    AUTHOR = "the party that hands it over"
     INTERMEDIARY = "the intermediary"
 
 
@@ -82,7 +82,7 @@ class Freed:
 
 @dataclass(frozen=True, slots=True)
 class Recalled:
-    """The side that handed an item over takes it back: it is not carried."""
+    """The party that handed an item over takes it back: it is not carried."""
 
     item: bytes
 

@@ -117,7 +117,7 @@ def apply(room: Room, said: Said) -> Room:
         case Recalled(item):
             held = _item(room, item)
             if held.body != said.author.body:
-                raise Void("only the side that handed it over takes it back")
+                raise Void("only the party that handed it over takes it back")
             return _step(room, held, Trigger.RECALLED, said)
         case Carried(item):
             held = _item(room, item)

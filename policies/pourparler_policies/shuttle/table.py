@@ -27,7 +27,7 @@ class Trigger(StrEnum):
     """What moves an item."""
 
     FREED = "its condition is met"
-    RECALLED = "its author's side takes it back"
+    RECALLED = "its author's party takes it back"
     CARRIED = "the intermediary carries it"
     ANSWERED = "the receiving side answers the intermediary"
     PASSED_ON = "the intermediary passes on what came of it"

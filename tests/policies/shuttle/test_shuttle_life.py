@@ -140,7 +140,7 @@ def test_who_may_not_say_it_is_void_for_everybody(author: Author, event: ev.Even
 def test_an_assistant_may_recall_and_another_party_may_not() -> None:
     room = after(handed())
     assert apply(room, said("x", ASSISTANT, ev.Recalled(ITEM)))[ITEM].phase is Phase.RECALLED
-    with pytest.raises(Void, match="only the side"):
+    with pytest.raises(Void, match="only the party"):
         apply(room, said("x", replace(SIDE, body="other"), ev.Recalled(ITEM)))
 
 
@@ -249,7 +249,7 @@ def item(terms: Terms = FREE, text: str = "Words that a party chose with care.",
 @pytest.mark.parametrize(
     ("held", "now", "why"),
     [
-        (item(HELD), NOW, "its author's side says that this is so: they ask"),
+        (item(HELD), NOW, "its author's party says that this is so: they ask"),
         (item(replace(HELD, judge=Judge.INTERMEDIARY)), NOW, "you say"),
         (item(phase=Phase.RECALLED), NOW, "taken it back"),
         (item(phase=Phase.LAPSED), NOW, "expired"),

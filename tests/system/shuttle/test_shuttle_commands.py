@@ -104,7 +104,7 @@ def test_a_hypothetical_a_counter_and_what_is_passed_on(shuttle: Shuttle) -> Non
     answer = shuttle.ok("ben", "answer", put["code"], "counter", reply, *terms)["code"]
     on = ("pass-on", answer, "--about", code, *shuttle.crossing("otter", "Consultations"))
     gist = shuttle.file("gist", "They would need more days than we, but do not exclude it.")
-    assert "held until its author's side says" in shuttle.refused("heron", *on, "--gist", gist)
+    assert "held until its author's party says" in shuttle.refused("heron", *on, "--gist", gist)
     shuttle.ok("bea", "who")
     assert "somebody else says" in shuttle.refused("bea", "free", answer)  # of another party
     shuttle.ok("ben", "free", answer)
