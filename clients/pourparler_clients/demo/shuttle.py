@@ -1,7 +1,7 @@
 """The demonstration of the shuttle: two sides that share no channel, and an intermediary with two compartments.
 
-A message is carried as a hypothetical, a counter comes back as a gist, packages are sounded of which one suits both, and
-that text is released in both sides' copies. Real processes; nobody is played by anything else.
+A message is carried as a hypothetical, a counter comes back as a gist, packages are sounded of which one suits both,
+and that text is released in both sides' copies. Real processes; nobody is played by anything else.
 """
 
 import tempfile
@@ -10,6 +10,8 @@ from contextlib import ExitStack
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
+
+from pourparler_crypto.note import MAX_TEXT
 
 from ..errors import UserError
 from . import release, sounded
@@ -27,17 +29,23 @@ def packages(directory: Path | None) -> list[tuple[str, list[tuple[str, str]]]]:
     place = directory if directory is not None else Path(str(files("pourparler_clients") / "demo" / "packages"))
     try:
         paths = sorted(path for path in place.iterdir() if path.is_file() and not path.name.startswith("."))
-        data = [(path.name, path.read_bytes()) for path in paths]
+        data = [(path.name, _read(path)) for path in paths[: MAX_PACKAGES + 1]]
     except OSError as error:
         raise UserError(f"the packages in {place} cannot be read: {error.strerror or 'no reason given'}") from None
     if not 2 <= len(data) <= MAX_PACKAGES:
-        raise UserError(f"{place} has {len(data)} files: 2 to {MAX_PACKAGES} packages are needed, one a file")
+        raise UserError(f"{place} has {len(paths)} files: 2 to {MAX_PACKAGES} packages are needed, one a file")
     made = []
     for name, text in data:
         words = release.sections(text, name)
         release.check(words, name)
         made.append((name, words))
     return made
+
+
+def _read(path: Path) -> bytes:
+    """Not more than what is refused as too large."""
+    with path.open("rb") as file:
+        return file.read(MAX_TEXT + 1)
 
 
 def tell(texts: Sequence[tuple[str, list[tuple[str, str]]]], keep: Path | None, say: Say) -> int:
