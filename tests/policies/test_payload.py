@@ -31,6 +31,7 @@ from pourparler_policies.payload import (
     Seated,
     Shortened,
     Shuttle,
+    Sounding,
     check_name,
     check_text,
     decode,
@@ -252,7 +253,8 @@ def test_messages_papers_and_attestation_are_outside_the_procedure() -> None:
         False
     ] * 5 + [True] * 2
     assert {
-        one.model_fields["type"].default for one in (Said, Shortened, Act, Beside, Shuttle, Attesting, Seated)
+        one.model_fields["type"].default
+        for one in (Said, Shortened, Act, Beside, Shuttle, Sounding, Attesting, Seated)
     } == payload.TYPES
 
 

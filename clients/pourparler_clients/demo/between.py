@@ -18,6 +18,7 @@ HYPOTHETICAL: Final = (
     "Suppose the wells were shared by days. Which days would have to be ours, for it to be worth a talk?"
 )
 COUNTER: Final = "Half of the days, and the feast days. Do not say that it is we who count in days."
+_GREETING: Final = "We are all here."
 GIST: Final = "Sharing by time is not excluded over there, if feasts are thought of."
 
 
@@ -134,7 +135,10 @@ def _found(demo: Shuttle, room: Room, grant: str) -> None:
     run(opening, demo.passphrases[first], grant + "\n")
     _seat(demo, room, second)
     _seat(demo, room, room.bridge)
-    # A compartment is opened when it is needed, and closed again.
+    # Whoever shows this has attested everybody. A compartment is opened when it is needed, and closed again.
+    room.signer.write(json.dumps({"say": _GREETING}))
+    for process in room.talks.values():
+        process.event(event="said", text=_GREETING)
     room.talks.pop(room.bridge).end_of_input()
 
 
