@@ -25,6 +25,12 @@ _VERBS: Final = {
     Answer.COUNTER: "counters",
     Answer.QUESTION: "asks",
 }
+_OWN: Final = {
+    Answer.ACCEPT: "accept",
+    Answer.DECLINE: "decline",
+    Answer.COUNTER: "counter",
+    Answer.QUESTION: "ask",
+}
 _PASSED: Final = {
     Answer.ACCEPT: "they accept",
     Answer.DECLINE: "they decline",
@@ -105,10 +111,9 @@ def show_carried(arguments: argparse.Namespace, message: Message, name: str) -> 
         case HandedOver(text, terms, answers, answer):
             about = {"about": code(answers), "answer": answer} if answers else {}
             record |= {"code": code(message.id), "text": text, "terms": terms_record(terms), **about}
-            deed = f"{_VERBS[answer]}, about {code(answers)}" if answer is not None else "for the intermediary"
-            emit(
-                arguments, record, _lines(f"[{clock}, {code(message.id)}] {who}, {deed}:", text, say_terms(terms))
-            )
+            verb = (_OWN if message.own else _VERBS)[answer] if answer is not None else ""
+            deed = f" {verb}, about {code(answers)}" if verb else ", for the intermediary"
+            emit(arguments, record, _lines(f"[{clock}, {code(message.id)}] {who}{deed}:", text, say_terms(terms)))
         case Put(text, source, fidelity, expires, regards, answer):
             about = {"about": code(regards), "answer": answer} if regards else {}
             record |= {"code": code(message.id), "text": text, "source": source, "fidelity": fidelity, **about}

@@ -222,7 +222,7 @@ def carry(demo: Shuttle) -> None:
     demo.crossing(south, north, *words, "--gist", str(gist))
     _, passed = north.talks[author].event(event="shuttle", what="put")
     say(
-        f"     Freed, and in other words: {author} reads, about its message, {passed['answer']}, as {passed['source']}:"
+        f"     In other words it crosses: {author} reads, about its message, {passed['answer']}, as {passed['source']}:"
     )
     say(f"     “{passed['text']}”")
     desk = demo.command(north.bridge, "shuttle")[-1]
