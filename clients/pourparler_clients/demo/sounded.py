@@ -13,7 +13,7 @@ from .release import openssl
 
 Package = tuple[str, list[tuple[str, str]]]  # its name, and its words by language
 _ANSWER: Final = 15  # seconds at least that people have to answer, and devices to hand in
-_ROUND: Final = 60  # seconds at least that a round takes to be carried to and fro five times
+_ROUND: Final = 40  # seconds at least that a round takes to be carried to and fro five times
 _DEPOSIT: Final = 10  # seconds for devices after the last signature
 
 
@@ -56,13 +56,13 @@ def sound(demo: Shuttle, packages: Sequence[Package]) -> Package:
 def release(demo: Shuttle, package: Package) -> list[Path]:
     """The text that suits both, released in both sides' copies. Returns the notes' files."""
     say, words = demo.say, package[1]
-    within = round(_ROUND + 2 * demo.pace)
+    within = round(_ROUND + demo.pace)
     say("6. That text becomes the one text, which the intermediary keeps. Each side is first in its own copy.")
     files = []
     for language, text in words:
         files.append(f"{language}={demo.file(f'text.{language}.md', text)}")
     keys = [f"--key={room.party}={demo.root / f'{room.names[0]}.key'}" for room in (demo.north, demo.south)]
-    hour = round(within + _DEPOSIT + 25 + 2 * demo.pace)
+    hour = round(within + _DEPOSIT + 15 + demo.pace / 2)
     _between(demo, "draft", *files, *keys, "--not-before", f"+{hour}s", "--life", "3d", "--copies")
     for room in (demo.north, demo.south):
         for name in room.names:
