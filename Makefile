@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test test-fast lint bench-mls bench-jr2 bench-service faults lock clean
+.PHONY: help demo test test-fast lint bench-mls bench-jr2 bench-service faults fuzz fuzz-corpus lock clean
 
 help:  ## what this file can do
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
@@ -48,6 +48,16 @@ bench-service: $(STAMP)  ## the service beside an empty FastAPI relay
 
 faults: $(STAMP)  ## a hundred runs of load and faults, each with its seed (half an hour)
 	$(BIN)/python -m tests.faults $(ARGS)
+
+fuzz: $(STAMP)  ## a coverage-guided fuzzer on every parser (half an hour; ARGS="--seconds 300 --only mls")
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --quiet 'atheris>=3' || uv pip install --quiet --python $(BIN)/python 'atheris>=3'
+	$(BIN)/python -m tests.fuzz $(ARGS)
+
+fuzz-corpus: $(STAMP)  ## record anew what parsers are given in real runs
+	$(BIN)/python -m pytest -q -n 0 -p tests.fuzz.recording --timeout 900 tests/system/release/test_published_together.py \
+	  tests/clients/test_release_keys.py tests/clients/test_verify.py tests/clients/test_charter_commands.py \
+	  tests/service/test_attachments.py tests/service/test_board.py tests/crypto/test_attachment.py \
+	  tests/crypto/jr2/test_jr2_masks.py tests/policies/test_payload.py tests/policies/fold/test_decoding.py
 
 lock:  ## write requirements.lock anew (needs uv)
 	uv pip compile --universal --generate-hashes --python-version 3.11 --all-extras --no-header --no-annotate -q --upgrade pyproject.toml -o requirements.lock

@@ -24,6 +24,8 @@ from .proxy import LOCAL, check_onion, is_onion, isolation
 TIMEOUT: Final = 30.0  # seconds: a slow line, not a dead one
 STREAM_SILENCE: Final = 60.0  # seconds: the service sends a sign of life every 15
 _MAX_REPLY: Final = 2 * MAX_PAGE_BYTES + MAX_PAGE_ENTRIES * 1024  # bytes: base64 and field names
+_MAX_PROBLEM: Final = 4096  # bytes of a problem document, where less is expected
+_BYTES: Final = "application/octet-stream"
 _MAX_EVENT: Final = MAX_SEALED * 4 // 3 + 4096  # bytes
 FAR: Final = 120.0  # seconds: a circuit to an onion service is built in many steps
 
@@ -190,6 +192,30 @@ class Api:
             raise
         return reply.sealed
 
+    async def create_attachment(self, channel: bytes, request: wire.CreateAttachment) -> None:
+        """Makes room for an attachment. Everything else of it goes with its own token, on a connection of its own."""
+        path = Route.ATTACHMENTS.format(channel=encode_id(channel))
+        await self._call("POST", path, request.model_dump_json().encode())
+
+    async def attachment(self, attachment: bytes) -> wire.Attachment:
+        """What the service has of an attachment."""
+        return await self._get(wire.Attachment, Route.ATTACHMENT.format(attachment=encode_id(attachment)))
+
+    async def put_chunk(self, attachment: bytes, number: int, chunk: bytes) -> None:
+        """Sends a sealed chunk. Once this returns, the service keeps it."""
+        path = Route.ATTACHMENT_CHUNK.format(attachment=encode_id(attachment), chunk=number)
+        await self._call("PUT", path, chunk, kind=_BYTES)
+
+    async def chunk(self, attachment: bytes, number: int, size: int) -> bytes:
+        """A sealed chunk, of at most `size` bytes."""
+        path = Route.ATTACHMENT_CHUNK.format(attachment=encode_id(attachment), chunk=number)
+        return await self._call("GET", path, most=max(size, _MAX_PROBLEM))
+
+    async def delete_attachment(self, attachment: bytes, secret: bytes) -> None:
+        """Ends an attachment before its time."""
+        path = Route.ATTACHMENT_DELETION.format(attachment=encode_id(attachment))
+        await self._call("POST", path, wire.Deletion(secret=secret).model_dump_json().encode())
+
     async def open_case(self, request: wire.OpenCase) -> None:
         """Brings a case to the desk; again is harmless. Without a bearer."""
         await self._call("POST", Route.DESK, request.model_dump_json().encode())
@@ -217,12 +243,19 @@ class Api:
     async def _send(self, kind: type[R], method: str, path: str, request: wire.Request) -> R:
         return _parse(kind, await self._call(method, path, request.model_dump_json().encode()))
 
-    async def _call(self, method: str, path: str, body: bytes | None = None) -> bytes:
-        headers = {"Content-Type": "application/json"} if body is not None else None
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        kind: str = "application/json",
+        most: int = _MAX_REPLY,
+    ) -> bytes:
+        headers = {"Content-Type": kind} if body is not None else None
         self._check_reachable()
         try:
             async with self._http.stream(method, path, content=body, headers=headers) as response:
-                data = await _read(response)
+                data = await _read(response, most)
         except httpx.TransportError:
             raise Unreachable(_SILENT_PROXIED if self._proxied else _SILENT) from None
         if response.status_code >= 300:
@@ -230,11 +263,11 @@ class Api:
         return data
 
 
-async def _read(response: httpx.Response) -> bytes:
+async def _read(response: httpx.Response, most: int = _MAX_REPLY) -> bytes:
     parts = bytearray()
     async for part in response.aiter_raw():
         parts += part
-        if len(parts) > _MAX_REPLY:
+        if len(parts) > most:
             raise Refused("the service's answer is larger than any answer may be")
     return bytes(parts)
 

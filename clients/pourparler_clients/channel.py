@@ -33,6 +33,7 @@ from pourparler_policies.wire import Problem
 
 from .api import Api
 from .deskwork import visit
+from .downloads import Downloads
 from .errors import (
     Halted,
     Lacking,
@@ -53,6 +54,7 @@ from .sealing import Admit, Sealer
 from .shuttle.room import Shuttles
 from .store import Kind, Message, Outgoing, State
 from .upkeep import due_charter, due_hour, due_presence, due_removals
+from .uploads import Uploads
 
 Connect = Callable[[str, bytes | None], Api]
 T = TypeVar("T")
@@ -81,6 +83,8 @@ class Channel:
         self._connect = connect
         self._api = connect(log.row.url, log.row.token)
         self._halves = Fetcher(log, self._api)
+        self.uploads = Uploads(self)
+        self.downloads = Downloads(self)
         self.shuttle = Shuttles(self)
         self._turn = asyncio.Lock()
         self._checked = False
@@ -148,15 +152,18 @@ class Channel:
         self._halves.lives.add(said.life)
         draft = await self._keep(said, waits=waits)
         try:
-            async with self._turn:
-                await self._sync()
+            await self.deliver(draft)
         except Unreachable:
             if not waits and self.log.store.has_draft(draft):
                 self.sealer.drop_unsealed(draft)
             raise
+
+    async def deliver(self, draft: int) -> None:
+        """Sends until the log holds this draft of a message; see `say`."""
+        try:
+            async with self._turn:
+                await self._sync()
         except Refused as refusal:
-            if not waits and self.log.store.has_draft(draft) and self.sealer.drop_unsealed(draft):
-                raise
             if self.log.store.has_draft(draft):
                 raise Unreachable(f"{refusal} (the message waits in the vault)") from None
             raise
@@ -190,18 +197,19 @@ class Channel:
                 "and is lost when this program ends before the connection is back"
             ) from None
 
-    async def read(self, messages: list[Message]) -> list[Message]:
+    async def read(self, messages: list[Message], *, opened: bool = False) -> list[Message]:
         """Who shows messages calls this first, and shows what it returns: life after reading begins now.
 
-        What cannot be stored under its shorter key now is left out: it is read when there is a connection.
+        A file is read when it is `opened`, not when its name is shown. What cannot be stored under its shorter key now
+        is left out: it is read when there is a connection.
         """
         try:
-            return self.log.read(messages)
+            return self.log.read(messages, opened=opened)
         except Lacking:
             pass
         async with self._turn:
             try:
-                return await self._halves.with_halves(lambda: self.log.read(messages))
+                return await self._halves.with_halves(lambda: self.log.read(messages, opened=opened))
             except (Unreachable, Refused):
                 return []
 
@@ -768,7 +776,8 @@ class Channel:
             self._handshakes_at = self.clock() + max(1, refusal.retry_after)
 
     async def _delete_sent(self) -> None:
-        """Own entries that were taken back, or erased with their session, end at the service too."""
+        """Own entries that were taken back, or erased with their session, end at the service too; so do own files."""
+        await self.uploads.delete_due()
         for sent in self.log.store.due_deletions(self.clock()):
             try:
                 await self._api.delete(self.id, sent.entry, sent.secret)

@@ -70,6 +70,7 @@ class Device:
         self._key = CardKey(row[1])
         self.card: Card = self._key.card(row[0])
         self.purge()
+        vault.sweep()  # what a crash left of attachments
 
     @classmethod
     def create(cls, directory: Path, passphrase: str, name: str, cost: Cost | None = None) -> "Device":
@@ -133,6 +134,7 @@ class Device:
             self.vault.execute("UPDATE clock SET high = ?", now)
             erased = self.vault.execute("DELETE FROM message WHERE expires_at <= ?", now)
             self.vault.execute("DELETE FROM sent WHERE expires_at <= ?", now)
+            self.vault.execute("DELETE FROM room WHERE expires_at <= ?", now)
             erased += self.vault.execute(
                 "DELETE FROM draft WHERE expires_at <= ?"
                 " AND number NOT IN (SELECT draft FROM outbox WHERE draft IS NOT NULL)",

@@ -9,6 +9,7 @@ PourparlerError
 ├── Refused          the service answered, and said no
 │   ├── Stale            a newer handshake entry exists
 │   └── WrongCount       another copy of this vault has been used, or the service lost something
+├── Spoiled          what came in is not what was announced; nothing of it is kept
 └── Halted           this channel must not go on from here (an old copy, a fork, an unknown event)
 """
 
@@ -67,6 +68,10 @@ class WrongCount(Refused):
 
         super().__init__(message, Problem.WRONG_COUNT)
         self.count = count
+
+
+class Spoiled(PourparlerError):
+    """What came in is not what was announced: its author, another member or the service plays false."""
 
 
 class Halted(PourparlerError):

@@ -6,6 +6,7 @@ It reads files only, asks no clock and obeys no date. SQLCipher 4 has pages of 4
 journal (WAL) has a header of 32 bytes, then frames of a 24-byte header and one page.
 """
 
+import json
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -19,12 +20,15 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC
 
+from pourparler_crypto.attachment import KEPT_LENGTH, Keeper, Opener
 from pourparler_crypto.errors import CryptoError
 from pourparler_crypto.hours import HALF_LENGTH, hour_key, open_text
 from pourparler_crypto.mls import ApplicationMessage, Group
+from pourparler_policies.limits import chunk_of
+from pourparler_policies.payload import Attached
 
 from .hours import DRAFT
-from .store import ChannelStore
+from .store import FILE_MARK, ChannelStore
 from .vault import DATABASE_NAME, HEADER_NAME, Vault, unlock
 
 _PAGE: Final = 4096  # bytes
@@ -135,6 +139,40 @@ def open_entries(directory: Path, passphrase: str, sealed: Iterable[bytes]) -> l
                 received = group.decrypt(entry)
                 if isinstance(received, ApplicationMessage):
                     opened.append(received.data)
+    return opened
+
+
+def attachments_in(opened: Iterable[bytes]) -> list[Attached]:
+    """The files that opened texts or entries tell of: as messages, as drafts, as what is under way."""
+    told = []
+    for text in opened:
+        data = text[1:] if text.startswith(FILE_MARK) else text
+        with suppress(ValueError):
+            content = json.loads(data)
+            events = content if isinstance(content, list) else content.get("events", [content])
+            for event in events:
+                with suppress(ValueError):
+                    told.append(Attached.model_validate_json(json.dumps(event)))
+    return told
+
+
+def open_attachments(attached: Iterable[Attached], files: Iterable[bytes]) -> list[bytes]:
+    """What every key opens of every file: as the service keeps attachments, and as devices keep their chunks."""
+    opened = []
+    recorded = list(files)
+    for one in attached:
+        chunk, keeper = chunk_of(one.size), Keeper(one.key, one.attachment)
+        for file in recorded:
+            sent = [file[start : start + chunk] for start in range(0, min(len(file), one.size), chunk)]
+            kept = []
+            with suppress(CryptoError):
+                for number in range(one.size // chunk):
+                    start = number * (chunk + KEPT_LENGTH)
+                    kept.append(keeper.take(file[start : start + chunk + KEPT_LENGTH], number))
+            for chunks in (sent, kept):
+                opener = Opener(one.key, one.attachment, one.size, chunk)
+                with suppress(CryptoError):
+                    opened += [opener.open(part) for part in chunks]
     return opened
 
 

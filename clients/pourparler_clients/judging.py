@@ -14,7 +14,7 @@ from pourparler_policies.admission import Change, Member, read_commit, roster_af
 from pourparler_policies.errors import Void
 from pourparler_policies.fold.events import Commit, Entry
 from pourparler_policies.fold.talk import check_said
-from pourparler_policies.payload import Act, Beside, Envelope, Said, Seated, Shuttle
+from pourparler_policies.payload import Act, Attached, Beside, Envelope, Said, Seated, Shuttle
 from pourparler_policies.release.decoding import Act as Event
 from pourparler_policies.release.events import Remark, Words
 from pourparler_policies.release.events import entry as place
@@ -40,7 +40,7 @@ def judge_application(state: State, envelope: Envelope, author: bytes, seq: int,
         raise Void("nobody in the group wrote this")
     acts = []
     for event in envelope.events:
-        if isinstance(event, Said):
+        if isinstance(event, Said | Attached):
             check_said(state.consent, author)
         if isinstance(event, Beside) and isinstance(event.event, Words | Remark):
             check_said(state.consent, author)

@@ -32,12 +32,13 @@ from pourparler_policies import charter, hours, payload, release, wire
 from pourparler_policies.admission import procedure_digest
 from pourparler_policies.chain import extend
 from pourparler_policies.errors import Unknown, Void
+from pourparler_policies.filenames import harmless
 from pourparler_policies.fold import standing, talk
 from pourparler_policies.fold.decoding import decode_commit
 from pourparler_policies.fold.events import Complained, Entry
 from pourparler_policies.fold.facts import Amend, Phase
 from pourparler_policies.fold.facts import State as Consent
-from pourparler_policies.payload import Attesting, Beside, Said, Shortened, Shuttle
+from pourparler_policies.payload import Attached, Attesting, Beside, Said, Shortened, Shuttle
 from pourparler_policies.release.events import Lock, Masks, Remark, Words
 from pourparler_policies.release.facts import State as Folded
 
@@ -47,7 +48,8 @@ from .errors import Halted, UserError
 from .happenings import Happening
 from .hours import ALONE
 from .judging import Judged, judge_application, judge_commit, roster_of
-from .shuttle.kept import kept
+from .rooms import Rooms
+from .shuttle.kept import kept as kept_word
 from .signing import Signing
 from .store import ChannelStore, Kind, Message, Outgoing, Row, Sent, State
 from .vault import Vault
@@ -97,6 +99,7 @@ class Log:
         self.vault = vault
         self.clock = clock
         self.store = ChannelStore(vault, channel)
+        self.rooms = Rooms(vault, channel)
         name, secret = vault.row("SELECT name, secret FROM card") or ("", bytes(32))
         key = CardKey(secret)
         self.own_card = key.card(name)
@@ -424,7 +427,7 @@ class Log:
     ) -> list[Happening]:
         """What an application entry says; `outgoing` when it is this device's own."""
         event = judged.envelope.events[0]
-        if isinstance(event, Said | Shuttle):
+        if isinstance(event, Said | Attached | Shuttle):
             return self._add_message(entry, event, sender, outgoing)
         if isinstance(event, Attesting):
             return self._attest(entry, judged.envelope.events, sender)
@@ -472,7 +475,7 @@ class Log:
         return []
 
     def _add_message(
-        self, entry: wire.Entry, event: Said | Shuttle, sender: bytes, outgoing: Outgoing | None
+        self, entry: wire.Entry, event: Said | Attached | Shuttle, sender: bytes, outgoing: Outgoing | None
     ) -> list[Happening]:
         # The shortest rule wins: what the author said, what the charter says, what the service said. A time in the
         # future, as a lying service may give, makes nothing live longer by this device's clock.
@@ -484,15 +487,33 @@ class Log:
             return []
         own = outgoing is not None
         held = not talk.may_show(self.consent, self.own_card.fingerprint)
-        kind = event.type
-        text = event.text if isinstance(event, Said) else kept(self.consent, sender, event.event)
+        kind = "shuttle" if isinstance(event, Shuttle) else "said"
+        attached = event if isinstance(event, Attached) else None
+        place = (end, entry.received_at, expires_at)
         message = Message(
-            *(entry.seq, sender, event.id, text, end, entry.received_at, expires_at), own=own, held=held, kind=kind
+            *(entry.seq, sender, event.id, self._text(event, sender), *place),
+            own=own,
+            held=held,
+            attached=attached,
+            kind=kind,
         )
         sent = Sent(entry.seq, entry.entry, outgoing.delete_secret, entry.expires_at) if outgoing else None
-        if not self.store.add_message(message, sent) or message.held:
+        kept = self.store.add_message(message, sent)
+        if attached is not None and own:
+            self.rooms.posted(attached.attachment, entry.seq)
+        if not kept or message.held:
             return []
         return [Happening(kind, entry.seq, message, self.members.get(sender))]
+
+    def _text(self, event: Said | Attached | Shuttle, sender: bytes) -> str:
+        """As a message's row has it."""
+        match event:
+            case Said():
+                return event.text
+            case Attached():
+                return harmless(event.name)
+            case Shuttle():
+                return kept_word(self.consent, sender, event.event)
 
     # Shorter lives
 
@@ -505,11 +526,11 @@ class Log:
         rules = (self.charter.retention.after_reading, self.store.own_rule()[1])
         return min((rule for rule in rules if rule), default=0)
 
-    def read(self, messages: list[Message]) -> list[Message]:
+    def read(self, messages: list[Message], *, opened: bool = False) -> list[Message]:
         """Who shows messages calls this first, and shows what it returns: their life after reading begins now.
 
-        That is saved, under the shorter key, before anybody sees the text. What is gone meanwhile is left out. Raises
-        Lacking.
+        That is saved, under the shorter key, before anybody sees the text. What is gone meanwhile is left out. A file
+        is read when it is `opened`, not when its name is shown. Raises Lacking.
         """
         life, now = self.life_once_read(), self.clock()
         alive = self.store.places(now)
@@ -518,7 +539,11 @@ class Log:
             for message in messages
             if message.seq in alive
         ]
-        late = [message for message in messages if life and message.expires_at > now + life]
+        late = [
+            message
+            for message in messages
+            if life and message.expires_at > now + life and (opened or message.attached is None)
+        ]
         if late:
             end = self.end_of(max(now, self.row.received_at) + life, life)
             with self.step():

@@ -202,6 +202,27 @@ MIGRATIONS: list[list[str]] = [
         "CREATE TABLE line (id INTEGER PRIMARY KEY CHECK (id = 1), proxy TEXT NOT NULL)",
     ],
     [
+        # Own attachments at the service, by which they can be ended there before their time. See rooms.
+        """CREATE TABLE room (
+            attachment BLOB PRIMARY KEY,
+            channel BLOB NOT NULL REFERENCES channel ON DELETE CASCADE,
+            token BLOB NOT NULL,
+            secret BLOB NOT NULL,
+            draft INTEGER NOT NULL,             -- what says it; gone when it was said, or given up
+            seq INTEGER,                        -- of the message that said it
+            expires_at INTEGER NOT NULL,        -- at the service: then there is nothing left to delete
+            due INTEGER                         -- when it is to be deleted there; null: not before its time
+        ) WITHOUT ROWID""",
+        # Files beside this one that hold sealed chunks, for as long as a draft or a message needs them. See spool.
+        """CREATE TABLE spool (
+            file TEXT PRIMARY KEY,
+            channel BLOB NOT NULL REFERENCES channel ON DELETE CASCADE,
+            seq INTEGER,
+            draft INTEGER REFERENCES draft ON DELETE CASCADE,
+            FOREIGN KEY (channel, seq) REFERENCES message ON DELETE CASCADE
+        ) WITHOUT ROWID""",
+    ],
+    [
         # What a message is: said, or a word on a carried message (shuttle). All live and end alike.
         "ALTER TABLE message ADD COLUMN kind TEXT NOT NULL DEFAULT 'said'",
     ],

@@ -19,7 +19,7 @@ from pourparler_policies.fold import talk
 from pourparler_policies.fold.encoding import encode as canonical
 from pourparler_policies.fold.events import Commit
 from pourparler_policies.limits import BUCKETS
-from pourparler_policies.payload import Act, Attesting, Envelope, Event, Seated
+from pourparler_policies.payload import Act, Attached, Attesting, Envelope, Event, Seated
 from pourparler_policies.release.decoding import Act as Procedure
 from pourparler_policies.release.events import entry
 
@@ -83,7 +83,12 @@ class Sealer:
             return None, [*happened, Happening("refused", log.row.cursor, text=LOST)]
         if draft is not None:
             life = min(draft.life, log.charter.retention.messages) if draft.kind is Kind.SAID else draft.life
-            return self._seal(payload.decode_events(draft.content), draft.kind, life, draft), happened
+            events = payload.decode_events(draft.content)
+            if isinstance(events[0], Attached):
+                # It lies at the service since its room was made: what tells of it ends when it does, not later.
+                life = max(1, min(life, draft.expires_at - now))
+                events = [events[0].model_copy(update={"life": life})]
+            return self._seal(events, draft.kind, life, draft), happened
         return None, happened
 
     def _steps(self, now: int) -> list[Attesting]:

@@ -13,8 +13,10 @@ from enum import StrEnum
 
 from pourparler_policies.admission import Member
 from pourparler_policies.chain import KEPT, Chain
+from pourparler_policies.filenames import harmless
 from pourparler_policies.fold.encoding import encode as canonical
 from pourparler_policies.invitation import KEPT_EPOCHS
+from pourparler_policies.payload import Attached
 from pourparler_policies.release.decoding import decode_state
 from pourparler_policies.release.facts import State as Folded
 
@@ -38,6 +40,7 @@ class Kind(StrEnum):
     """What an entry under way is, or a draft will be."""
 
     SAID = "said"  # and words on carried messages
+    UPLOAD = "upload"  # a file that the service does not have whole yet; then it is said
     ACT = "act"  # events of the procedure
     ATTESTING = "attesting"
     BESIDE = "beside"  # words of a paper, a remark, masks, a lock
@@ -108,8 +111,8 @@ class Sent:
 class Message:
     """A message as it is shown. Times are Unix seconds; `sender` is a credential of 16 bytes.
 
-    `end` is when its key is destroyed (hours.py). `kind` is "said", or "shuttle": then `text` is what shuttle/room.py
-    keeps.
+    `end` is when its key is destroyed (hours.py). Of a file (`attached`) the text is its name, made harmless. `kind` is
+    "said", or "shuttle": then `text` is what shuttle/kept.py makes.
     """
 
     seq: int
@@ -121,7 +124,18 @@ class Message:
     expires_at: int
     own: bool
     held: bool = False
+    attached: Attached | None = None
     kind: str = "said"
+
+    @property
+    def content(self) -> bytes:
+        """As it is sealed; no text begins as a file does."""
+        return (
+            self.text.encode() if self.attached is None else FILE_MARK + self.attached.model_dump_json().encode()
+        )
+
+
+FILE_MARK = b"\xff"  # in no UTF-8
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +156,7 @@ _CONTENTS = (
     *("outbox", "draft", "message", "sent", "own_rule", "member", "chain", "invitation"),
     *("consent", "meeting", "opening", "complaint", "vault_half"),
     *("words", "remark", "signing", "lock", "note"),
+    *("room", "spool"),
 )
 
 
@@ -466,6 +481,17 @@ class ChannelStore:
         )
         return int(row[0]) if row else 0
 
+    def first_draft(self, kind: Kind) -> int | None:
+        """The number of what of this kind waits longest."""
+        sql = "SELECT min(number) FROM draft WHERE channel = ? AND kind = ?"
+        row = self.vault.row(sql, self.channel, kind)
+        return row[0] if row else None
+
+    def count_drafts(self, kind: Kind) -> int:
+        """How many drafts of this kind wait."""
+        row = self.vault.row("SELECT count(*) FROM draft WHERE channel = ? AND kind = ?", self.channel, kind)
+        return int(row[0]) if row else 0
+
     def outgoing(self) -> Outgoing | None:
         """The entry under way, if any. Its envelope is as it is stored: `envelope` opens it."""
         row = self.vault.row(
@@ -521,7 +547,7 @@ class ChannelStore:
             message.seq,
             message.sender,
             message.id,
-            self.hours.seal(message.text.encode(), message.seq, message.end),
+            self.hours.seal(message.content, message.seq, message.end),
             message.end,
             message.received_at,
             message.expires_at,
@@ -571,11 +597,12 @@ class ChannelStore:
     def erase_messages(self, seq: int) -> None:
         """Messages up to `seq` are gone, and this device's own of them are to be ended at the service."""
         self.vault.execute("DELETE FROM message WHERE channel = ? AND seq <= ?", self.channel, seq)
-        self.vault.execute("UPDATE sent SET due = 0 WHERE channel = ? AND seq <= ?", self.channel, seq)
+        for table in ("sent", "room"):
+            self.vault.execute(f"UPDATE {table} SET due = 0 WHERE channel = ? AND seq <= ?", self.channel, seq)  # noqa: S608
 
     def shorten(self, message: Message, expires_at: int, end: int) -> None:
         """A message expires earlier, or lies under another key, from now on. Raises Lacking."""
-        sealed = self.hours.seal(message.text.encode(), message.seq, end)
+        sealed = self.hours.seal(message.content, message.seq, end)
         self.vault.execute(
             "UPDATE message SET text = ?, end = ?, expires_at = ? WHERE channel = ? AND seq = ?",
             *(sealed, end, expires_at, self.channel, message.seq),
@@ -620,11 +647,15 @@ class ChannelStore:
         return (row[0], row[1]) if row else None
 
     def delete_sent(self, seq: int, due: int) -> None:
-        """An own entry is to be ended at the service at this time (Unix seconds), unless it is to be earlier."""
-        self.vault.execute(
-            "UPDATE sent SET due = min(coalesce(due, ?), ?) WHERE channel = ? AND seq = ?",
-            *(due, due, self.channel, seq),
-        )
+        """An own entry is to be ended at the service at this time (Unix seconds), unless it is to be earlier.
+
+        So is the attachment that it told of.
+        """
+        for table in ("sent", "room"):
+            self.vault.execute(
+                f"UPDATE {table} SET due = min(coalesce(due, ?), ?) WHERE channel = ? AND seq = ?",  # noqa: S608
+                *(due, due, self.channel, seq),
+            )
 
     def due_deletions(self, now: int) -> list[Sent]:
         """Own entries that are to be ended at the service now."""
@@ -659,10 +690,11 @@ class ChannelStore:
         found = []
         for seq, sender, id_, sealed, end, received_at, expires_at, own, held, kind in rows:
             with suppress(Lacking):  # also what the service has lost its half of
-                text = self.hours.open(sealed, seq, end).decode()
-                found.append(
-                    Message(seq, sender, id_, text, end, received_at, expires_at, bool(own), bool(held), kind)
-                )
+                content = self.hours.open(sealed, seq, end)
+                attached = Attached.model_validate_json(content[1:]) if content.startswith(FILE_MARK) else None
+                text = harmless(attached.name) if attached is not None else content.decode()
+                place = (end, received_at, expires_at, bool(own), bool(held))
+                found.append(Message(seq, sender, id_, text, *place, attached, kind))
         return found
 
     def reseal(self, replaced: Mapping[int, bytes]) -> None:

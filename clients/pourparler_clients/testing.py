@@ -295,7 +295,8 @@ class Person:
 
     def waiting(self) -> list[str]:
         """Texts in the vault that the log does not hold yet."""
-        return [event["text"] for content in self.log.store.said_waiting() for event in json.loads(content)]
+        events = [event for content in self.log.store.said_waiting() for event in json.loads(content)]
+        return [event.get("text") or event["name"] for event in events]
 
     async def sync(self) -> list[Happening]:
         """Folds to the head."""

@@ -29,6 +29,7 @@ from sqlcipher3 import dbapi2
 
 from .errors import UserError
 from .schema import MIGRATIONS
+from .spool import PART_FILES, wipe
 
 _MAGIC: Final = b"PPV1"
 _SALT, _NONCE, _KEY, _TAG = 16, 24, 32, 16  # bytes
@@ -76,6 +77,7 @@ class Vault:
         self._changed = journal.exists() and journal.stat().st_size > 0
         self._db = dbapi2.connect(str(directory / DATABASE_NAME), isolation_level=None)
         self._in_transaction = False
+        self.spooling: set[str] = set()  # files of sealed chunks that have no row yet
         try:
             self._db.execute("PRAGMA cipher_log_level = NONE")  # it would write on the person's screen
             self._db.execute(f"PRAGMA key = \"x'{file_key.hex()}'\"")
@@ -236,6 +238,7 @@ class Vault:
 
     def empty_journal(self) -> None:
         """After a purge: what was deleted must not stay in the journal, nor pieces of it in the file's pages."""
+        self.sweep()
         # First in place: a page that the new file does not need is overwritten before it is given back.
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         if self._changed:
@@ -244,6 +247,13 @@ class Vault:
         if self._pages() not in _CLASSES:
             self._fill()
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def sweep(self) -> None:
+        """Overwrites and removes files of sealed chunks that no row names any more (spool.py)."""
+        known = {file for (file,) in self.rows("SELECT file FROM spool")} | self.spooling
+        for path in sorted(self.directory.glob(PART_FILES)):
+            if path.name not in known:
+                wipe(path)
 
     def _pages(self) -> int:
         return int(self._db.execute("PRAGMA page_count").fetchone()[0])
@@ -286,6 +296,7 @@ def clear(directory: Path) -> bool:
     """
     building = directory.with_name(directory.name + ".new")
     files = [place / name for place in (directory, building) for name in _FILES if (place / name).exists()]
+    files += sorted(directory.glob(PART_FILES))
     if not files:
         raise UserError(f"there is no vault in {directory}: nothing was there to be cleared")
     busy = False

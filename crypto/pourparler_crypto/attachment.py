@@ -11,14 +11,23 @@ class. A chunk of `n` bytes holds `n - 17` of that, the first `n - 41`.
 A stream cannot be sealed twice alike: its header is random. Who wants to resume an upload after a restart keeps
 the sealed chunks; sealing other bytes under one header would give both away.
 
+A device that keeps sealed chunks, to send or to open them, seals each once more (`Keeper`): else its disk would hold
+the very bytes that the service has, and show without any key which attachment it had to do with.
+
 Sizes and chunks are the caller's (`pourparler_policies.limits`).
 """
 
+import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from nacl.bindings import (
+    crypto_aead_xchacha20poly1305_ietf_decrypt,
+    crypto_aead_xchacha20poly1305_ietf_encrypt,
     crypto_secretstream_xchacha20poly1305_ABYTES,
     crypto_secretstream_xchacha20poly1305_HEADERBYTES,
     crypto_secretstream_xchacha20poly1305_init_pull,
@@ -40,6 +49,7 @@ HEADER_LENGTH: Final = (
     crypto_secretstream_xchacha20poly1305_HEADERBYTES  # 24 bytes, before the first chunk's message
 )
 TAG_LENGTH: Final = crypto_secretstream_xchacha20poly1305_ABYTES  # 17 bytes a chunk: the tag's byte and the MAC
+KEPT_LENGTH: Final = 24 + 16  # bytes that keeping adds to a chunk: nonce and tag
 HEAD_LENGTH: Final = 512  # bytes: the longest name and type, their lengths, and room
 MAX_NAME: Final = 255  # bytes of UTF-8: what file systems take
 MAX_TYPE: Final = 127 + 1 + 127  # bytes: RFC 6838, 4.2
@@ -47,6 +57,7 @@ MAX_TYPE: Final = 127 + 1 + 127  # bytes: RFC 6838, 4.2
 _MESSAGE: Final = crypto_secretstream_xchacha20poly1305_TAG_MESSAGE
 _FINAL: Final = crypto_secretstream_xchacha20poly1305_TAG_FINAL
 _LABEL: Final = "pourparler attachment v1"
+_KEPT: Final = "pourparler kept chunk v1"
 _TYPE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}")
 
 
@@ -221,3 +232,31 @@ class Opener:
         """Raises Malformed unless every chunk was opened: the file was cut short."""
         if self._broken or self._chunks:
             raise Malformed("the attachment is not whole")
+
+
+class Keeper:
+    """Seals chunks of one attachment for a device's own disk, under a key that follows from the attachment's."""
+
+    def __init__(self, key: bytes, attachment: bytes) -> None:
+        if len(key) != KEY_LENGTH:
+            raise UsageError("an attachment's key has 32 bytes")
+        # HKDF-SHA256 (RFC 5869): the stream's own key is used for nothing but the stream.
+        self._key = HKDF(algorithm=SHA256(), length=32, salt=None, info=lp(_KEPT, attachment)).derive(key)
+
+    def keep(self, chunk: bytes, number: int, random: Callable[[int], bytes] = os.urandom) -> bytes:
+        """len(chunk) + 40 bytes: nonce, then XChaCha20-Poly1305, bound to the chunk's number."""
+        nonce = random(24)
+        return nonce + crypto_aead_xchacha20poly1305_ietf_encrypt(chunk, _numbered(number), nonce, self._key)
+
+    def take(self, kept: bytes, number: int) -> bytes:
+        """What `keep` took. Raises Malformed when too short, NotAuthentic when it is torn or another chunk."""
+        if len(kept) < KEPT_LENGTH:
+            raise Malformed("a kept chunk holds at least nonce and tag")
+        try:
+            return crypto_aead_xchacha20poly1305_ietf_decrypt(kept[24:], _numbered(number), kept[:24], self._key)
+        except SodiumError:
+            raise NotAuthentic("the kept chunk does not open here") from None
+
+
+def _numbered(number: int) -> bytes:
+    return lp(_KEPT, number.to_bytes(4, "big"))

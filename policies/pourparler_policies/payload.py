@@ -1,7 +1,7 @@
 """What members say to each other inside sealed entries.
 
-1. An application entry holds one message, one paper or one word on a carried message, or a few events of one other
-   kind (procedure, attestation, shorter lives); a commit holds who is seated by it.
+1. An application entry holds one message, one file, one paper or one word on a carried message, or a few events of one
+   other kind (procedure, attestation, shorter lives); a commit holds who is seated by it.
 2. Every envelope says which procedure its author had seen (`chain.py`).
 3. An unknown event type halts the reader; it is never skipped, or two versions would hold different states.
 
@@ -10,11 +10,12 @@ service never sees any of it. DESIGN 4.1, 4.4.
 """
 
 import unicodedata
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from .errors import Misuse, Unknown, Void
+from .filenames import MAX_FILE_NAME
 from .fold.encoding import encode as canonical
 from .fold.events import Added, Ground
 from .limits import KIB, MAX_LIFE, MAX_SEQ, MIN_LIFE
@@ -22,7 +23,7 @@ from .release.decoding import MAX_BESIDE, MAX_EVENT, decode_act, decode_beside
 from .release.decoding import Act as ProcedureEvent
 from .release.decoding import Beside as BesideEvent
 from .shuttle import events as shuttle
-from .wire import Hash, Id, Seq
+from .wire import AttachmentSize, Hash, Id, Seq
 
 VERSION: Final = 2
 MAX_TEXT: Final = 48 * KIB  # bytes of UTF-8 in one message: fits the 64 KiB bucket with its framing
@@ -52,8 +53,34 @@ class Said(_Event):
     life: Annotated[int, Field(ge=MIN_LIFE, le=MAX_LIFE)]  # seconds, as the entry's own
 
 
+class Attached(_Event):
+    """A file, off the record: it lies sealed at the service, and this is the key to it. It lives as a message does.
+
+    Who opens it compares what is sealed with what stands here. Every member has the key, and could seal another file
+    under it: `digest` says which one is meant.
+    """
+
+    type: Literal["attached"] = "attached"
+    id: Id  # as in `Said`
+    life: Annotated[int, Field(ge=MIN_LIFE, le=MAX_LIFE)]  # seconds, as the entry's own
+    attachment: Id
+    token: Annotated[Hash, Field(repr=False)]  # bearer secret for its chunks, 32 bytes
+    key: Annotated[Hash, Field(repr=False)]  # 32 bytes
+    size: AttachmentSize  # bytes, sealed
+    digest: Hash  # SHA-256 of all sealed chunks in their order
+    name: Annotated[str, Field(min_length=1, max_length=MAX_FILE_NAME)]  # a stranger's word: `filenames.harmless`
+    kind: Annotated[str, Field(max_length=MAX_FILE_NAME)] = ""  # media type, empty when unknown
+    length: Annotated[int, Field(ge=0)]  # bytes of the file
+
+    @model_validator(mode="after")
+    def _it_fits(self) -> Self:
+        if self.length > self.size:
+            raise ValueError("a file is no longer than its attachment")
+        return self
+
+
 class Shortened(_Event):
-    """The author gives one of their own messages a shorter life; it lives in the log as long as the procedure.
+    """The author gives one of their own messages or files a shorter life; it lives in the log as long as the procedure.
 
     Only the message's own author can: its sender is compared. A longer life than it has changes nothing.
     """
@@ -147,8 +174,9 @@ class Seated(_Event):
         return Added(self.credential, self.fingerprint, self.ground, self.digest)
 
 
-Event = Said | Shortened | Act | Beside | Shuttle | Attesting | Seated
-TYPES: Final = frozenset({"said", "shortened", "act", "beside", "shuttle", "attesting", "seated"})
+Event = Said | Attached | Shortened | Act | Beside | Shuttle | Attesting | Seated
+TYPES: Final = frozenset({"said", "attached", "shortened", "act", "beside", "shuttle", "attesting", "seated"})
+_ALONE: Final[frozenset[type]] = frozenset({Said, Attached, Beside, Shuttle})
 
 
 class Envelope(BaseModel):
@@ -204,8 +232,8 @@ def decode_application(data: bytes) -> Envelope:
     """An envelope that may stand in an application entry: see rule 1. Raises as `decode`."""
     envelope = decode(data)
     kinds = {type(event) for event in envelope.events}
-    if len(kinds) != 1 or Seated in kinds or (kinds & {Said, Beside, Shuttle} and len(envelope.events) != 1):
-        raise Void("an application entry holds one message, paper or carried message, or events of one kind")
+    if len(kinds) != 1 or Seated in kinds or (kinds & _ALONE and len(envelope.events) != 1):
+        raise Void("an application entry holds one message, file, paper or word, or events of one kind")
     return envelope
 
 

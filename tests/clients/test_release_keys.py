@@ -14,8 +14,10 @@ from pourparler_clients import releasekeys
 from pourparler_clients.device import Device
 from pourparler_clients.errors import UserError
 from pourparler_clients.examine import vault_pages
+from pourparler_clients.schema import MIGRATIONS
 from pourparler_clients.testing import CHEAP, PASSPHRASE, Commands, Done
 from pourparler_clients.vault import Vault
+from pourparler_crypto.card import CardKey
 from pourparler_crypto.errors import UsageError
 from pourparler_crypto.note import PressKey, ReleaseKey, open_backup, seal_backup
 
@@ -89,11 +91,16 @@ def test_a_forgotten_key_is_in_no_page_of_the_vault_and_no_other_is_touched(dire
     assert gone.press.public not in pages
 
 
-def test_a_vault_from_before_there_were_release_keys_takes_one_and_loses_nothing(directory: Path) -> None:
-    vault = Vault.open(directory, PASSPHRASE)
-    vault._db.execute("DROP TABLE release_key")
-    vault._db.execute("PRAGMA user_version = 1")
-    vault.close()
+def test_a_vault_from_before_there_were_release_keys_takes_one_and_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = tmp_path / "old"
+    with monkeypatch.context() as then:
+        then.setattr("pourparler_clients.vault.MIGRATIONS", MIGRATIONS[:1])
+        vault = Vault.create(directory, PASSPHRASE, CHEAP)
+        with vault.transaction():
+            vault.execute("INSERT INTO card VALUES (1, ?, ?)", "Cedar", CardKey.generate().secret)
+        vault.close()
     device = Device.open(directory, PASSPHRASE)
     assert device.card.name == "Cedar"
     held = releasekeys.add(device.vault, "north", ReleaseKey.generate())

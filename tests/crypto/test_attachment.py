@@ -11,9 +11,12 @@ from hypothesis import strategies as st
 from pourparler_crypto.attachment import (
     HEAD_LENGTH,
     HEADER_LENGTH,
+    KEPT_LENGTH,
+    KEY_LENGTH,
     MAX_NAME,
     TAG_LENGTH,
     FileHead,
+    Keeper,
     Opener,
     Sealer,
     capacity,
@@ -255,3 +258,35 @@ def test_sealing_and_opening_a_hundred_mib_takes_constant_memory() -> None:
         tracemalloc.stop()
     assert total == length
     assert peak < 16 * ATTACHMENT_CHUNK
+
+
+# --- kept chunks
+
+
+def test_a_kept_chunk_opens_in_its_place_and_nowhere_else() -> None:
+    key, chunk = secrets.token_bytes(KEY_LENGTH), secrets.token_bytes(100)
+    keeper = Keeper(key, ID)
+    kept = keeper.keep(chunk, 7)
+    assert len(kept) == len(chunk) + KEPT_LENGTH
+    assert Keeper(key, ID).take(kept, 7) == chunk
+    assert keeper.keep(chunk, 7) != kept
+    for other, place in (
+        (keeper, 8),
+        (Keeper(key, bytes(16)), 7),
+        (Keeper(secrets.token_bytes(KEY_LENGTH), ID), 7),
+    ):
+        with pytest.raises(NotAuthentic):
+            other.take(kept, place)
+    for torn in (kept[:-1], kept[:50] + bytes(50) + kept[100:], bytes(len(kept)), kept + b"x"):
+        with pytest.raises(NotAuthentic):
+            keeper.take(torn, 7)
+    with pytest.raises(Malformed):
+        keeper.take(kept[: KEPT_LENGTH - 1], 7)
+    with pytest.raises(UsageError):
+        Keeper(key[:-1], ID)
+
+
+def test_a_kept_chunk_shows_nothing_of_what_the_service_has() -> None:
+    key, chunk = secrets.token_bytes(KEY_LENGTH), secrets.token_bytes(CHUNK)
+    kept = Keeper(key, ID).keep(chunk, 0)
+    assert not any(chunk[start : start + 8] in kept for start in range(0, CHUNK - 8, 8))

@@ -23,6 +23,7 @@ from pourparler_policies.payload import (
     MAX_STEP,
     MAX_TEXT,
     Act,
+    Attached,
     Attesting,
     Beside,
     Envelope,
@@ -31,7 +32,6 @@ from pourparler_policies.payload import (
     Seated,
     Shortened,
     Shuttle,
-    Sounding,
     check_name,
     check_text,
     decode,
@@ -42,6 +42,18 @@ from pourparler_policies.shuttle import events as shuttle
 
 SAID = Said(id=b"i" * 16, text="hello", life=60)
 ACT = Act.of(1, Leaving())
+FILE = Attached(
+    id=b"i" * 16,
+    life=60,
+    attachment=b"a" * 16,
+    token=b"t" * 32,
+    key=b"k" * 32,
+    size=65536,
+    digest=b"d" * 32,
+    name="minutes.pdf",
+    kind="application/pdf",
+    length=1000,
+)
 BESIDE = Beside(content=b"of a release")
 CARRIED = Shuttle.of(b"i" * 16, 60, shuttle.Carried(b"j" * 16))
 SHORTER = Shortened(id=b"i" * 16, life=0)
@@ -72,6 +84,10 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
         fingerprint=st.binary(min_size=32, max_size=32),
         ground=st.sampled_from(Ground),
         digest=st.sampled_from([b"", b"s" * 32]),
+    ),
+    st.builds(
+        FILE.model_copy,
+        update=st.fixed_dictionaries({"name": st.text(min_size=1, max_size=255), "length": st.integers(0, 65536)}),
     ),
     st.builds(Shortened, id=st.binary(min_size=16, max_size=16), life=st.integers(0, MAX_LIFE)),
     st.builds(Attesting, peer=st.binary(min_size=16, max_size=16), step=st.binary(max_size=40)),
@@ -211,6 +227,39 @@ def test_an_event_with_a_part_that_is_none_is_void(data: bytes) -> None:
         decode(data)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"length": 65537},  # more than its attachment holds
+        {"length": -1},
+        {"size": 65535},
+        {"size": 2 * 105906176},
+        {"name": ""},
+        {"name": "x" * 256},
+        {"name": 7},
+        {"kind": "x" * 256},
+        {"key": "AAAA"},
+        {"token": "AAAA"},
+        {"digest": "AAAA"},
+        {"attachment": "AAAA"},
+        {"life": 0},
+        {"more": 1},
+    ],
+)
+def test_a_file_that_cannot_be_is_void(change: dict[str, Any]) -> None:
+    good = json.loads(FILE.model_dump_json())
+    assert decode(changed(events=[good])).events == [FILE]
+    with pytest.raises(Void):
+        decode(changed(events=[{**good, **change}]))
+
+
+def test_the_longest_name_fits_a_small_entry_and_no_secret_shows_in_a_report() -> None:
+    longest = FILE.model_copy(update={"name": "\x01" * 255})
+    assert len(encode(envelope(longest))) < BUCKETS[1] - 1024
+    assert "kkkk" not in repr(FILE)
+    assert "tttt" not in repr(FILE)
+
+
 def test_an_act_of_another_version_is_unknown_and_a_broken_one_is_void_when_it_is_read() -> None:
     later = Act(counter=1, content=encode_act(Leaving()).replace(b"Leaving", b"Leaning"))
     with pytest.raises(Unknown):
@@ -221,11 +270,13 @@ def test_an_act_of_another_version_is_unknown_and_a_broken_one_is_void_when_it_i
 
 
 def test_an_application_entry_holds_one_message_or_events_of_one_other_kind() -> None:
-    for good in ([SAID], [BESIDE], [ACT], [ACT, Act.of(2, Approved(b"s" * 32))], [STEP, STEP]):
+    for good in ([SAID], [FILE], [BESIDE], [ACT], [ACT, Act.of(2, Approved(b"s" * 32))], [STEP, STEP]):
         assert decode_application(encode(envelope(*good))).events == good
     for bad in (
         [],
         [SAID, SAID],
+        [FILE, FILE],
+        [FILE, SAID],
         [SEATED],
         [SAID, ACT],
         [ACT, STEP],
@@ -249,17 +300,15 @@ def test_a_commit_explains_only_whom_it_seats() -> None:
 
 
 def test_messages_papers_and_attestation_are_outside_the_procedure() -> None:
-    assert [envelope(one).procedure for one in (SAID, SHORTER, BESIDE, CARRIED, STEP, ACT, SEATED)] == [
+    assert [envelope(one).procedure for one in (SAID, FILE, SHORTER, BESIDE, CARRIED, STEP, ACT, SEATED)] == [
         False
-    ] * 5 + [True] * 2
-    assert {
-        one.model_fields["type"].default
-        for one in (Said, Shortened, Act, Beside, Shuttle, Sounding, Attesting, Seated)
-    } == payload.TYPES
+    ] * 6 + [True] * 2
+    kinds = (Said, Attached, Shortened, Act, Beside, Shuttle, Attesting, Seated)
+    assert {one.model_fields["type"].default for one in kinds} == payload.TYPES
 
 
 def test_events_wait_in_a_vault_and_come_back_alike() -> None:
-    events: list[Event] = [SAID, SHORTER, CARRIED, ACT, STEP, SEATED]
+    events: list[Event] = [SAID, FILE, SHORTER, CARRIED, ACT, STEP, SEATED]
     assert payload.decode_events(payload.encode_events(events)) == events
     for junk in (b"", b"{}", b"[7]", b"[" * 50_000, payload.encode_events(events)[:-1]):
         with pytest.raises(Void):

@@ -20,6 +20,7 @@ from pourparler_clients.api import Api
 from pourparler_clients.examine import files_below, found, traces
 from pourparler_clients.testing import House, Person
 from pourparler_policies.limits import BUCKETS, HANDSHAKE_BURST
+from pourparler_policies.payload import Attached
 from pourparler_service.grants import issue
 from pourparler_service.testing import ServerProcess, running
 
@@ -31,6 +32,7 @@ TALK = (
     (SOUTH, "Nobody at home may hear of this before the harvest."),
     (NORTH, "Agreed."),
 )
+FILE = ("a list of the wells.txt", "The second well lies behind the old school of the upper village.")
 
 
 @dataclass
@@ -143,22 +145,36 @@ async def talk(house: House, *lines: tuple[str, str]) -> tuple[Person, ...]:
     return tuple(people)
 
 
+async def pass_on(file: tuple[str, str], author: Person, reader: Person, root: Path) -> Attached:
+    """A file is attached, and read by the other."""
+    (root / file[0]).write_text(file[1])
+    await author.channel.uploads.attach(root / file[0])
+    await reader.sync()
+    message = reader.channel.downloads.list()[-1]
+    assert (await reader.channel.downloads.text(message.seq))[1] == file[1]
+    assert message.attached is not None
+    return message.attached
+
+
 async def test_what_the_operator_has_names_nobody_and_no_word_not_even_in_the_memory_of_the_process(
     running_service: ServerProcess, tmp_path: Path
 ) -> None:
     server = running_service
     async with tapped(server) as (tap, url), opened(server, url, tmp_path) as house:
         ada, ben = await talk(house, *TALK)
-        secret = needles(ada, ben)
+        attached = await pass_on(FILE, ada, ben, tmp_path)
+        secret = needles(ada, ben) | {trace for word in FILE for trace in traces(word)} | forms(attached.key)
         places = {
-            "files": files_below(server.data),
+            "files": [*files_below(server.data)],
             "metrics": [httpx.get(server.metrics, trust_env=False).content],
             "line": [*tap.got, *(data for sent in tap.sent.values() for _, data in sent)],
             "memory": [*memory(server.process.pid)],
         }
-        known = forms(ada.log.row.device)
-        for place in ("files", "memory", "line"):
-            assert found(known, places[place]), f"the search of {place} works: this number the service does hold"
+        for known in (forms(ada.log.row.device), forms(attached.attachment)):
+            for place in ("files", "memory", "line"):
+                assert found(known, places[place]), (
+                    f"the search of {place} works: this number the service does hold"
+                )
         assert [place for place, pieces in places.items() if found(secret, pieces)] == []
     assert server.stop() == (0, ""), "and nothing was logged"
 

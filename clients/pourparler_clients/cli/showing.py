@@ -20,6 +20,7 @@ from ..store import Message, State
 from ..subjects import code_of, describe
 from .carried import show_carried
 from .common import emit, local_time, plain, say_duration
+from .filelines import file_line, file_record
 
 _GONE: Final = "somebody who has left"
 _OURS: Final = ("you", _GONE)
@@ -192,10 +193,14 @@ def show_message(arguments: argparse.Namespace, channel: Channel, message: Messa
         "text": message.text,
         "received_at": message.received_at,
         "expires_at": message.expires_at,
+        **file_record(message),
     }
     name = name_of(member, channel.log.members) if member else _GONE
     left = say_duration(message.expires_at - message.received_at)
     head = f"[{local_time(message.received_at)[-5:]}, lives {left}] {'you' if message.own else name}:"
+    if message.attached is not None:
+        emit(arguments, record, [f"{head.removesuffix(':')} {file_line(message)}"])
+        return
     first, *rest = plain(message.text).split("\n")
     emit(arguments, record, [f"{head} {first}", *("    " + line for line in rest)])
 

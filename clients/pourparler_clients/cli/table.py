@@ -44,7 +44,7 @@ from ..errors import UserError
 from ..grounds import may_approve
 from ..log import Log
 from ..subjects import charter_names, code_of, describe, difference, find_subject
-from . import handing, release
+from . import attachments, handing, release
 from .carried import title_line
 from .common import (
     GlobalOptions,
@@ -99,6 +99,7 @@ def _add_acts(commands: Any) -> list[argparse.ArgumentParser]:
         made[-1].set_defaults(make=make)
     release.add_acts(commands, add)
     handing.add_acts(add, commands)
+    attachments.add_acts(commands, add)
     for name, (_, text, _) in _WORDS.items():
         add(commands, name, text, _word, _CODE, *((_AT_HOME,) if name == "approve" else ()))
         made[-1].set_defaults(word=name)
@@ -271,7 +272,7 @@ async def _shorten(arguments: argparse.Namespace, channel: Channel) -> None:
                     "expires_at": message.expires_at,
                 }
                 left = say_duration(max(0, message.expires_at - channel.clock()))
-                line = plain(text, lines=False)
+                line = f"{'file: ' if message.attached else ''}{plain(text, lines=False)}"
                 emit(arguments, record, [f"{message.seq:>8}  {left} left  {line[:60]}"])
         return
     await channel.shorten(arguments.number, arguments.to)

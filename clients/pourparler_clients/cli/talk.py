@@ -18,6 +18,7 @@ from ..errors import PourparlerError, Refused, Unkept, Unreachable, UserError
 from ..happenings import Happening
 from ..invitations import Inviter
 from ..store import State
+from .attachments import carry_on
 from .common import PASSING, GlobalOptions, choose_channel, duration, emit, erasing, open_device, progress
 from .showing import (
     history,
@@ -198,6 +199,7 @@ async def _follow(arguments: argparse.Namespace, device: Device, channel: Channe
         helpers = [
             asyncio.create_task(_carry_invitations(arguments, device.inviter(channel))),
             asyncio.create_task(line.keep()),
+            asyncio.create_task(carry_on(arguments, channel)),
         ]
         try:
             async for happening in channel.watch():

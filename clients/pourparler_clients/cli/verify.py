@@ -146,11 +146,11 @@ def _verdict(verified: Verified, book: KeyBook | None) -> list[str]:
 def _words(communique: Communique) -> list[str]:
     lines = []
     for language, words in zip(communique.foot.languages, communique.words, strict=True):
-        lines += [f"The text in {language}:", "", *_behind_margin(words), ""]
+        lines += [f"The text in {language}:", "", *behind_margin(words), ""]
     return lines
 
 
-def _behind_margin(words: str) -> list[str]:
+def behind_margin(words: str) -> list[str]:
     """Somebody else's words, each row behind a margin."""
     columns = min(max(shutil.get_terminal_size().columns, _NARROWEST), _WIDEST) - len(_MARGIN) - 1
     rows = [row for line in plain(words).split("\n") for row in _rows(line, columns)]
@@ -209,7 +209,7 @@ def _signed(signed: Signed, book: KeyBook | None) -> list[str]:
     role = ", as a witness" if signed.signatory.role is Role.WITNESS else ""
     lines = [f"- {finding}{role}"]
     if signed.owner != signed.signatory.name:
-        lines += ["  The text calls it:", *_behind_margin(signed.signatory.name)]
+        lines += ["  The text calls it:", *behind_margin(signed.signatory.name)]
     return lines
 
 

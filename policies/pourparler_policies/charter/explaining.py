@@ -210,9 +210,9 @@ def _talk(charter: Charter) -> str:
     text += f", and {say(lives.after_reading)} once your device has shown it to you" if lives.after_reading else ""
     text += (
         f"; a text on the table for at most {say(lives.papers)}. Whoever is away for longer than a message lives "
-        "will find only that something expired. Each device renews its keys every "
-        f"{say(lives.keys).removeprefix('1 ')}. Who takes part and what was approved stays on the devices for as "
-        "long as the channel lasts."
+        "will find only that something expired. A file lives as a message does, and is read when it is opened. "
+        f"Each device renews its keys every {say(lives.keys).removeprefix('1 ')}. Who takes part and what was approved "
+        "stays on the devices for as long as the channel lasts."
     )
     if lives.read_offline:
         text += (

@@ -17,8 +17,10 @@ import pytest
 from pourparler_clients.device import Device
 from pourparler_clients.errors import PourparlerError, Unreachable
 from pourparler_clients.examine import (
+    attachments_in,
     files_below,
     found,
+    open_attachments,
     open_entries,
     open_texts,
     pieces,
@@ -27,6 +29,8 @@ from pourparler_clients.examine import (
     traces,
     vault_pages,
 )
+from pourparler_clients.files_testing import files
+from pourparler_clients.spool import PART_FILES
 from pourparler_clients.store import ChannelStore
 from pourparler_clients.testing import CHEAP, PASSPHRASE, House, Person, breaks, channel_row
 from pourparler_clients.vault import DATABASE_NAME, Vault
@@ -35,12 +39,15 @@ from pourparler_service.database import OUTSIDE_BACKUPS
 from pourparler_service.grants import issue
 from pourparler_service.testing import ServerProcess, running
 
-LIFE = 12  # seconds that a text lives in this story: long enough to be read and copied on a slow machine
+LIFE = 16  # seconds that a text lives in this story: long enough to be read and copied on a slow machine
 READ = ("Both villages may use the wells on alternate days.", "We could live with that, from the spring on.")
 DRAFT = "A text that waits while the line is down."
 UNDER_WAY = "A text that was sealed, and never arrived."
 LASTING = "The date of the next meeting."
 OFFLINE = "Read where there is no connection."
+# Names of files and what is in them: one that everybody has and one device has fetched, one that is half attached.
+FETCHED = ("a map of the wells.txt", "The second well lies behind the old school of the upper village.")
+ATTACHED = ("names for the list.txt", "Nobody of those who signed the earlier list may be named again.")
 EXPIRED = (*READ, DRAFT, UNDER_WAY)
 MOMENTS = ("before", "at", "after")
 
@@ -93,14 +100,23 @@ async def talk(house: House, evidence: Evidence, data: Path) -> None:
     ada, ben, cleo, fay = await house.room("ada", "ben", "cleo", "fay")
     dan, eve = await house.room("dan", "eve", read_offline=True)
     await ada.say(LASTING)
+    for name, content in (FETCHED, ATTACHED):
+        (evidence.root / name).write_text(content)
     for person in (ben, cleo, fay):
         await person.sync()
     for text in READ:
         await ada.say(text, life=LIFE)
     await dan.say(OFFLINE, life=LIFE)
+    await ada.channel.uploads.attach(evidence.root / FETCHED[0], life=LIFE)
     for person in (ben, cleo, eve):  # fay's device is off meanwhile
         await person.sync()
-        assert person.texts()[-1] in (READ[1], OFFLINE)
+        assert person.texts()[-1] in (FETCHED[0], OFFLINE)
+    await ben.channel.downloads.fetch(files(ben)[0].seq)
+    breaks("PUT", "/chunks/0", reached=False)(ben.line)
+    with pytest.raises(Unreachable):
+        await ben.channel.uploads.attach(evidence.root / ATTACHED[0], life=LIFE)
+    for name in (FETCHED[0], ATTACHED[0]):
+        (evidence.root / name).unlink()
     for person, text, method in ((ben, DRAFT, "GET"), (ada, UNDER_WAY, "POST")):
         breaks(method, "/entries", reached=False, times=9)(person.line)
         with pytest.raises(Unreachable):
@@ -150,12 +166,31 @@ async def restore_the_backup(evidence: Evidence, server: ServerProcess) -> None:
         await go_online(evidence, "of a restored service, the author's", "vault-ada")
 
 
-def opens(evidence: Evidence, vaults: Iterable[Path], *services: Path) -> set[str]:
-    """Which texts open with every half that can be found in these files of the service."""
+def opened_with(vaults: Iterable[Path], *services: Path) -> list[bytes]:
+    """What opens with every half that can be found in these files of the service."""
     halves = {half for place in services for half in possible_halves(place)}
-    texts = [text for path in vaults for text in stored_texts(path, PASSPHRASE)]
-    opened = open_texts(texts, halves)
+    return open_texts([text for path in vaults for text in stored_texts(path, PASSPHRASE)], halves)
+
+
+def opens(opened: list[bytes]) -> set[str]:
+    """Which texts are among what was opened."""
     return {text for text in (*EXPIRED, LASTING, OFFLINE) if found(traces(text), opened)}
+
+
+def opens_files(evidence: Evidence, opened: list[bytes]) -> set[str]:
+    """Which files open, wherever and whenever they lay, with the keys that are in what was opened."""
+    return readable(open_attachments(attachments_in(opened), sealed_files(evidence, *MOMENTS)))
+
+
+def sealed_files(evidence: Evidence, *moments: str) -> list[bytes]:
+    """Chunks that devices keep, and attachments at the service."""
+    kept = [part for path in evidence.vaults(*moments) for part in sorted(path.glob(PART_FILES))]
+    stored = [one for moment in moments for one in sorted((evidence.service(moment) / "attachments").iterdir())]
+    return [path.read_bytes() for path in (*kept, *stored)]
+
+
+def readable(opened: list[bytes]) -> set[str]:
+    return {content for _, content in (FETCHED, ATTACHED) if found(traces(content), opened)}
 
 
 def held_by(place: Path, entries: Iterable[bytes]) -> list[bytes]:
@@ -171,13 +206,15 @@ pytestmark = pytest.mark.slow
 
 
 def test_control_a_charter_that_reads_offline_gives_expiry_up_on_a_copied_device(evidence: Evidence) -> None:
-    assert OFFLINE in opens(evidence, evidence.vaults("before"))
+    assert OFFLINE in opens(opened_with(evidence.vaults("before")))
 
 
 def test_control_who_kept_copies_of_the_services_halves_opens_a_vault_that_was_copied_too(
     evidence: Evidence,
 ) -> None:
-    assert opens(evidence, evidence.vaults("before"), evidence.service("before")) >= {*EXPIRED, LASTING}
+    opened = opened_with(evidence.vaults("before"), evidence.service("before"))
+    assert opens(opened) >= {*EXPIRED, LASTING}
+    assert opens_files(evidence, opened) == {FETCHED[1], ATTACHED[1]}
 
 
 def test_control_a_vault_that_had_not_read_a_message_opens_it_with_the_operators_backup(
@@ -186,10 +223,12 @@ def test_control_a_vault_that_had_not_read_a_message_opens_it_with_the_operators
     backup = held_by(evidence.root / "before" / "backup", evidence.sealed)
     unread = open_entries(evidence.root / "before" / "vault-fay", PASSPHRASE, backup)
     assert {text for text in READ if found(traces(text), unread)} == {*READ}
+    stored = files_below(evidence.root / "before" / "backup" / "attachments")
+    assert readable(open_attachments(attachments_in(unread), stored)) == {FETCHED[1]}
 
 
 def test_control_what_lives_still_opens_after_the_others_ended(evidence: Evidence) -> None:
-    assert LASTING in opens(evidence, evidence.vaults("before", "after"), evidence.service("after"))
+    assert LASTING in opens(opened_with(evidence.vaults("before", "after"), evidence.service("after")))
 
 
 # The suite
@@ -202,13 +241,16 @@ def test_nothing_expired_opens_with_the_passphrase_and_all_that_the_service_stil
     vaults = [path for path in evidence.vaults(moment) if path.name not in ("vault-dan", "vault-eve")]
     assert len(vaults) == (4 if moment == "before" else 3 + (evidence.root / moment / "vault-cleo").exists())
     later = (evidence.service("after"), *(evidence.root / moment / "backup" for moment in MOMENTS))
-    assert opens(evidence, vaults, *later) <= {LASTING}
+    opened = opened_with(vaults, *later)
+    assert opens(opened) <= {LASTING}
+    assert opens_files(evidence, opened) == set()
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_no_text_stands_in_any_file_as_it_is(moment: str, evidence: Evidence) -> None:
     """Not even a living one: raw bytes, free pages, journals, whatever lies about."""
-    needles = {trace for text in (*EXPIRED, LASTING, OFFLINE) for trace in traces(text)}
+    texts = (*EXPIRED, LASTING, OFFLINE, *FETCHED, *ATTACHED)
+    needles = {trace for text in texts for trace in traces(text)}
     for path in evidence.vaults(moment):
         assert not found(needles, vault_pages(path, PASSPHRASE))
     assert not found(needles, files_below(evidence.root / moment))
@@ -227,6 +269,19 @@ def test_of_what_expired_no_sealed_piece_is_left_after_the_end(evidence: Evidenc
     for path in evidence.vaults("before", "at", "after"):
         opened = open_entries(path, PASSPHRASE, left)
         assert not found((trace for text in READ for trace in traces(text)), opened)
+
+
+def test_what_a_device_keeps_of_a_file_is_gone_after_its_end_and_is_never_what_the_service_has(
+    evidence: Evidence,
+) -> None:
+    kept = [part for path in evidence.vaults("before") for part in path.glob(PART_FILES)]
+    assert {part.parent.name for part in kept} == {"vault-ben"}
+    assert len(kept) == 2  # one fetched, one half attached
+    assert len(sealed_files(evidence, "before")) > 2
+    assert sealed_files(evidence, "after") == []
+    middles = pieces(part.read_bytes() for part in kept)
+    assert not found(middles, files_below(evidence.service("before")))
+    assert not found(middles, files_below(evidence.root / "after"))
 
 
 def test_channel_keys_of_a_device_that_had_read_open_nothing_that_a_backup_has(evidence: Evidence) -> None:
@@ -254,7 +309,7 @@ def test_a_copy_that_goes_online_gets_nothing_that_is_over_whatever_its_clock_sa
 def test_locked_without_its_passphrase_a_vault_says_nothing_but_its_class_of_size(
     evidence: Evidence, tmp_path: Path
 ) -> None:
-    needles = {trace for word in ("Two wells", "Side 0", *EXPIRED, LASTING) for trace in traces(word)}
+    needles = {trace for word in ("Two wells", "Side 0", *EXPIRED, LASTING, *FETCHED) for trace in traces(word)}
     with_channel = evidence.vaults("after")[0]
     vault = Vault.open(Path(shutil.copytree(with_channel, tmp_path / "copy")), PASSPHRASE)
     (channel,) = ChannelStore.all(vault)
