@@ -66,6 +66,10 @@ def encode_id(value: bytes) -> str:
     return base64.urlsafe_b64encode(value).decode().rstrip("=")
 
 
+# Refusals that sending again would not change: the text is given up, and the person is told.
+NEVER: Final = (Problem.OVER_CAP, Problem.TOO_LARGE, Problem.MALFORMED, Problem.ID_REUSED)
+
+
 class Api:
     """HTTP to one service with one bearer secret. Use as an async context manager."""
 

@@ -17,22 +17,17 @@ from contextlib import suppress
 from typing import Final, TypeVar
 
 from pourparler_crypto.mls.limits import MAX_FORWARD
-from pourparler_crypto.note import Communique
 from pourparler_policies import payload, wire
 from pourparler_policies.admission import Member
 from pourparler_policies.errors import Void
 from pourparler_policies.fold import subject_digest
 from pourparler_policies.fold.events import Approved, Leaving, Proposed
 from pourparler_policies.fold.facts import Close, Replace, Subject
-from pourparler_policies.payload import Act, Beside, Said, Seated, Shortened, Shuttle, check_text
+from pourparler_policies.payload import Act, Said, Seated, Shortened, Shuttle, check_text
 from pourparler_policies.release.decoding import Act as Procedure
-from pourparler_policies.release.device import Cue
-from pourparler_policies.release.events import Commented, Drafted, Remark, Revised, Words
-from pourparler_policies.release.facts import MAX_NOTE, PAPER_BYTES
 from pourparler_policies.wire import Problem
 
-from .api import Api
-from .deskwork import visit
+from .api import NEVER, Api
 from .downloads import Downloads
 from .errors import (
     Halted,
@@ -49,19 +44,18 @@ from .errors import (
 from .fetching import CONTRADICTION, Fetcher
 from .happenings import Happening
 from .log import FORKED, OLD_COPY, RESTORED, SET_BACK, Clock, Log
-from .papers import revision
+from .onetext import Side
+from .releasing import Releases
 from .sealing import Admit, Sealer
 from .shuttle.room import Shuttles
 from .store import Kind, Message, Outgoing, State
-from .upkeep import due_charter, due_hour, due_presence, due_removals
+from .upkeep import due_charter, due_presence, due_removals
 from .uploads import Uploads
 
 Connect = Callable[[str, bytes | None], Api]
 T = TypeVar("T")
 
 MAX_TRIES: Final = 12  # times a handshake is sealed anew before the person is told that the channel is too busy
-# Refusals that sending again would not change: the text is given up, and the person is told.
-_NEVER: Final = (Problem.OVER_CAP, Problem.TOO_LARGE, Problem.MALFORMED, Problem.ID_REUSED)
 _NO_KEY: Final = (
     "the service has no key yet for so late an end: if this device's clock is fast, set it and try again"
 )
@@ -91,7 +85,6 @@ class Channel:
         self._watched = False
         self._at_head = False  # a stream is open and keeps this device there: no page is asked for
         self._ended = False
-        self._refused_by_desk = False
         self._handshakes_at = 0  # when the service's budget may let this device change something again
         self._reconvened = 0  # the end of the recess after which this device has renewed its keys
         self._gone: list[bytes] = []  # devices that the log has removed, and the service may not know yet
@@ -100,6 +93,8 @@ class Channel:
         self._unkept: list[
             tuple[Said | Shuttle, int]
         ] = []  # said while no key was at hand, until when (Unix seconds)
+        self.releases = Releases(self)
+        self.onetext = Side(self)
 
     @property
     def id(self) -> bytes:
@@ -130,6 +125,39 @@ class Channel:
         """A step of the vault, with the halves of keys that it lacks fetched. Raises Unreachable."""
         async with self._turn:
             return await self._halves.with_halves(act)
+
+    # What a feature's class uses (`releasing.py`)
+
+    @property
+    def turn(self) -> asyncio.Lock:
+        """Held while anything of this channel is read, changed or sent."""
+        return self._turn
+
+    @property
+    def connect(self) -> Connect:
+        """Opens a connection to a service, with a token or without."""
+        return self._connect
+
+    def draft(self, events: list[payload.Event], life: int, kind: Kind = Kind.ACT) -> int:
+        """Keeps what is to be sent with the next visit, for `life` seconds; returns its number."""
+        with self.log.step():
+            return self.log.store.add_draft(kind, payload.encode_events(events), life, self.clock() + life)
+
+    def tell(self, happened: list[Happening]) -> None:
+        """News for the person."""
+        # At once: what was folded is not folded again, whatever breaks next.
+        for happening in happened:
+            self._news.put_nowait(happening)
+            if happening.kind == "left" and happening.member is not None:
+                self._gone.append(happening.member.device)
+
+    async def catch_up(self) -> None:
+        """Folds to the head and sends what waits; under the turn."""
+        await self._sync()
+
+    async def renew_keys(self) -> None:
+        """A commit by which the log learns what time it is, unless others are faster; under the turn."""
+        await self._commit_if_possible(lambda: self.sealer.commit(self.clock()))
 
     async def say(self, text: str, life: int | None = None) -> None:
         """Says a text, off the record, for `life` seconds (at most what the charter says).
@@ -226,7 +254,7 @@ class Channel:
             raise UserError("it does not live longer than that anyway")
         self.log.check_may_send()
         shorter: list[payload.Event] = [Shortened(id=message.id, life=life)]
-        draft = self._draft(shorter, self.log.charter.retention.procedure, Kind.SHORTENED)
+        draft = self.draft(shorter, self.log.charter.retention.procedure, Kind.SHORTENED)
         async with self._turn:
             await self._sync()
         if draft not in self.log.delivered:
@@ -272,7 +300,7 @@ class Channel:
             except Void as error:
                 raise UserError(f"this would count for nothing: {error}") from None
             acts: list[payload.Event] = [Act.of(number, event) for number, event in enumerate(events, 1)]
-            draft = self._draft(acts, self.log.charter.retention.procedure)
+            draft = self.draft(acts, self.log.charter.retention.procedure)
             try:
                 await self._sync()
             except PourparlerError:
@@ -308,62 +336,6 @@ class Channel:
 
         await self._do(choose)
         return digest
-
-    async def table_text(
-        self, communique: Communique, life: int, paper: bytes = b"", corrects: bytes = b""
-    ) -> bytes:
-        """Puts a text on the table for `life` seconds, or a new revision of the `paper`; returns the paper's number.
-
-        Its words follow as an entry of their own, which ends with the paper. Raises UserError as `do` does.
-        """
-        if len(communique.text) > MAX_NOTE:
-            raise UserError(f"a text in all its languages has at most {MAX_NOTE} bytes, and this one has more")
-        salt, text = revision(communique, corrects)
-        held = self.log.folded.papers.get(paper)
-        if held is None:
-            paper = os.urandom(PAPER_BYTES)
-            await self.do(Drafted(paper, text, life))
-        else:
-            life = held.expires - self.clock()
-            await self.do(Revised(paper, held.text.digest, text))
-        await self._beside(Words(paper, salt, communique.text), life)
-        return paper
-
-    async def remark(self, paper: bytes, text: str) -> None:
-        """Comments on a paper's revision on the table."""
-        check_text(text)
-        held = self.log.folded.papers.get(paper)
-        if held is None:
-            raise UserError("there is no such text on the table")
-        await self.do(Commented(paper, held.text.digest))
-        await self._beside(Remark(paper, held.text.digest, text), held.expires - self.clock())
-
-    async def _beside(self, event: Words | Remark, life: int) -> None:
-        self._draft([Beside.of(event)], max(1, life), Kind.BESIDE)
-        async with self._turn:
-            await self._sync()
-
-    async def release_act(self, cue: Cue) -> None:
-        """A person's act in a joint release: signs, withdraws, agrees again, refuses, stops. Raises UserError.
-
-        Who takes a word back need not wait for a service that does not answer. Unreachable: it is done on this
-        device, and goes out when the service answers.
-        """
-        async with self._turn:
-            try:
-                await self._sync()
-            except Unreachable:
-                if cue not in (Cue.WITHDRAW, Cue.REFUSE):
-                    raise
-            self.log.check_may_send()
-            with self.log.step():
-                self.log.signing.act(cue, self.clock())
-            try:
-                await self._sync()
-            except Unreachable:
-                raise Unreachable(
-                    "it is done on this device, and goes out when the service answers again"
-                ) from None
 
     async def leave(self) -> None:
         """Leaves: the others remove this device; everything of the channel on it is erased."""
@@ -477,21 +449,10 @@ class Channel:
                     with suppress(Unreachable, Refused):  # the stream will break too, or the budget fills again
                         await self._sync()
 
-    def _tell(self, happened: list[Happening]) -> None:
-        # At once: what was folded is not folded again, whatever breaks next.
-        for happening in happened:
-            self._news.put_nowait(happening)
-            if happening.kind == "left" and happening.member is not None:
-                self._gone.append(happening.member.device)
-
-    def _draft(self, events: list[payload.Event], life: int, kind: Kind = Kind.ACT) -> int:
-        with self.log.step():
-            return self.log.store.add_draft(kind, payload.encode_events(events), life, self.clock() + life)
-
     # Under the turn
 
     async def _fold(self, entries: list[wire.Entry]) -> None:
-        self._tell(await self._halves.with_halves(lambda: self.log.fold(entries)))
+        self.tell(await self._halves.with_halves(lambda: self.log.fold(entries)))
 
     async def open_texts(self) -> None:
         """Fetches what is missing to read what this device has stored. Raises Unreachable."""
@@ -505,7 +466,7 @@ class Channel:
             if refusal.problem is not Problem.OVER_CAP:
                 raise
             self._unkept.pop(0)
-            self._tell([Happening("refused", self.log.row.cursor, text=_NO_KEY)])
+            self.tell([Happening("refused", self.log.row.cursor, text=_NO_KEY)])
 
     def _keep_unkept(self) -> None:
         """What was said while no key was at hand is stored as soon as one is."""
@@ -516,7 +477,7 @@ class Channel:
                 if left > 0:
                     self.log.add_draft(payload.encode_events([said]), left, until)
             except UserError as error:
-                self._tell([Happening("refused", self.log.row.cursor, text=str(error))])
+                self.tell([Happening("refused", self.log.row.cursor, text=str(error))])
             self._unkept.pop(0)
 
     async def _sync(self, *, update: bool = True) -> None:
@@ -533,39 +494,11 @@ class Channel:
             if update and self._update_due():
                 await self._commit_if_possible(lambda: self.sealer.commit(self.clock()))
             await self._halves.with_halves(self.shuttle.parcels.release)
-            await self._flush()
+            await self.flush()
         if self._reads():
             await self._delete_sent()
             await self._halves.ahead()
-        if self.log.row.state is State.OPEN and self.log.signing.active:
-            await self._follow_release()
-
-    async def _follow_release(self) -> None:
-        """Time and the desk lead a joint release on; what follows from it is sent at once."""
-        with self.log.step():
-            happened = self.log.follow_release()
-        self._tell(happened)
-        before, final = self.log.signing.kept, False
-        # Only a desk that was asked after the hour, by the log's time too, can be silent at it.
-        late = before is not None and before.own.not_before <= min(self.clock(), self.log.consent.time)
-        try:
-            final, told = await visit(self.log, self._connect)
-            self._tell(told)
-        except Unreachable:  # the desk is asked again at the next visit
-            pass
-        except Refused as refusal:
-            if refusal.problem in _NEVER and not self._refused_by_desk:
-                self._refused_by_desk = True
-                self._tell([Happening("desk", self.log.row.cursor, text=str(refusal))])
-        if not final and due_hour(self.log, self.clock()):
-            await self._commit_if_possible(lambda: self.sealer.commit(self.clock()))
-        if self.log.row.state is not State.OPEN:
-            return
-        with self.log.step():
-            happened += (more := self.log.follow_release(silent=late and not final))
-        self._tell(more)
-        if happened or self.log.signing.kept != before:
-            await self._flush()
+        await self.releases.follow()
 
     async def _pull(self) -> None:
         changed = 0
@@ -615,14 +548,14 @@ class Channel:
     def _stop(self, why: str) -> None:
         with self.log.step():
             happened = self.log.halt(why)
-        self._tell(happened)
+        self.tell(happened)
 
     def _alarm(self, why: str) -> None:
         with self.log.step():
             happened = self.log.alarm(why)
-        self._tell(happened)
+        self.tell(happened)
 
-    async def _flush(self, *, drafts: bool = True) -> None:
+    async def flush(self, *, drafts: bool = True) -> None:
         """Sends the entry under way, then draft after draft, each until the log holds it."""
         while self.log.row.state is State.OPEN:
             outgoing = self.log.store.outgoing()
@@ -630,7 +563,7 @@ class Channel:
                 outgoing, happened = await self._halves.with_halves(
                     lambda: self.sealer.next(self.clock(), owed=self.clock() >= self._handshakes_at)
                 )
-                self._tell(happened)
+                self.tell(happened)
             if outgoing is None:
                 break
             if await self._too_late(outgoing):
@@ -669,7 +602,7 @@ class Channel:
             return self._stop(OLD_COPY if refusal.count >= self.log.row.count else SET_BACK)
         except Refused as refusal:
             # An answer that is no problem document says nothing of what the service did: the entry stays.
-            if refusal.problem in _NEVER:
+            if refusal.problem in NEVER:
                 self.sealer.drop_refused(with_draft=True)
             elif outgoing.handshake and refusal.problem is not None:
                 self.sealer.drop_refused()
@@ -706,7 +639,7 @@ class Channel:
     async def commit(self, seal: Callable[[], Outgoing]) -> None:
         """Seals and sends a commit, anew on the new head while others are faster."""
         for attempt in range(MAX_TRIES):
-            await self._flush(drafts=False)
+            await self.flush(drafts=False)
             self.log.check_may_send()
             outgoing = seal()
             try:

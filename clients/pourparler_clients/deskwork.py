@@ -20,7 +20,7 @@ from .api import Api
 from .errors import Refused
 from .happenings import Happening
 from .log import Log
-from .signing import Kept
+from .signing import Kept, Signing
 
 Connect = Callable[[str, bytes | None], Api]
 
@@ -32,21 +32,21 @@ _ASKS = frozenset(
 )
 
 
-async def visit(log: Log, connect: Connect) -> tuple[bool, list[Happening]]:
-    """One visit, if this device's stage calls for one. Returns whether the desk has given a final answer, and what
-    follows from it for the person.
+async def visit(log: Log, signing: Signing, connect: Connect) -> tuple[bool, list[Happening]]:
+    """One visit, if this device's stage in a case calls for one. Returns whether the desk has given a final answer,
+    and what follows from it for the person.
 
     Raises Unreachable, or Refused when the desk says no for another reason than that the case is new to it.
     """
-    kept = log.signing.kept
+    kept = signing.kept
     if kept is None or kept.own.stage not in _ASKS or not kept.handle:
         return False, []
     refused: Refused | None = None
     try:
-        await _open(log, kept, connect)
+        await _open(log, signing, kept, connect)
     except Refused as refusal:  # another may have brought it; if nobody could, the person is told why
         refused = refusal
-    await _deliver(log, kept, connect)
+    await _deliver(log, signing, kept, connect)
     try:
         async with connect(log.row.url, None) as api:
             told = await api.case(kept.handle)
@@ -60,32 +60,33 @@ async def visit(log: Log, connect: Connect) -> tuple[bool, list[Happening]]:
         told = wire.Case(answer=wire.CaseAnswer.LAPSED)
     answer = Answer(told.answer)
     with log.step():
-        happened = log.signing.heard(answer, told.masks or [], told.shares or [], log.clock())
+        happened = signing.heard(answer, told.masks or [], told.shares or [], log.clock())
     return answer in (Answer.LAPSED, Answer.STOPPED, Answer.PUBLISHED), happened
 
 
-async def _open(log: Log, kept: Kept, connect: Connect) -> None:
+async def _open(log: Log, signing: Signing, kept: Kept, connect: Connect) -> None:
     """Every signer's device brings the case as soon as its own check has passed, and not when its person signs."""
     if not kept.bundle or kept.own.stage is Stage.BARRED:
         return
-    case = log.signing.case()
+    case = signing.case()
     if case is None:
         return
     async with connect(log.row.url, None) as api:
         await api.open_case(wire.OpenCase(case=case, bundle=kept.bundle))
     with log.step():
-        log.signing.save(replace(kept, bundle=b""))
+        signing.save(replace(kept, bundle=b""))
 
 
-async def _deliver(log: Log, kept: Kept, connect: Connect) -> None:
+async def _deliver(log: Log, signing: Signing, kept: Kept, connect: Connect) -> None:
     duties: list[tuple[Duty, str, bytes]] = []
-    if Duty.SIGN in kept.own.owes:
+    owed = signing.owed(kept)
+    if Duty.SIGN in owed:
         duties.append((Duty.SIGN, wire.Route.CASE_DEPOSIT, kept.message))
-    if Duty.WITHDRAW in kept.own.owes:
+    if Duty.WITHDRAW in owed:
         duties.append((Duty.WITHDRAW, wire.Route.CASE_WITHDRAWAL, kept.masks))
-    if Duty.DEPOSIT in kept.own.owes:
+    if Duty.DEPOSIT in owed:
         duties.append((Duty.DEPOSIT, wire.Route.CASE_DEPOSIT, kept.message))
-    if Duty.STOP in kept.own.owes:
+    if Duty.STOP in owed:
         duties.append((Duty.STOP, wire.Route.CASE_STOP, kept.message))
     for _, route, message in duties:
         with suppress(Refused):  # too late for it: the case's answer says so

@@ -19,6 +19,7 @@ from typing import Final, Self
 from pourparler_crypto import complaint
 from pourparler_crypto.card import Card, CardKey
 from pourparler_crypto.mls import CHARTER, Group
+from pourparler_crypto.note import Note, open_brief
 from pourparler_policies import charter as charters
 from pourparler_policies import fold, release, wire
 from pourparler_policies.admission import CREDENTIAL_BYTES, Member
@@ -153,15 +154,20 @@ class Device:
             changed += papers.purge(self.vault, now)
         if erased or changed:
             self.vault.empty_journal()
-        if self.vault.row("SELECT 1 FROM signing") is not None:
+        if self.vault.row("SELECT 1 FROM signing UNION ALL SELECT 1 FROM relayed") is not None:
             for channel in self.channels():
-                channel.log.expire_release()
+                channel.log.signing.expire(now)
+                channel.log.relayed.expire(now)
         return erased
 
     def next_end(self) -> int | None:
         """When the next text ends (Unix seconds), if any is kept."""
         row = self.vault.row("SELECT min(expires_at) FROM message")
         return row[0] if row else None
+
+    def open_brief(self, text: str) -> Note:
+        """The note that was sealed to this device's card, verified. Raises Malformed, NotAuthentic."""
+        return open_brief(text, self._key, self.card.name)
 
     def channels(self) -> list[Channel]:
         """The channels of this device."""
@@ -221,7 +227,11 @@ class Device:
         """Channels in which a signature of this device is under way: without the device others may be left with a
         release that cannot complete, or its person with a word that nobody can take back.
         """
-        kept = [(channel.log.row, channel.log.signing.kept) for channel in self.channels()]
+        kept = [
+            (channel.log.row, part.kept)
+            for channel in self.channels()
+            for part in (channel.log.signing, channel.log.relayed)
+        ]
         return [row for row, held in kept if held is not None and held.own.unfinished]
 
     async def forget(self, channel: bytes) -> None:

@@ -24,9 +24,10 @@ class Happening:
 
     `kind` is said (a message or a file), shuttle (a word on a carried message), shortened (by its author; `message`
     as it was), seated, attested, back, leaving, held, stranded, left, removed, closed, erased, amended, alarm,
-    halted, drafted, revised, shelved, initialled, retracted, opposed, relented, appointed, text (its words are here),
-    remarked, frozen, lapsed, released, release (this device's part in one), desk (it refuses a case), warned, refused
-    (an own act that does not count) or the name of an event about a `subject` on the table.
+    halted, drafted, revised, shelved, initialled, retracted, opposed, relented, appointed, arranged, unfit (a relayed
+    round, `text` says why), text (its words are here), remarked, frozen, lapsed, released, release (this device's
+    part in one), desk (it refuses a case), warned, refused (an own act that does not count) or the name of an event
+    about a `subject` on the table.
     `member` is whom it concerns, or who did it; `digest` names the subject (32 bytes).
     """
 

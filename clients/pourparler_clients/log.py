@@ -39,8 +39,8 @@ from pourparler_policies.fold.events import Complained, Entry
 from pourparler_policies.fold.facts import Amend, Phase
 from pourparler_policies.fold.facts import State as Consent
 from pourparler_policies.payload import Attached, Attesting, Beside, Said, Shortened, Shuttle
-from pourparler_policies.release.events import Lock, Masks, Remark, Words
 from pourparler_policies.release.facts import State as Folded
+from pourparler_policies.release.relayed import Arranged, Passage
 
 from . import happenings
 from .attesting import Attestations
@@ -48,6 +48,7 @@ from .errors import Halted, UserError
 from .happenings import Happening
 from .hours import ALONE
 from .judging import Judged, judge_application, judge_commit, roster_of
+from .relayed import Relayed
 from .rooms import Rooms
 from .shuttle.kept import kept as kept_word
 from .signing import Signing
@@ -111,6 +112,7 @@ class Log:
         self.owed_in_vain = False  # what this device owed by itself did not count: its clock may be fast
         self._reload()
         self.signing = Signing(self)
+        self.relayed = Relayed(self)
 
     def _reload(self) -> None:
         row = self.store.row()
@@ -129,6 +131,11 @@ class Log:
         if self._group is None:
             self._group = Group.load(self.store.records())
         return self._group
+
+    @property
+    def ended(self) -> bool:
+        """Whether the channel's contents have been erased."""
+        return self._folded is None
 
     @property
     def consent(self) -> Consent:
@@ -179,21 +186,8 @@ class Log:
                     break
                 if entry.seq > self.row.cursor:
                     happened += self._fold_one(entry)
-            happened += self.follow_release()
+            happened += self.signing.follow(self.clock()) + self.relayed.follow(self.clock())
         return happened
-
-    def follow_release(self, *, silent: bool = False) -> list[Happening]:
-        """A joint release goes on as far as log and time lead it; in a transaction. `silent` as for `advance`."""
-        if self.row.state is not State.OPEN or self._folded is None or not self.signing.active:
-            return []
-        happened = self.signing.finish_from_locks(self.clock())
-        return happened + self.signing.advance(self.clock(), silent=silent)
-
-    def expire_release(self) -> None:
-        """By this device's clock alone, in whatever state the channel is: what is over is erased."""
-        if self.signing.ends(self.clock()):
-            with self.step():
-                self.signing.expire(self.clock())
 
     def _fold_one(self, entry: wire.Entry) -> list[Happening]:
         row = self.row
@@ -432,7 +426,10 @@ class Log:
         if isinstance(event, Attesting):
             return self._attest(entry, judged.envelope.events, sender)
         if isinstance(event, Beside):
-            return self._beside(entry, event, sender)
+            beside = event.event
+            if isinstance(beside, Arranged | Passage):
+                return self.relayed.fold_passage(entry, beside, sender)
+            return self.signing.fold_beside(entry, beside, sender)
         if isinstance(event, Shortened):
             return self._shorten(entry, judged.envelope.events, sender)
         before = self.consent
@@ -457,22 +454,6 @@ class Log:
             self.store.erase_messages(self.consent.erased)
             self.erased()
         return happened + self._release()
-
-    def _beside(self, entry: wire.Entry, beside: Beside, sender: bytes) -> list[Happening]:
-        event, papers = beside.event, self.signing.papers
-        match event:
-            case Words():
-                if papers.keep(self.folded, event, entry.seq, entry.expires_at):
-                    return [Happening("text", entry.seq, member=self.members.get(sender), digest=event.paper)]
-            case Remark():
-                papers.remark(self.folded, event, entry.seq, sender, entry.expires_at)
-                return [Happening("remarked", entry.seq, member=self.members.get(sender), text=event.text)]
-            case Masks() | Lock():
-                if sender == self.row.credential:
-                    self.signing.posted(event)
-                else:
-                    self.signing.receive(event, sender)
-        return []
 
     def _add_message(
         self, entry: wire.Entry, event: Said | Attached | Shuttle, sender: bytes, outgoing: Outgoing | None

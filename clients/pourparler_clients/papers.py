@@ -7,11 +7,12 @@
 docs/release.md; DESIGN 6.1.
 """
 
+import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pourparler_crypto.note import Act, Communique, Foot, PressKey, Relation, Signatory
+from pourparler_crypto.note import Act, Audience, Communique, Foot, PressKey, Relation, Signatory
 from pourparler_policies.release.events import Remark, Words
 from pourparler_policies.release.facts import SALT_BYTES, Paper, State, Text, text_digest
 
@@ -19,6 +20,7 @@ from .errors import UserError
 from .vault import Vault
 
 RELEASE_BYTES = 16
+MAX_COPIES = 8  # parallel texts: R3 of as many fits one message of the channel
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,19 +115,22 @@ class Papers:
         earlier = self.words(claimed.corrects) if relation is not None else None
         return earlier is None or relation is None or relation.digest == Communique.parse(earlier[1]).digest
 
-    def note(self, digest: bytes) -> bytes | None:
-        """A completed note, by its text's salted digest."""
-        row = self._vault.row("SELECT note FROM note WHERE channel = ? AND digest = ?", self._channel, digest)
+    def note(self, digest: bytes, copy: int = 1) -> bytes | None:
+        """A completed note, by its text's salted digest; of parallel texts the copy of this number."""
+        row = self._vault.row(
+            "SELECT note FROM note WHERE channel = ? AND digest = ?", self._channel, _copy_name(digest, copy)
+        )
         return bytes(row[0]) if row else None
 
     def notes(self) -> list[bytes]:
         """Every completed note that is still here."""
         return [row[0] for row in self._vault.rows("SELECT note FROM note WHERE channel = ?", self._channel)]
 
-    def keep_note(self, digest: bytes, note: bytes, expires_at: int) -> None:
+    def keep_note(self, digest: bytes, note: bytes, expires_at: int, copy: int = 1) -> None:
         """What was completed stays until its paper would have ended."""
+        name = _copy_name(digest, copy)
         self._vault.execute(
-            "INSERT OR IGNORE INTO note VALUES (?, ?, ?, ?)", self._channel, digest, note, expires_at
+            "INSERT OR IGNORE INTO note VALUES (?, ?, ?, ?)", self._channel, name, note, expires_at
         )
 
     def keep_to(self, state: State) -> int:
@@ -151,7 +156,7 @@ def purge(vault: Vault, now: int) -> int:
     """
     return sum(
         vault.execute(f"DELETE FROM {table} WHERE expires_at <= ?", now)  # noqa: S608 -- constants
-        for table in ("words", "remark", "note")
+        for table in ("words", "remark", "note", "one_text")
     )
 
 
@@ -162,10 +167,17 @@ def compose(
     *,
     earlier: Communique | None = None,
     relation: tuple[Act, Communique] | None = None,
+    audience: Audience = Audience.BOARD,
+    card: bytes = b"",
+    in_copies: bool = False,
 ) -> Communique:
     """A text of (language, words) pairs. `earlier` is the revision that it takes the place of, and says what that one
-    corrects; `relation` names a published text that it corrects, supersedes or withdraws. Raises Refused.
+    corrects, and who reads it; `relation` names a published text that it corrects, supersedes or withdraws. `card` is
+    the fingerprint (32 bytes) of the reader's card where the audience is a card. `in_copies`: each side comes first in
+    a copy of its own, at most MAX_COPIES. Raises Refused, UserError.
     """
+    if in_copies and len(signatories) > MAX_COPIES:
+        raise UserError(f"at most {MAX_COPIES} sides can each have a copy of their own")
     related = Relation(relation[0], relation[1].foot.release, relation[1].digest) if relation else None
     foot = Foot(
         release=earlier.foot.release if earlier is not None else os.urandom(RELEASE_BYTES),
@@ -173,8 +185,16 @@ def compose(
         languages=tuple(language for language, _ in words),
         not_before=not_before,
         relation=related or (earlier.foot.relation if earlier is not None else None),
+        audience=earlier.foot.audience if earlier is not None else audience,
+        card=earlier.foot.card if earlier is not None else card,
+        copies=earlier.foot.copies if earlier is not None else len(signatories) if in_copies else 1,
     )
     return Communique(tuple(text.strip("\n") for _, text in words), foot)
+
+
+def _copy_name(digest: bytes, copy: int) -> bytes:
+    """Under which name the vault keeps a completed copy: the first under the text's own."""
+    return digest if copy == 1 else hashlib.sha256(digest + copy.to_bytes(1)).digest()
 
 
 def _claims(communique: Communique) -> tuple[int, int, bool, bool]:

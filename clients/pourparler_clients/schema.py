@@ -223,6 +223,44 @@ MIGRATIONS: list[list[str]] = [
         ) WITHOUT ROWID""",
     ],
     [
+        # A release whose signers share no channel: what was arranged here, and this device's part in it (relayed.py).
+        """CREATE TABLE relayed (
+            channel BLOB PRIMARY KEY REFERENCES channel ON DELETE CASCADE,
+            part BLOB NOT NULL,                 -- release.relayed.Part, in its canonical form
+            line INTEGER NOT NULL,              -- that this device signs; -1: none
+            private BLOB NOT NULL,              -- of this round's key, until those of all are here
+            crossing BLOB NOT NULL,             -- jr2.crossing.Crossing, encoded; erased with the last secret
+            sid BLOB NOT NULL,
+            trouble TEXT NOT NULL,              -- why this device was barred: one sentence for the person
+            own BLOB NOT NULL,                  -- this and the following as in signing; empty before the round
+            state BLOB NOT NULL,
+            masks BLOB NOT NULL,
+            heard BLOB NOT NULL,
+            handle BLOB NOT NULL,
+            bundle BLOB NOT NULL,
+            sent INTEGER NOT NULL
+        ) WITHOUT ROWID""",
+        # Its messages: sealed from signer to signer. An intermediary's device holds those that it carries.
+        """CREATE TABLE passage (
+            channel BLOB NOT NULL REFERENCES channel ON DELETE CASCADE,
+            leg TEXT NOT NULL,
+            line INTEGER NOT NULL,
+            to_line INTEGER NOT NULL,           -- -1: to all
+            sealed BLOB NOT NULL,
+            own INTEGER NOT NULL,               -- to be posted by this device
+            PRIMARY KEY (channel, leg, line, to_line)
+        ) WITHOUT ROWID""",
+        # The one text that an intermediary keeps with several sides: its paper in this channel, and who signs here.
+        """CREATE TABLE one_text (
+            channel BLOB NOT NULL REFERENCES channel ON DELETE CASCADE,
+            paper BLOB NOT NULL,
+            release BLOB NOT NULL,              -- the number in the text's foot: the same in every channel
+            lines TEXT NOT NULL,                -- of signature that are signed in this channel
+            expires_at INTEGER NOT NULL,
+            PRIMARY KEY (channel, paper)
+        ) WITHOUT ROWID""",
+    ],
+    [
         # What a message is: said, or a word on a carried message (shuttle). All live and end alike.
         "ALTER TABLE message ADD COLUMN kind TEXT NOT NULL DEFAULT 'said'",
     ],

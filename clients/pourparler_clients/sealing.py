@@ -68,7 +68,7 @@ class Sealer:
         steps = self._steps(now)
         if steps:
             return self._seal([*steps], Kind.ATTESTING, log.charter.retention.procedure, None), happened
-        beside = log.signing.beside()
+        beside = log.signing.beside() or log.relayed.beside()
         if beside is not None and beside[1] > now:
             return self._seal([beside[0]], Kind.BESIDE, beside[1] - now, None), happened
         draft = log.store.next_draft(Kind.SHORTENED)

@@ -13,9 +13,9 @@ DESIGN 6.2; docs/release.md, docs/joint-release.md. `deskwork.py` visits the des
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from pourparler_crypto import jr2
 from pourparler_crypto.encoding import lp, unlp
@@ -23,20 +23,23 @@ from pourparler_crypto.errors import CryptoError, ProtocolError
 from pourparler_crypto.jr2 import Case as Listed
 from pourparler_crypto.jr2 import Deposited, Incomplete, Round, Signed, Terms, check_mask, check_share, load
 from pourparler_crypto.jr2 import State as Jr2
-from pourparler_crypto.note import assemble
+from pourparler_crypto.note import Audience, assemble, check_round, parallel
 from pourparler_crypto.releasekey import ReleaseKey
+from pourparler_policies import wire
 from pourparler_policies.fold.decoding import decode
 from pourparler_policies.fold.encoding import encode as canonical
 from pourparler_policies.fold.standing import by_credential
 from pourparler_policies.payload import Beside
-from pourparler_policies.release import device, events
+from pourparler_policies.release import device, events, standing
 from pourparler_policies.release.device import Cue, Duty, Own, Stage
-from pourparler_policies.release.facts import Answer, Case, Phase
+from pourparler_policies.release.facts import Answer, Case, Paper, Phase
 
 from . import releasekeys
 from .errors import UserError
 from .happenings import Happening
 from .papers import Papers
+from .signingsteps import FURTHER, HOW, erased
+from .store import State
 
 if TYPE_CHECKING:
     from .log import Log
@@ -44,6 +47,14 @@ if TYPE_CHECKING:
 _MAX_OWN: Final = 4096  # bytes
 _MASKS, _LOCK = 1, 2  # bits of `Kept.sent`
 _STEPS: Final = 16  # stages that one fold may lead through: more than there are
+
+
+class Faulty(Exception):
+    """A signer (a number from 1) whose message names another one."""
+
+    def __init__(self, party: int) -> None:
+        super().__init__("a message in another signer's name")
+        self.party = party
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +92,7 @@ class Signing:
     def __init__(self, log: Log) -> None:
         self._log = log
         self.papers = Papers(log.vault, log.row.id)
+        self.faulty = ""  # the party in whose name something came that could not be checked; for its person, once
 
     @property
     def kept(self) -> Kept | None:
@@ -120,7 +132,26 @@ class Signing:
 
     # What the log and time say
 
-    def receive(self, event: events.Masks | events.Lock, sender: bytes) -> None:
+    def fold_beside(
+        self, entry: wire.Entry, event: events.Words | events.Remark | events.Masks | events.Lock, sender: bytes
+    ) -> list[Happening]:
+        """What travels beside the procedure: words and remarks, masks and locks; in a transaction."""
+        log = self._log
+        match event:
+            case events.Words():
+                if self.papers.keep(log.folded, event, entry.seq, entry.expires_at):
+                    return [Happening("text", entry.seq, member=log.members.get(sender), digest=event.paper)]
+            case events.Remark():
+                self.papers.remark(log.folded, event, entry.seq, sender, entry.expires_at)
+                return [Happening("remarked", entry.seq, member=log.members.get(sender), text=event.text)]
+            case events.Masks() | events.Lock():
+                if sender == log.row.credential:
+                    self.posted(event)
+                else:
+                    self._receive(event, sender)
+        return []
+
+    def _receive(self, event: events.Masks | events.Lock, sender: bytes) -> None:
         """What somebody posted beside the log. What does not fit is nothing: any member could post it."""
         kept = self.kept
         if kept is None or event.nonce != kept.own.nonce:
@@ -137,14 +168,16 @@ class Signing:
                 event.lock,
             )
 
-    def advance(self, now: int, *, silent: bool = False) -> list[Happening]:
+    def follow(self, now: int, *, silent: bool = False) -> list[Happening]:
         """Takes part where this person has agreed, and follows log and time as far as they lead; in a transaction.
 
-        `silent`: the desk was asked just now and gave no answer that is final. Before that no lock is passed on: the
-        release may have been stopped.
+        Nothing happens unless the channel is open. `silent`: the desk was asked just now and gave no answer that is
+        final. Before that no lock is passed on: the release may have been stopped.
         """
+        if self._log.row.state is not State.OPEN or self._log.ended or not self.active:
+            return []
+        happened = self._finish_from_locks(now)
         self._take_part(now)
-        happened: list[Happening] = []
         for _ in range(_STEPS):
             kept, state = self.kept, self._log.folded
             if kept is None:
@@ -153,6 +186,10 @@ class Signing:
             cue = cue or device.due(kept.own, now, state.consent.time if silent else 0)
             if cue is None or not self._enter(kept, cue, now):
                 break
+            if self.faulty:
+                named, self.faulty = self._log.charter.parties.get(self.faulty), ""
+                text = named.name if named is not None else "somebody"
+                happened.append(Happening("unchecked", self._log.row.cursor, text=text))
             happened.append(self._stage())
         return happened
 
@@ -166,7 +203,12 @@ class Signing:
         return kept is not None and device.due(kept.own, now, 0) is not None
 
     def expire(self, now: int) -> None:
-        """Erases that, whatever the log says and whether there is a service or not; in a transaction."""
+        """Erases that, whatever the log says and whether there is a service or not."""
+        if self.ends(now):
+            with self._log.step():
+                self._expire(now)
+
+    def _expire(self, now: int) -> None:
         for _ in range(_STEPS):
             kept = self.kept
             cue = device.due(kept.own, now, 0) if kept is not None else None
@@ -213,10 +255,10 @@ class Signing:
         paper = next((p for p in self._log.folded.papers.values() if p.text.digest == kept.own.text), None)
         expires = paper.expires if paper is not None else kept.own.ends
         for note in notes:
-            self.papers.keep_note(kept.own.text, note.encode(), expires)
+            self.papers.keep_note(kept.own.text, note.encode(), expires, note.communique.foot.copy)
         return True
 
-    def finish_from_locks(self, now: int) -> list[Happening]:
+    def _finish_from_locks(self, now: int) -> list[Happening]:
         """The hour has come, the desk is silent, and every signer has passed its lock on; in a transaction."""
         kept = self.kept
         if kept is None or kept.own.stage is not Stage.UNLOCKED:
@@ -227,6 +269,23 @@ class Signing:
         if rows and self.finish([row[0] for row in rows]) and self._enter(kept, Cue.PUBLISHED, now):
             return [self._stage()]
         return []
+
+    def owed(self, kept: Kept) -> frozenset[Duty]:
+        """What this device sends now, of all that its stage owes."""
+        return device.owed(kept.own, self._log.folded)
+
+    def moment(self) -> int:
+        """The next one (Unix seconds) that the log's time has to reach before this device can go on; 0 for none."""
+        case, kept = self._log.folded.case, self.kept
+        if case is None:
+            return 0
+        if case.phase in (Phase.APPOINTED, Phase.COMMITTING):
+            return case.opens if kept is None and self._agreed(case) else 0
+        if kept is None or case.phase is not Phase.FROZEN:
+            return 0
+        if kept.own.stage is Stage.COMPLETE:
+            return kept.own.not_before
+        return 0 if case.awaited else case.deposit_by
 
     def case(self) -> bytes | None:
         """The case for the desk, once every pre-signature is checked."""
@@ -248,7 +307,7 @@ class Signing:
         own, owes = kept.own, kept.own.owes
         signer = case.signers.get(own.seat) if case.nonce == own.nonce else None
         if Duty.FIRST in owes and signer is None:
-            return [events.First(own.nonce, kept.line, kept.message)]
+            return [events.First(own.nonce, kept.line if kept.line != FURTHER else None, kept.message)]
         if signer is None:
             return []
         made: list[events.Event] = []
@@ -270,7 +329,7 @@ class Signing:
         own = kept.own
         if Duty.RELAY in own.owes and not kept.sent & _MASKS and kept.masks:
             return Beside.of(events.Masks(own.nonce, kept.masks)), own.ends, _MASKS
-        if Duty.UNLOCK in own.owes and not kept.sent & _LOCK:
+        if Duty.UNLOCK in self.owed(kept) and not kept.sent & _LOCK:
             return Beside.of(events.Lock(own.nonce, kept.message)), own.ends, _LOCK
         return None
 
@@ -290,20 +349,43 @@ class Signing:
             return
         if kept is not None and not self._superseded(kept, case):
             return
-        own = by_credential(self._log.consent, self._log.row.credential)
-        paper = self._log.folded.papers.get(case.paper)
-        if own is None or paper is None or paper.initials.get(own.seat) is not True:
+        own, paper = by_credential(self._log.consent, self._log.row.credential), self._agreed(case)
+        if own is None or paper is None:
             return
         nonce = case.nonce if case.phase is Phase.COMMITTING and case.nonce else os.urandom(32)
         try:
             communique = self.papers.communique(paper)
-            line, key = self.own_line(communique.keys)
             stop = case.not_before - case.stop_by if case.stop_by else None
             terms = Terms(case.sign_by, case.deposit_by, case.not_before, stop)
-            about = Round(nonce, (communique.text,), communique.keys, terms)
+            copies = parallel(communique)
+            private = communique.foot.audience is not Audience.BOARD
+            about = Round(nonce, tuple(one.text for one in copies), communique.keys, terms, private)
+            check_round(about, copies)
         except (UserError, CryptoError):
-            return  # no words, or no key of this text: somebody else's device signs, or nobody's
-        self.save(Kept(device.joined(case, own.seat, nonce), line, jr2.commit(about, key).encode()))
+            return  # no words: somebody else's device signs, or nobody's
+        line, key = self._line(case, own.seat, communique.keys)
+        if key is not None:
+            state = jr2.commit(about, key)
+        elif standing.awaits_further(self._log.folded, case, own):
+            state = jr2.commit_further(about)
+        else:
+            return
+        self.save(Kept(device.joined(case, own.seat, nonce), line, state.encode()))
+
+    def _line(self, case: Case, seat: bytes, keys: Sequence[bytes]) -> tuple[int, ReleaseKey | None]:
+        """The line for which this device signs, and its key; no key where another of its party holds that line."""
+        try:
+            line, key = self.own_line(keys)
+        except UserError:
+            return FURTHER, None
+        other = any(signer.line == line and held != seat for held, signer in case.signers.items())
+        return (FURTHER, None) if other else (line, key)
+
+    def _agreed(self, case: Case) -> Paper | None:
+        """The paper of a case, if this seat has initialled it for good."""
+        own = by_credential(self._log.consent, self._log.row.credential)
+        paper = self._log.folded.papers.get(case.paper)
+        return paper if own is not None and paper is not None and paper.initials.get(own.seat) is True else None
 
     def _superseded(self, kept: Kept, case: Case) -> bool:
         """Whether what is kept is of another case, or of a round that never came to the log."""
@@ -313,6 +395,19 @@ class Signing:
         if own.stage in (Stage.CLEARED, Stage.BARRED):
             return False  # who withdrew, or was shown something that does not fit, takes no part in this one again
         return own.stage is Stage.COMMITTED and case.nonce not in (b"", own.nonce) and own.nonce not in case.spent
+
+    def line(self) -> int:
+        """The line of signature of this device's party in the case: its own, or that of its party's key. Raises
+        UserError.
+        """
+        kept, case = self.kept, self._log.folded.case
+        if kept is None or case is None or kept.line != FURTHER:
+            return kept.line if kept is not None else 0
+        own = case.signers.get(kept.own.seat)
+        if own is None:
+            raise UserError("the round is void: nothing can be signed now")
+        party = own.party
+        return next(s.line for s in case.signers.values() if s.party == party and s.line is not None)
 
     def own_line(self, keys: Sequence[bytes]) -> tuple[int, ReleaseKey]:
         """The line of signature for which this device holds the key. Raises UserError."""
@@ -328,11 +423,13 @@ class Signing:
         if own == kept.own:
             return False
         try:
-            after = _HOW.get(own.stage, _erased)(self, kept, own)
-        except (ProtocolError, Incomplete, UserError):
+            after = HOW.get(own.stage, erased)(self, kept, own)
+        except (ProtocolError, Incomplete, UserError, Faulty) as error:
             # A signer's message is nothing that fits, or another's again; or the key was forgotten since.
             if cue is Cue.UNSOUND:
                 raise
+            if isinstance(error, Faulty | jr2.PartyFault):
+                self.faulty = self._party(error.party)
             return self._enter(kept, Cue.UNSOUND, now)
         if not own.holds >= kept.own.holds:
             self._log.erased()
@@ -352,7 +449,7 @@ class Signing:
             state = load(kept.state)
             if not isinstance(state, Signed):
                 return False
-            jr2.deposit(state, unlp(joined, len(state.round.keys)))
+            jr2.deposit(state, unlp(joined, state.signers))
         except CryptoError:
             return False
         return True
@@ -369,80 +466,35 @@ class Signing:
             return False
         return True
 
-    def signers(self, part: str) -> list[bytes]:
-        """What every signer has sent in one part of the round: first, second or third."""
+    def signers(self, part: str) -> tuple[list[bytes], list[bytes]]:
+        """What the parties' devices have sent in one part of the round (first, second or third), and what their
+        further signers, each in the order of their numbers. Raises Faulty when one speaks in another's name.
+        """
         case = self._log.folded.case
-        return [getattr(signer, part) for signer in case.signers.values()] if case is not None else []
+        signers = case.signers if case is not None else {}
+        further = sorted(seat for seat, signer in signers.items() if signer.line is None)
+        count = len(signers) - len(further)
+        lines: dict[int, bytes] = {}
+        for seat, signer in signers.items():
+            message = getattr(signer, part)
+            place = signer.line if signer.line is not None else count + further.index(seat)
+            number = 0 if signer.line is None and part == "first" else place + 1
+            try:
+                if jr2.peek(message).party != number:
+                    raise Faulty(place + 1)
+            except ProtocolError:
+                raise Faulty(place + 1) from None
+            lines[place] = message
+        ordered = [lines[place] for place in sorted(lines)]
+        return ordered[:count], ordered[count:]
 
-
-S = TypeVar("S", bound=Jr2)
-How = Callable[[Signing, Kept, Own], Kept]
-
-
-def _as(kind: type[S], kept: Kept) -> S:
-    """The JR2 state of a stage; the tables and JR2 walk in step, so another kind is a defect of ours."""
-    state = kept.jr2
-    if not isinstance(state, kind):
-        raise TypeError(f"a stage {kept.own.stage} with another state")
-    return state
-
-
-def _erased(_: Signing, kept: Kept, own: Own) -> Kept:
-    return Kept(own, kept.line, handle=kept.handle, bundle=kept.bundle, sent=kept.sent)
-
-
-def _revealed(signing: Signing, kept: Kept, own: Own) -> Kept:
-    opened = jr2.open_(_as(jr2.Committed, kept), signing.signers("first"))
-    return replace(kept, own=own, state=opened.encode())
-
-
-def _prepared(signing: Signing, kept: Kept, own: Own) -> Kept:
-    state = _as(jr2.Opened, kept)
-    _, key = signing.own_line(state.round.keys)
-    return replace(kept, own=own, state=jr2.presign(state, signing.signers("second"), key).encode())
-
-
-def _asked(signing: Signing, kept: Kept, own: Own) -> Kept:
-    ready = jr2.check(_as(jr2.Presigned, kept), signing.signers("third"))
-    return replace(kept, own=own, state=ready.encode(), handle=ready.case.handle, bundle=ready.bundle)
-
-
-def _signed(_: Signing, kept: Kept, own: Own) -> Kept:
-    return replace(kept, own=own, state=jr2.sign(_as(jr2.Ready, kept)).encode())
-
-
-def _withdrawn(_: Signing, kept: Kept, own: Own) -> Kept:
-    # Its lock is erased: without its y no signature of anybody can ever exist. R4 shows the desk whose word it is.
-    state = _as(jr2.Signed, kept)
-    return replace(kept, own=own, state=state.case.encode(), masks=state.message)
-
-
-def _complete(_: Signing, kept: Kept, own: Own) -> Kept:
-    if isinstance(kept.jr2, Deposited):  # asked again, and yes
-        return replace(kept, own=own)
-    state = _as(jr2.Signed, kept)
-    deposited = jr2.deposit(state, unlp(kept.heard, len(state.round.keys)))
-    return replace(kept, own=own, state=deposited.encode(), masks=kept.heard)
-
-
-def _same(_: Signing, kept: Kept, own: Own) -> Kept:
-    return replace(kept, own=own)
-
-
-def _too_late(_: Signing, kept: Kept, own: Own) -> Kept:
-    return replace(kept, own=own, state=b"", masks=kept.heard)
-
-
-_HOW: Final[dict[Stage, How]] = {
-    Stage.REVEALED: _revealed,
-    Stage.PREPARED: _prepared,
-    Stage.ASKED: _asked,
-    Stage.SIGNED: _signed,
-    Stage.WITHDRAWN: _withdrawn,
-    Stage.COMPLETE: _complete,
-    Stage.AGAIN: _complete,
-    Stage.WAITING: _same,
-    Stage.STOPPING: _same,
-    Stage.UNLOCKED: _same,
-    Stage.TOO_LATE: _too_late,
-}
+    def _party(self, number: int) -> str:
+        """The party whose signer has this number (from 1) in JR2."""
+        case = self._log.folded.case
+        signers = case.signers if case is not None else {}
+        further = sorted(seat for seat, signer in signers.items() if signer.line is None)
+        for seat, signer in signers.items():
+            place = signer.line if signer.line is not None else len(signers) - len(further) + further.index(seat)
+            if place + 1 == number:
+                return signer.party
+        return ""

@@ -10,9 +10,10 @@ Nothing stands in for the real part; only the clock of the service and of the pe
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pourparler_crypto.jr2 import load
@@ -56,6 +57,12 @@ class Signing:
     text: Communique
     paper: bytes = b""
     told: dict[str, list[Happening]] = field(default_factory=dict)  # by name, all that was told so far
+    further: list[Person] = field(default_factory=list)  # delegates beside them, where a party's rule asks for all
+
+    @property
+    def signers(self) -> list[Person]:
+        """Everybody without whom nothing is signed: who has a party's key, then the further delegates."""
+        return [*self.parties, *self.further]
 
     @property
     def held(self) -> Paper:
@@ -92,12 +99,12 @@ class Signing:
 
     async def table(self, author: Person | None = None) -> None:
         """Somebody puts the text on the table, and everybody has its words."""
-        self.paper = await (author or self.people[0]).channel.table_text(self.text, 20 * DAY)
+        self.paper = await (author or self.people[0]).channel.releases.table(self.text, 20 * DAY)
         await self.visit()
 
     async def initial(self, *parties: Person) -> None:
         """These parties initial the revision that is on the table; all of them, if none is named."""
-        for person in parties or tuple(self.parties):
+        for person in parties or tuple(self.signers):
             await self.visit(person)
             held = person.log.folded.papers[self.paper]
             await person.channel.do(Initialled(self.paper, held.text.digest))
@@ -116,7 +123,7 @@ class Signing:
 
     async def rounds(self, *people: Person, until: Stage = Stage.ASKED, visits: int = 12) -> None:
         """These devices visit in turn until all of them have come so far; every party's, if none is named."""
-        chosen = people or tuple(self.parties)
+        chosen = people or tuple(self.signers)
         for _ in range(visits):
             await self.visit(*chosen)
             if all(stage_of(person) is until for person in chosen):
@@ -136,8 +143,8 @@ class Signing:
 
     async def sign(self, *people: Person) -> None:
         """These people sign; every party's, if none is named."""
-        for person in people or tuple(self.parties):
-            await person.channel.release_act(Cue.SIGN)
+        for person in people or tuple(self.signers):
+            await person.channel.releases.act(Cue.SIGN)
 
     async def lapsed(self) -> None:
         """The sign deadline comes, and everybody hears that nothing came of it."""
@@ -154,7 +161,7 @@ class Signing:
 
     async def published(self) -> None:
         """Signed by all: the hour comes, and everybody hears of it."""
-        await self.through(lambda: all(stage_of(person) is Stage.COMPLETE for person in self.parties))
+        await self.through(lambda: all(stage_of(person) is Stage.COMPLETE for person in self.signers))
         self.until(self.case.not_before)
         await self.through(self.over)
 
@@ -167,8 +174,8 @@ class Signing:
         return all(p.log.folded.case is None and p.log.signing.kept is None for p in self.people)
 
     def notes(self) -> list[bytes]:
-        """The completed notes of all parties, as far as they have one."""
-        return [note for person in self.parties for note in person.log.signing.papers.notes()]
+        """The completed notes of all signers, as far as they have one."""
+        return [note for person in self.signers for note in person.log.signing.papers.notes()]
 
     def was_told(self, person: Person, kind: str, text: str = "") -> bool:
         """Whether somebody was told something of this kind."""
@@ -189,21 +196,59 @@ def key_of(person: Person) -> ReleaseKey:
     return releasekeys.add(person.device.vault, f"{person.name}.example", ReleaseKey.generate()).key
 
 
-def text_between(parties: Iterable[Person], not_before: int, words: str = WORDS) -> Communique:
-    """A text in the name of each of these parties; `not_before` in Unix seconds."""
+def text_between(parties: Iterable[Person], not_before: int, words: str = WORDS, **foot: Any) -> Communique:
+    """A text in the name of each of these parties; `not_before` in Unix seconds. `foot`: as for `papers.compose`."""
     signatories = [(f"Side {p.name}", PressKey(f"{p.name}.example", key_of(p).public)) for p in parties]
-    return compose([("en", words)], signatories, not_before)
+    return compose([("en", words)], signatories, not_before, **foot)
 
 
 async def release_room(
-    house: House, hours: Hours, *names: str, present: Iterable[str] = (), words: str = WORDS, **rules: Any
+    house: House,
+    hours: Hours,
+    *names: str,
+    present: Iterable[str] = (),
+    beside: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    decides: int = 0,
+    words: str = WORDS,
+    **rules: Any,
 ) -> Signing:
-    """A room whose parties have release keys, and a text between them. `present` are of no party and sign nothing."""
-    people = [await house.person(name) for name in (*names, *present)]
+    """A room whose parties have release keys, and a text between them. `present` are of no party and sign nothing.
+
+    `beside`: further delegates of the parties of these people, who have no key; their rule asks for `decides` (all).
+    """
+    people = await meet(house, names, beside, present, decides=decides, offset=hours.offset, **rules)
+    parties, further = people[: len(names)], people[len(names) : len(names) + sum(map(len, beside.values()))]
+    room = Signing(hours, people, parties, text_between(parties, int(hours()) + HOUR, words), further=further)
+    room.later(HANDSHAKE_BURST * HANDSHAKE_REFILL)  # what founding has cost comes back
+    room.text = text_between(parties, room.now() + HOUR, words)
+    await room.visit()
+    return room
+
+
+async def meet(
+    house: House,
+    names: Sequence[str],
+    beside: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    present: Iterable[str] = (),
+    *,
+    decides: int = 0,
+    offset: int = 0,
+    **rules: Any,
+) -> list[Person]:
+    """People in one channel, as for `release_room`: the parties', their further delegates, then those of no party."""
+    more_names = [name for more in beside.values() for name in more]
+    people = [await house.person(name) for name in (*names, *more_names, *present)]
     for person in people:
-        person.clock.offset = hours.offset
-    parties, others = people[: len(names)], people[len(names) :]
+        person.clock.offset = offset
+    parties, others = people[: len(names)], people[len(names) + len(more_names) :]
     charter = charter_of([person.device.card for person in parties], **rules)
+    for number, name in enumerate(names):
+        more = [person for person in people if person.name in beside.get(name, ())]
+        held = charter.parties[f"side-{number}"]
+        cards = (*held.cards, *(Card(p.device.card.fingerprint, p.name, Role.DELEGATE) for p in more))
+        cards = tuple(sorted(cards, key=lambda card: card.fingerprint))
+        widened = replace(held, cards=cards, decides=decides if more and decides else 1 + len(more))
+        charter = replace(charter, parties={**charter.parties, f"side-{number}": widened})
     if others:
         cards = tuple(Card(p.device.card.fingerprint, p.name, Role.INTERMEDIARY) for p in others)
         body = Intermediary("Go-between", "facilitator", "none", "none", "none", True, cards)
@@ -211,11 +256,7 @@ async def release_room(
     await house.found(parties[0], charter=charter)
     for person in people[1:]:
         await house.seat(parties[0], person)
-    room = Signing(hours, people, parties, text_between(parties, int(hours()) + HOUR, words))
-    room.later(HANDSHAKE_BURST * HANDSHAKE_REFILL)  # what founding has cost comes back
-    room.text = text_between(parties, room.now() + HOUR, words)
-    await room.visit()
-    return room
+    return people
 
 
 def secrets_of(person: Person) -> set[bytes]:

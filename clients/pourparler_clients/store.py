@@ -157,6 +157,7 @@ _CONTENTS = (
     *("consent", "meeting", "opening", "complaint", "vault_half"),
     *("words", "remark", "signing", "lock", "note"),
     *("room", "spool"),
+    *("relayed", "passage", "one_text"),
 )
 
 

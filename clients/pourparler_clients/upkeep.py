@@ -22,11 +22,11 @@ from pourparler_policies.fold.standing import body_of, by_credential
 from pourparler_policies.limits import HOUR
 from pourparler_policies.payload import MAX_EVENTS
 from pourparler_policies.release.decoding import Act
-from pourparler_policies.release.device import Stage
 from pourparler_policies.release.events import entry
 
 if TYPE_CHECKING:
     from .log import Log
+    from .signing import Signing
 
 # Who is in one of these phases goes by a commit of whoever comes first; the unattested go by a person's act alone.
 _TO_GO: Final = frozenset({Phase.LEAVING, Phase.HOLDING, Phase.STRANDED})
@@ -112,15 +112,13 @@ def due_charter(log: Log, now: int) -> bytes | None:
     return None
 
 
-def due_hour(log: Log, now: int) -> bool:
-    """Whether the log has yet to learn that a hushed desk's hour has come: only its entries have its time.
+def due_hour(log: Log, part: Signing, now: int) -> bool:
+    """Whether the log has yet to learn that an hour of a joint release has come: only its entries have its time.
 
-    A renewal of keys says so, as anything does. Once, and then once an hour: this clock may be fast.
+    It is that of an appointment that begins, of a case of which nothing comes, or of a hushed desk. A renewal of keys
+    says so, as anything does. Once, and then once an hour: this clock may be fast.
     """
-    kept, since = log.signing.kept, log.row.updated_at
-    if kept is None or kept.own.stage is not Stage.COMPLETE:
-        return False
-    hour = kept.own.not_before
+    hour, since = part.moment(), log.row.updated_at
     return log.consent.time < hour <= now and (since < hour or now - since > HOUR)
 
 

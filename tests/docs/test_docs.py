@@ -97,7 +97,7 @@ def test_the_protocol_says_the_sizes_limits_and_answers_of_the_desk() -> None:
     assert sizes
     assert tuple(int(size) for size in re.findall(r"\d+", sizes[1])) == limits.BUNDLES
     assert f"at most {limits.MAX_CASE} bytes" in words
-    assert f"A case has 2 to {limits.MAX_SIGNERS} parties and 1 to {limits.MAX_NOTES} texts" in words
+    assert f"A case has 2 to {limits.MAX_SIGNERS} signers and 1 to {limits.MAX_NOTES} texts" in words
     assert f"lasts at most {caps.longest_case // limits.DAY} days" in words
     assert f"({caps.case_burst} at once, then one in {caps.case_refill} seconds)" in words
     assert f"one quota ({caps.open_cases:,} cases)" in words

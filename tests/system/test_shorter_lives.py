@@ -164,7 +164,7 @@ async def test_nobody_shortens_anothers_words(house: House) -> None:
     with pytest.raises(UserError, match="not a message of yours"):
         await ben.channel.shorten(seqs(ben)[TEXT], 0)
     id_ = ben.log.store.messages(0)[0].id
-    ben.channel._draft([Shortened(id=id_, life=0)], DAY, Kind.SHORTENED)
+    ben.channel.draft([Shortened(id=id_, life=0)], DAY, Kind.SHORTENED)
     await ben.sync()
     await ada.sync()
     assert ada.texts() == ben.texts() == [TEXT]

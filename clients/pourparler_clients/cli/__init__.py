@@ -58,7 +58,7 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
 def _add_commands(parser: argparse.ArgumentParser, commands: Any) -> None:
     import importlib.metadata  # noqa: PLC0415 -- see the module's docstring
 
-    from . import acts, cards, carrying, channels, charter, demo, proxy, release_keys, table, talk  # noqa: PLC0415
+    from . import acts, cards, carrying, channels, charter, demo, notes, proxy, release_keys, table, talk  # noqa: PLC0415
     from .common import GlobalOptions  # noqa: PLC0415
 
     parser.add_argument(
@@ -74,6 +74,7 @@ def _add_commands(parser: argparse.ArgumentParser, commands: Any) -> None:
     acts.add_commands(commands, options)
     proxy.add_commands(commands, options)
     release_keys.add_commands(commands, options)
+    notes.add_commands(commands, options)
     demo.add_commands(commands)
     for entry in sorted(importlib.metadata.entry_points(group="pourparler.commands"), key=lambda e: e.name):
         try:

@@ -15,7 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from pourparler_crypto.note import MAX_NOTE, MAX_TEXT, Act, Communique, Note, PressKey
+from pourparler_crypto.card import Card
+from pourparler_crypto.note import MAX_NOTE, MAX_TEXT, Act, Audience, Communique, Note, PressKey, seal_brief
 from pourparler_policies.release.device import Cue, Stage
 from pourparler_policies.release.events import (
     Appointed,
@@ -25,8 +26,9 @@ from pourparler_policies.release.events import (
     Retracted,
     Shelved,
 )
-from pourparler_policies.release.facts import Case, Paper
+from pourparler_policies.release.facts import Case, Paper, Phase
 
+from .. import releasekeys
 from ..channel import Channel
 from ..errors import UserError
 from ..log import Log
@@ -37,6 +39,12 @@ from .common import duration, emit, local_time, plain, read_text, say_duration
 from .showing import STAGES
 
 Add = Callable[..., None]
+_EFFECTS: Final = {
+    Audience.BOARD: "publishes at",
+    Audience.PARTIES: "is complete, for the parties alone and on no board, at",
+    Audience.CARD: "is complete, for its one reader and on no board, at",
+}
+_CAME_TO_NOTHING: Final = frozenset({Stage.WAITING, Stage.LAPSED, Stage.STOPPED, Stage.BARRED})
 _LANGUAGE: Final = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 
 
@@ -85,7 +93,9 @@ def add_acts(commands: Any, add: Add) -> None:
     for verb, cue, about, done in _CUES:
         add(verbs, verb, about, _cue(cue, done))
     out = ("--out", {"required": True, "metavar": "FILE", "type": Path, "help": "where to write the signed note"})
-    add(verbs, "export", "write a completed communiqué to a file", _export, out, paper)
+    card = ("--card", {"metavar": "FILE", "type": Path, "help": "of a text for one reader: that reader's card"})
+    copy = ("--copy", {"type": int, "metavar": "N", "help": "of parallel texts: which copy (your own side's)"})
+    add(verbs, "export", "write a completed communiqué to a file", _export, out, paper, card, copy)
 
 
 _KEY: Final = (
@@ -101,10 +111,20 @@ _FOOT: Final = (
     _KEY,
     ("--not-before", {"required": True, "metavar": "TIME", "help": "2026-12-01T09:00Z, or +2h from now"}),
     ("--life", {"type": duration, "default": 30 * 86400, "help": "how long the text stays on the table (30d)"}),
+    (
+        "--audience",
+        {
+            "default": "board",
+            "metavar": "WHO",
+            "help": "board: for everybody; parties: for them alone; card:FILE: for the owner of this card (board)",
+        },
+    ),
+    ("--parallel", {"action": "store_true", "help": "a copy for each side, in which that side comes first"}),
     ("--corrects", {"metavar": "NOTE", "type": Path, "help": "a published note that this one corrects"}),
     ("--withdraws", {"metavar": "NOTE", "type": Path, "help": "a published note that this one takes back"}),
 )
 _TIMES: Final = (
+    ("--opens", {"metavar": "TIME", "help": "when it begins, by itself: 2026-12-01T09:00Z, or +2h (at once)"}),
     ("--sign-within", {"type": duration, "default": 86400, "help": "how long people have to sign (1d)"}),
     ("--deposit-within", {"type": duration, "default": 3600, "help": "how long devices have after that (1h)"}),
 )
@@ -132,6 +152,16 @@ async def _status(arguments: argparse.Namespace, channel: Channel) -> None:
                 f"  to be signed until {local_time(case.sign_by)}, published at {local_time(case.not_before)}",
             ],
         )
+        if case.phase is Phase.FROZEN and kept is not None and kept.own.stage in _CAME_TO_NOTHING:
+            until = case.ends if case.awaited else case.deposit_by
+            emit(
+                arguments,
+                {"event": "next appointment", "from": until},
+                [
+                    "  another appointment can be made when every signer's device has heard so, and in any case "
+                    f"from {local_time(until)} on"
+                ],
+            )
     if not log.folded.papers:
         emit(arguments, {"event": "empty"}, ["There is no text on the table."])
 
@@ -186,7 +216,8 @@ def _choose(arguments: argparse.Namespace, log: Log) -> Paper:
     return papers[0]
 
 
-def _words(given: list[str]) -> list[tuple[str, str]]:
+def read_words(given: list[str]) -> list[tuple[str, str]]:
+    """Language and words of each LANGUAGE=FILE. Raises UserError."""
     found = []
     for one in given:
         language, equals, file = one.partition("=")
@@ -196,7 +227,8 @@ def _words(given: list[str]) -> list[tuple[str, str]]:
     return found
 
 
-def _keys(given: list[str]) -> list[tuple[str, PressKey]]:
+def read_keys(given: list[str]) -> list[tuple[str, PressKey]]:
+    """Name and press key of each NAME=FILE. Raises UserError, Refused."""
     found = []
     for one in given:
         name, equals, file = one.rpartition("=")
@@ -206,7 +238,7 @@ def _keys(given: list[str]) -> list[tuple[str, PressKey]]:
     return found
 
 
-def _time(text: str) -> int:
+def read_time(text: str) -> int:
     """Unix seconds of a time, or of a span from now. Raises UserError."""
     if text.startswith("+"):
         try:
@@ -221,16 +253,34 @@ def _time(text: str) -> int:
 
 
 async def _draft(arguments: argparse.Namespace, channel: Channel) -> None:
+    audience, card = _audience(arguments.audience)
     relation, corrects = _relation(arguments, channel.log)
+    if relation is not None and relation[1].foot.audience is not audience:
+        raise UserError("a text corrects or takes back only one that was for the same readers")
     communique = compose(
-        _words(arguments.words), _keys(arguments.key), _time(arguments.not_before), relation=relation
+        read_words(arguments.words),
+        read_keys(arguments.key),
+        read_time(arguments.not_before),
+        relation=relation,
+        audience=audience,
+        card=card,
+        in_copies=arguments.parallel,
     )
-    paper = await channel.table_text(communique, arguments.life, corrects=corrects)
+    paper = await channel.releases.table(communique, arguments.life, corrects=corrects)
     emit(
         arguments,
         {"event": "drafted", "code": _code(paper)},
         [f"On the table as {_code(paper)}. Next: everybody reads it (`release show`) and initials it."],
     )
+
+
+def _audience(given: str) -> tuple[Audience, bytes]:
+    """For whom a text is, and the card's fingerprint. Raises UserError, Malformed."""
+    if given.startswith("card:"):
+        return Audience.CARD, Card.decode(read_text(Path(given.removeprefix("card:")), "card")).fingerprint
+    if given not in ("board", "parties"):
+        raise UserError("a text is for the board, for the parties, or for a card: --audience card:FILE")
+    return Audience(given), b""
 
 
 def _relation(arguments: argparse.Namespace, log: Log) -> tuple[tuple[Act, Communique] | None, bytes]:
@@ -252,8 +302,8 @@ async def _revise(arguments: argparse.Namespace, channel: Channel) -> None:
     paper = _choose(arguments, channel.log)
     earlier = channel.log.signing.papers.communique(paper)
     signatories = [(party.name, party.key) for party in earlier.foot.signatories]
-    communique = compose(_words(arguments.words), signatories, earlier.foot.not_before, earlier=earlier)
-    await channel.table_text(communique, 0, paper.id, paper.text.corrects)
+    communique = compose(read_words(arguments.words), signatories, earlier.foot.not_before, earlier=earlier)
+    await channel.releases.table(communique, 0, paper.id, paper.text.corrects)
     emit(
         arguments,
         {"event": "revised", "code": _code(paper.id)},
@@ -303,7 +353,7 @@ def differences(before: Communique, after: Communique) -> Iterator[str]:
 
 async def _comment(arguments: argparse.Namespace, channel: Channel) -> None:
     paper = _choose(arguments, channel.log)
-    await channel.remark(paper.id, read_text(arguments.remark, "comment").strip())
+    await channel.releases.remark(paper.id, read_text(arguments.remark, "comment").strip())
     emit(arguments, {"event": "commented", "code": _code(paper.id)}, ["Your comment is with the text."])
 
 
@@ -325,6 +375,8 @@ def _word(make: Callable[[bytes], Any], done: str) -> Any:
 async def _appoint(arguments: argparse.Namespace, channel: Channel) -> None:
     paper = _choose(arguments, channel.log)
     opened = channel.log.folded.consent.time  # at once: at its place in the log, whatever this clock says
+    if arguments.opens is not None:
+        opened = max(opened, read_time(arguments.opens))
     sign_by = max(channel.log.clock(), opened) + arguments.sign_within
     deposit_by = sign_by + arguments.deposit_within
     await channel.do(Appointed(paper.id, paper.text.digest, opened, sign_by, deposit_by))
@@ -343,14 +395,16 @@ async def _sign(arguments: argparse.Namespace, channel: Channel) -> None:
             f"nothing can be signed now: {STAGES[kept.own.stage] if kept else 'there is no appointment'}"
         )
     communique = log.signing.papers.communique(log.folded.papers[case.paper])
-    party = communique.foot.signatories[kept.line].name
+    party = communique.foot.signatories[log.signing.line()].name
     emit(
         arguments,
         {"event": "to be signed", "text": communique.text.decode(), "party": party},
         [
             plain(communique.text.decode()),
             f"You would sign this in the name of “{plain(party, lines=False)}”. If yours is the last signature, this",
-            f"publishes at {local_time(case.not_before)}. Until all have signed nobody can show that you did.",
+            f"{_EFFECTS[communique.foot.audience]} {local_time(case.not_before)}. Until all have signed nobody can",
+            "show that you did.",
+            *_copies(communique.foot.copies),
         ],
     )
     given = arguments.party
@@ -360,15 +414,23 @@ async def _sign(arguments: argparse.Namespace, channel: Channel) -> None:
         given = await asyncio.to_thread(input, "To sign, type the party's name: ")
     if given.strip() != party:
         raise UserError("that is not the name of the party for which this device signs: nothing was signed")
-    await channel.release_act(Cue.SIGN)
+    await channel.releases.act(Cue.SIGN)
     emit(
         arguments, {"event": "signed", "party": party}, ["Signed. It takes effect when the last party has signed."]
     )
 
 
+def _copies(count: int) -> list[str]:
+    if count == 1:
+        return []
+    return [
+        f"It comes in {count} copies, one for each side; they differ in which side is named first, and nothing else."
+    ]
+
+
 def _cue(cue: Cue, done: str) -> Any:
     async def act(arguments: argparse.Namespace, channel: Channel) -> None:
-        await channel.release_act(cue)
+        await channel.releases.act(cue)
         emit(arguments, {"event": str(cue)}, [done])
 
     return act
@@ -376,19 +438,52 @@ def _cue(cue: Cue, done: str) -> Any:
 
 async def _export(arguments: argparse.Namespace, channel: Channel) -> None:
     papers = channel.log.signing.papers
-    notes = papers.notes()
+    notes = [Note.parse(note) for note in papers.notes()]
     if arguments.text is not None:
-        notes = [note for note in (papers.note(_choose(arguments, channel.log).text.digest),) if note]
+        chosen = papers.communique(_choose(arguments, channel.log)).foot.release
+        notes = [note for note in notes if note.communique.foot.release == chosen]
     if not notes:
         raise UserError("nothing has been completed in this channel, or it has ended with its text")
-    if len(notes) > 1:
+    if len({note.communique.foot.release for note in notes}) > 1:
         raise UserError(
             "several texts have been completed: name one with --text (see `pourparler release status`)"
         )
+    note = _copy(arguments, channel, notes)
     waysout.remind(arguments, channel)
-    arguments.out.write_bytes(notes[0])
+    foot = note.communique.foot
+    hint = "Anybody can check it"
+    if foot.audience is Audience.CARD:
+        if arguments.card is None:
+            raise UserError(
+                "this text is for one reader: give that reader's card with --card, and it is sealed to it"
+            )
+        card = Card.decode(read_text(arguments.card, "card"))
+        arguments.out.write_text(seal_brief(note, card) + "\n")
+        emit(
+            arguments,
+            {"event": "exported", "file": str(arguments.out), "audience": foot.audience.value, "copy": foot.copy},
+            [
+                f"Written to {arguments.out}, sealed to the card with the check digits {card.check_digits}.",
+                f"Its owner opens it with `pourparler note open {arguments.out.name} --out NOTE`.",
+            ],
+        )
+        return
+    arguments.out.write_bytes(note.encode())
+    if foot.audience is Audience.PARTIES:
+        hint = "It is for the parties alone: whoever has this file can read and prove it. To check it"
     emit(
         arguments,
-        {"event": "exported", "file": str(arguments.out)},
-        [f"Written to {arguments.out}. Anybody can check it: `pourparler verify {arguments.out}`."],
+        {"event": "exported", "file": str(arguments.out), "audience": foot.audience.value, "copy": foot.copy},
+        [f"Written to {arguments.out}. {hint}: `pourparler verify {arguments.out}`."],
     )
+
+
+def _copy(arguments: argparse.Namespace, channel: Channel, notes: list[Note]) -> Note:
+    """The copy that was asked for; else that in which a key of this vault comes first, else the first."""
+    by_number = {note.communique.foot.copy: note for note in notes}
+    if arguments.copy is not None:
+        if arguments.copy not in by_number:
+            raise UserError(f"there are {len(by_number)} copies of this text: choose one of them with --copy")
+        return by_number[arguments.copy]
+    own = (n for n in notes if releasekeys.by_public(channel.log.vault, n.communique.keys[0]) is not None)
+    return next(own, by_number[1])

@@ -39,6 +39,8 @@ _LINES: Final = {
     "warned": "ATTENTION: the seat of {name} was not attested: {text}. This says nothing about the card's owner; ask "
     "them, by a way you trust",
     "desk": "ATTENTION: the service's desk does not take this signing, and nothing can come of it there: {text}",
+    "unchecked": "ATTENTION: what came in the name of {text} in a signing could not be checked, so this device takes "
+    "no further part in the appointment. It does not prove that they did it: talk to each other, and begin anew",
     "refused": "— what you did does not count: {text} —",
     "removed": "— this device is no longer in the channel; everything of it here is erased —",
     "closed": "— the channel has been closed; everything of it here is erased —",
@@ -82,6 +84,8 @@ _TEXTS: Final = {
     "relented": "{name} blocks a text no longer",
     "appointed": "{name} makes a signing appointment",
     "remarked": "{name} remarks: {text}",
+    "arranged": "{name} proposes times to sign the text with the other side: `onetext ready` when your side is",
+    "unfit": "ATTENTION: {text}",
     "frozen": "the text is ready to be signed (`release sign`)",
     "lapsed": "the signing appointment is over, and nothing came of it",
     "released": "the joint text is published",

@@ -44,7 +44,7 @@ from ..errors import UserError
 from ..grounds import may_approve
 from ..log import Log
 from ..subjects import charter_names, code_of, describe, difference, find_subject
-from . import attachments, handing, release
+from . import attachments, handing, onetext, release
 from .carried import title_line
 from .common import (
     GlobalOptions,
@@ -74,13 +74,13 @@ _WORDS: Final[dict[str, tuple[Callable[[bytes], Event], str, str]]] = {
 
 def add_commands(commands: Any, options: GlobalOptions) -> None:
     """Registers the commands of this module."""
-    for parser in _add_acts(commands):
+    for parser in _add_acts(commands, lambda verbs: onetext.add_commands(verbs, options)):
         options.add(parser, channel=True)
         parser.set_defaults(func=_run)
 
 
-def _add_acts(commands: Any) -> list[argparse.ArgumentParser]:
-    """The words of consent; each parser leaves its act in `act`."""
+def _add_acts(commands: Any, further: Callable[[Any], None] | None = None) -> list[argparse.ArgumentParser]:
+    """The words of consent; each parser leaves its act in `act`. `further` adds what works only outside `talk`."""
     made = []
 
     def add(to: Any, name: str, text: str, act: Act, *arguments: tuple[str, dict[str, Any]]) -> None:
@@ -100,6 +100,9 @@ def _add_acts(commands: Any) -> list[argparse.ArgumentParser]:
     release.add_acts(commands, add)
     handing.add_acts(add, commands)
     attachments.add_acts(commands, add)
+    verbs = onetext.add_acts(commands, add)
+    if further is not None:
+        further(verbs)
     for name, (_, text, _) in _WORDS.items():
         add(commands, name, text, _word, _CODE, *((_AT_HOME,) if name == "approve" else ()))
         made[-1].set_defaults(word=name)

@@ -17,10 +17,8 @@
                     gives Kind, party (1..n in the order of the keys), tag; `size(kind, k)` the bytes
     the desk        Case.decode(bytes), .check_handle, .check_bundle; Terms.stage(now), .may_stop(now);
                     check_mask(case, R4), check_share(case, R5), complete(case, bundle, masks, shares)
-    delegates       `masks`: draw(Circle(round, party, delegates), h), HeldMask.commitment, .opening; join ->
-    Joint;
-                    presign(…, delegates=joint), joint.disclosure(state.d) to them, Joint.check_case there,
-                    HeldMask.agreement back; then sign(Ready, agreements, delegates=joint)
+    further signers commit_further(round) -> Committed, and everybody's open_(…, further=R1 of these, in order);
+                    presign(…, None); then as every signer: a party whose rule asks several persons
     errors          AlreadyUsed, Incomplete / WrongRound, OutOfTurn, OwnAltered, CaseMismatch, PartyFault and its
                     kinds with `.party`; none proves anything about a party (`errors.py`)
     denying it      `forging.forge(round)` makes R1 to R3 of all parties without any key
@@ -57,7 +55,6 @@ from pourparler_crypto.jr2.errors import (
     PartyFault,
     WrongRound,
 )
-from pourparler_crypto.jr2.masks import Circle, HeldMask, Joint
 from pourparler_crypto.jr2.round import (
     MAX_PARTIES,
     MAX_TEXT_BYTES,
@@ -80,7 +77,17 @@ from pourparler_crypto.jr2.states import (
     State,
     load,
 )
-from pourparler_crypto.jr2.steps import check, commit, deposit, finish, finish_from, open_, presign, sign
+from pourparler_crypto.jr2.steps import (
+    check,
+    commit,
+    commit_further,
+    deposit,
+    finish,
+    finish_from,
+    open_,
+    presign,
+    sign,
+)
 from pourparler_crypto.jr2.wire import Kind, Message, peek, size
 
 __all__ = [
@@ -101,15 +108,12 @@ __all__ = [
     "Bundle",
     "Case",
     "CaseMismatch",
-    "Circle",
     "Committed",
     "Completed",
     "Contradiction",
     "Copied",
     "Deposited",
-    "HeldMask",
     "Incomplete",
-    "Joint",
     "Kind",
     "Mask",
     "Message",
@@ -130,6 +134,7 @@ __all__ = [
     "check_mask",
     "check_share",
     "commit",
+    "commit_further",
     "complete",
     "deposit",
     "finish",

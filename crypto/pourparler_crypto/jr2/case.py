@@ -39,6 +39,7 @@ _NONCE_LENGTH: Final = 24  # bytes, XChaCha20-Poly1305
 _OVERHEAD: Final = _NONCE_LENGTH + 16 + 4  # bytes: nonce, tag, length before padding
 _FORM: Final = "jr2/case/v1"
 _BUNDLE: Final = "jr2/bundle/v1"
+_NOTHING: Final = "jr2/bundle/private/v1"
 
 Lists = tuple[tuple[bytes, ...], ...]  # [party - 1][text]: points or scalars of 32 bytes
 
@@ -48,9 +49,9 @@ class Case:
     """What the desk holds of a round from its opening. Raises Malformed when it cannot be a case.
 
     sid          64 bytes
-    locks        Y of each party and text
-    masks        D of each party and text
-    rho_hashes   SHA-512 of each party's rho
+    locks        Y of each signer and text: parties 1..n, then the further signers
+    masks        D of each signer and text
+    rho_hashes   SHA-512 of each signer's rho
     bundle_hash  SHA-512 of the sealed bundle
     terms        deadlines and stop rule
 
@@ -83,7 +84,7 @@ class Case:
 
     @property
     def parties(self) -> int:
-        """How many parties sign."""
+        """How many sign: parties, and their further signers. Which is which, nothing here tells."""
         return len(self.rho_hashes)
 
     @property
@@ -234,6 +235,19 @@ def seal_bundle(bundle: Bundle, rhos: Sequence[bytes]) -> bytes:
     return nonce + crypto_aead_xchacha20poly1305_ietf_encrypt(padded, _aad(bundle.round.sid), nonce, key)
 
 
+def seal_nothing(bundle: Bundle, rhos: Sequence[bytes]) -> bytes:
+    """What a case brings to the desk whose texts are not for the board: as many bytes, and nothing in them.
+
+    The key hangs on R and ŝ too, which the desk never sees. So it cannot open this even when it has every rho, and
+    until then cannot tell it from a bundle; if it ever could open it, it would find zeros.
+    """
+    size = len(seal_bundle(bundle, rhos))
+    digest = hashlib.sha512(lp(_NOTHING, *rhos, *bundle.presignatures)).digest()
+    nonce = digest[32 : 32 + _NONCE_LENGTH]
+    zeros = bytes(size - _NONCE_LENGTH - 16)
+    return nonce + crypto_aead_xchacha20poly1305_ietf_encrypt(zeros, _aad(bundle.round.sid), nonce, digest[:32])
+
+
 def open_bundle(case: Case, sealed: bytes, rhos: Sequence[bytes]) -> Bundle:
     """The bundle of a case, once every party has deposited its rho (32 bytes each, in the parties' order).
 
@@ -253,9 +267,10 @@ def open_bundle(case: Case, sealed: bytes, rhos: Sequence[bytes]) -> Bundle:
     bundle = Bundle(Round.decode(encoded), pieces(presignatures, PRESIGNATURE_LENGTH * case.texts))
     if bundle.round.sid != case.sid or bundle.round.terms != case.terms:
         raise CaseMismatch("the bundle is of another round")
-    if len(bundle.round.keys) != case.parties or len(bundle.presignatures) != case.parties:
+    count = len(bundle.round.keys)
+    if count > case.parties or len(bundle.presignatures) != count:
         raise CaseMismatch("the bundle has another number of parties")
-    if masks_of(bundle.presignatures) != case.masks:
+    if masks_of(bundle.presignatures) != case.masks[:count]:
         raise CaseMismatch("the bundle has other points than the case")
     return bundle
 
@@ -275,7 +290,7 @@ def complete(case: Case, sealed: bytes, masks: Sequence[Mask], shares: Sequence[
     return completed(
         bundle.round,
         bundle.presignatures,
-        [mask.scalars for mask, _ in opened],
+        [mask.scalars for mask, _ in opened[: len(bundle.presignatures)]],
         [share.scalars for _, share in opened],
     )
 

@@ -35,7 +35,7 @@ def check_openings(
     locks, rhos = [], []
     for party, body in enumerate(bodies, 1):
         row, rho = pieces(body[:-RHO_LENGTH], POINT_LENGTH), body[-RHO_LENGTH:]
-        if commitment(about.sid, party, row, rho) != commitments[party - 1]:
+        if commitment(about.sid, party if party in about.parties else 0, row, rho) != commitments[party - 1]:
             raise BadOpening(party, "what was opened is not what was committed to")
         for point in row:
             try:
@@ -55,12 +55,20 @@ def sum_of(locks: Rows) -> list[bytes]:
 
 
 def check_presignatures(about: Round, locks: Rows, bodies: Sequence[bytes], own: int) -> None:
-    """R3: all points valid and distinct, ŝ < L, ŝ·G + D + Y == R + c·X, for every party and text.
+    """R3: all points valid and distinct, ŝ < L, ŝ·G + D + Y == R + c·X, for every party and text; of a further signer
+    D is a valid point.
 
     Raises BadPresignature, Copied.
     """
     sums = sum_of(locks)
-    for party, body in enumerate(bodies, 1):
+    count = len(about.keys)
+    for party, body in enumerate(bodies[count:], count + 1):
+        for point in pieces(body, POINT_LENGTH):
+            try:
+                check_point(point)
+            except Malformed as error:
+                raise BadPresignature(party, str(error)) from None
+    for party, body in enumerate(bodies[:count], 1):
         public = about.keys[party - 1]
         for text, lock, values in zip(about.texts, sums, parts(body), strict=True):
             try:
@@ -73,8 +81,9 @@ def check_presignatures(about: Round, locks: Rows, bodies: Sequence[bytes], own:
             if not holds:
                 raise BadPresignature(party, "the pre-signature does not hold under this key, text and Y")
     points = [(party, point) for party, row in enumerate(locks, 1) for point in row]
-    for party, body in enumerate(bodies, 1):
+    for party, body in enumerate(bodies[:count], 1):
         points += [(party, point) for values in parts(body) for point in values[:2]]
+    points += [(party, one) for party, body in enumerate(bodies[count:], count + 1) for one in pieces(body, 32)]
     _distinct(points, "point", own)
 
 

@@ -22,7 +22,7 @@ from pourparler_crypto.jr2.group import ED25519, WIDE_LENGTH, challenge, reduced
 from pourparler_crypto.jr2.round import Round
 from pourparler_crypto.jr2.states import Ready
 from pourparler_crypto.jr2.steps import Random
-from pourparler_crypto.jr2.wire import RHO_LENGTH, Kind, collect, commitment, points_of, write
+from pourparler_crypto.jr2.wire import RHO_LENGTH, Kind, collect, commitment, numbered, points_of, write
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,20 +37,22 @@ class Transcript:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Forged:
-    """A transcript, and what a genuine vault would hold besides: y of each party, concatenated by text."""
+    """A transcript, and what a genuine vault would hold besides: y of each signer, concatenated by text."""
 
     transcript: Transcript
     shares: tuple[bytes, ...]
 
 
-def forge(about: Round, random: Random = os.urandom) -> Forged:
-    """R1 to R3 of all parties, from the text and the public keys alone."""
+def forge(about: Round, random: Random = os.urandom, further: int = 0) -> Forged:
+    """R1 to R3 of all parties, and of so many further signers, from the text and the public keys alone."""
     texts = range(len(about.texts))
-    shares = [b"".join(reduced(random(WIDE_LENGTH)) for _ in texts) for _ in about.keys]
-    rhos = [random(RHO_LENGTH) for _ in about.keys]
+    signers = range(len(about.keys) + further)
+    shares = [b"".join(reduced(random(WIDE_LENGTH)) for _ in texts) for _ in signers]
+    rhos = [random(RHO_LENGTH) for _ in signers]
     locks = [points_of(share) for share in shares]
     sums = [reduce(ED25519.plus, column) for column in zip(*locks, strict=True)]
     bodies = [forge_presignature(about, party, sums, random) for party in about.parties]
+    bodies += [b"".join(points_of(reduced(random(WIDE_LENGTH)))[0] for _ in texts) for _ in range(further)]
     return Forged(transcript_of(about, locks, rhos, bodies), tuple(shares))
 
 
@@ -82,7 +84,7 @@ def forge_ready(about: Round, party: int, random: Random = os.urandom) -> Ready:
         own if number == party else forge_presignature(about, number, sums, random) for number in about.parties
     ]
     flat = b"".join(point for row in rows for point in row)
-    return Ready(about, party, y, flat, b"".join(rhos), b"".join(bodies), d, b"")
+    return Ready(about, party, y, flat, b"".join(rhos), b"".join(bodies), d)
 
 
 def forge_presignature(about: Round, party: int, sums: Sequence[bytes], random: Random = os.urandom) -> bytes:
@@ -110,12 +112,13 @@ def judge(transcript: Transcript) -> None:
     Raises what the steps raise. Whatever passes proves nothing, since `forge` passes.
     """
     about = transcript.round
-    n, k = len(about.keys), len(about.texts)
+    n, k, signers = len(about.keys), len(about.texts), len(transcript.commitments)
+    first = [numbered(m, i) if i > n else m for i, m in enumerate(transcript.commitments, 1)]
 
     def bodies(kind: Kind, messages: Sequence[bytes]) -> list[bytes]:
-        return collect(kind, about.sid, n, k, messages, messages[0])
+        return collect(kind, about.sid, signers, k, messages, messages[0], n)
 
-    commitments = bodies(Kind.COMMITMENT, transcript.commitments)
+    commitments = bodies(Kind.COMMITMENT, first)
     check_commitments(commitments, 0)
     locks, _ = check_openings(about, commitments, bodies(Kind.OPENING, transcript.openings), 0)
     check_presignatures(about, locks, bodies(Kind.PRESIGNATURE, transcript.presignatures), 0)
@@ -124,17 +127,20 @@ def judge(transcript: Transcript) -> None:
 def transcript_of(
     about: Round, locks: Sequence[Sequence[bytes]], rhos: Sequence[bytes], bodies: Sequence[bytes]
 ) -> Transcript:
-    """The messages of all parties out of Y ([party - 1][text]), rho and the bodies of R3."""
-    numbered = list(zip(about.parties, locks, rhos, strict=True))
+    """The messages of all signers out of Y ([signer - 1][text]), rho and the bodies of R3."""
+    signers = range(1, len(locks) + 1)
+    numbers = [signer if signer in about.parties else 0 for signer in signers]
     return Transcript(
         about,
         tuple(
-            write(Kind.COMMITMENT, party, about.sid, commitment(about.sid, party, row, rho))
-            for party, row, rho in numbered
+            write(Kind.COMMITMENT, number, about.sid, commitment(about.sid, number, row, rho))
+            for number, row, rho in zip(numbers, locks, rhos, strict=True)
         ),
-        tuple(write(Kind.OPENING, party, about.sid, b"".join(row) + rho) for party, row, rho in numbered),
         tuple(
-            write(Kind.PRESIGNATURE, party, about.sid, body)
-            for party, body in zip(about.parties, bodies, strict=True)
+            write(Kind.OPENING, signer, about.sid, b"".join(row) + rho)
+            for signer, row, rho in zip(signers, locks, rhos, strict=True)
+        ),
+        tuple(
+            write(Kind.PRESIGNATURE, signer, about.sid, body) for signer, body in zip(signers, bodies, strict=True)
         ),
     )

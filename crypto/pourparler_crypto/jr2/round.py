@@ -24,6 +24,7 @@ SID_LENGTH: Final = 64  # bytes, SHA-512
 _MAX_TIME: Final = 2**40  # Unix seconds
 _TERMS_LENGTH: Final = 3 * 8 + 1 + 4  # bytes
 _FORM: Final = "jr2/round/v1"
+_PRIVATE: Final = "jr2/round/private/v1"
 
 
 class Stage(Enum):
@@ -94,6 +95,7 @@ class Round:
     texts   the exact note texts, 1 to 32, at most 384 KiB together (see `pourparler_crypto.note`)
     keys    the release keys of parties 1..n, 32 bytes each, all distinct
     terms   deadlines and stop rule
+    private whether the desk must never be able to read the texts: they are not for the board
 
     `vetted` leaves out the check of the keys' points, for a round that comes from one's own vault.
     """
@@ -102,6 +104,7 @@ class Round:
     texts: tuple[bytes, ...]
     keys: tuple[bytes, ...]
     terms: Terms
+    private: bool = False
     vetted: InitVar[bool] = False
 
     def __post_init__(self, vetted: bool) -> None:
@@ -132,7 +135,13 @@ class Round:
     def sid(self) -> bytes:
         """64 bytes. Whoever was shown another text, key or deadline has another sid, and R1 shows it."""
         return hashlib.sha512(
-            lp("jr2/sid/v1", self.nonce, lp(*self.texts), self.terms.encode(), *self.keys)
+            lp(
+                "jr2/sid/private/v1" if self.private else "jr2/sid/v1",
+                self.nonce,
+                lp(*self.texts),
+                self.terms.encode(),
+                *self.keys,
+            )
         ).digest()
 
     def number_of(self, public: bytes) -> int:
@@ -143,13 +152,20 @@ class Round:
 
     def encode(self) -> bytes:
         """For bundle and vault: counts and lengths in front of everything."""
-        return lp(_FORM, self.nonce, _counted(self.texts), self.terms.encode(), b"".join(self.keys))
+        return lp(
+            _PRIVATE if self.private else _FORM,
+            self.nonce,
+            _counted(self.texts),
+            self.terms.encode(),
+            b"".join(self.keys),
+        )
 
     @classmethod
     def decode(cls, data: bytes, *, vetted: bool = False) -> "Round":
         """What `encode` wrote. Raises Malformed."""
         reader = Reader(data)
-        if reader.part() != _FORM.encode():
+        form = reader.part()
+        if form not in (_FORM.encode(), _PRIVATE.encode()):
             raise Malformed("this is not a round")
         nonce, texts, terms, keys = (reader.part() for _ in range(4))
         reader.end()
@@ -158,7 +174,8 @@ class Round:
         found = tuple(inner.part() for _ in range(count))
         inner.end()
         try:
-            return cls(nonce, found, pieces(keys, POINT_LENGTH), Terms.decode(terms), vetted)
+            private = form == _PRIVATE.encode()
+            return cls(nonce, found, pieces(keys, POINT_LENGTH), Terms.decode(terms), private, vetted)
         except UsageError as error:
             raise Malformed(str(error)) from None
 

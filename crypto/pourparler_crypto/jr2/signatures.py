@@ -49,7 +49,7 @@ def completed(
 ) -> tuple[Completed, ...]:
     """σ_j = (R_j, ŝ_j + d_j + y) of each text and party. Raises NotAuthentic when one does not verify.
 
-    presignatures  bodies of R3, [party - 1]; masks, shares: d and y, [party - 1][text]
+    presignatures  bodies of R3, [party - 1]; masks: d, [party - 1][text]; shares: y, [signer - 1][text]
     """
     result = []
     for k, text in enumerate(about.texts):

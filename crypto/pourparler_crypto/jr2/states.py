@@ -4,14 +4,14 @@ A state is written to the vault, in place of the one before, in the transaction 
 anything is sent; after a crash `load` gives it back, and `message` (or `sent`, all of them) the same bytes to send
 again. r is in no state: it is drawn, used and dropped within `presign`.
 
-State by state, beyond round and own number (n parties, k texts, sizes in bytes):
+State by state, beyond round and own number (n parties, s signers, k texts, sizes in bytes):
 
     Committed   y (32·k), rho (32)                                                        R1 is out
-    Opened      y, own rho, the commitments of all (64·n)                                 R2 is out
-    Presigned   y, Y of all (32·k·n), rho of all (32·n), d (32·k), delegates' D, own R3   R3 is out
-    Ready       y, Y, rho, d, delegates' D, R3 of all (96·k·n)          all checked: a person may sign, or not
+    Opened      y, own rho, the commitments of all (64·s)                                 R2 is out
+    Presigned   y, Y of all (32·k·s), rho of all (32·s), d (32·k), own R3                 R3 is out
+    Ready       y, Y, rho, d, R3 of all (96·k·n + 32·k·(s - n))         all checked: a person may sign, or not
     Signed      y, Y, rho, own mask of R4 (32·k), R3 of all                               R4 is out
-    Deposited   y, Y, rho, R3 of all, the masks of all (32·k·n)                           R5 is out
+    Deposited   y, Y, rho, R3 of all, the masks of all (32·k·s)                           R5 is out
 
 Up to Signed, all that one party's state holds could have been made up by anyone, y and d included
 (`forging.forge_ready`): one seized vault is no evidence that its owner, or anyone, has taken part, or has
@@ -29,11 +29,10 @@ from typing import ClassVar, Final, Self
 from pourparler_crypto.encoding import lp
 from pourparler_crypto.errors import Malformed, UsageError
 from pourparler_crypto.jr2 import wire
-from pourparler_crypto.jr2.case import Bundle, Case, masks_of, rows, seal_bundle
+from pourparler_crypto.jr2.case import Bundle, Case, masks_of, rows, seal_bundle, seal_nothing
 from pourparler_crypto.jr2.errors import AlreadyUsed
 from pourparler_crypto.jr2.group import POINT_LENGTH, SCALAR_LENGTH
-from pourparler_crypto.jr2.masks import MAX_DELEGATES
-from pourparler_crypto.jr2.round import Reader, Round, pieces
+from pourparler_crypto.jr2.round import MAX_PARTIES, Reader, Round, pieces
 from pourparler_crypto.jr2.wire import PRESIGNATURE_LENGTH, RHO_LENGTH, Kind, rho_hash, write
 
 MAX_STATE: Final = 1024 * 1024  # bytes; 32 parties and 32 texts of 384 KiB have about 590,000
@@ -52,28 +51,35 @@ class _State:
     _used: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
-        n, k = len(self.round.keys), len(self.round.texts)
-        if self.party not in self.round.parties:
+        n, k, s = len(self.round.keys), len(self.round.texts), self.signers
+        if not n <= s <= MAX_PARTIES or not 0 <= self.party <= s or (not self.party and self.NUMBER > 1):
             raise UsageError("no party of this round has this number")
+        own = POINT_LENGTH if self.party > n else PRESIGNATURE_LENGTH
         sizes = {
             "y": SCALAR_LENGTH * k,
             "rho": RHO_LENGTH,
-            "commitments": wire.COMMITMENT_LENGTH * n,
-            "locks": POINT_LENGTH * k * n,
-            "rhos": RHO_LENGTH * n,
+            "commitments": wire.COMMITMENT_LENGTH * s,
+            "locks": POINT_LENGTH * k * s,
+            "rhos": RHO_LENGTH * s,
             "d": SCALAR_LENGTH * k,
-            "presignature": PRESIGNATURE_LENGTH * k,
-            "presignatures": PRESIGNATURE_LENGTH * k * n,
+            "presignature": own * k,
+            "presignatures": PRESIGNATURE_LENGTH * k * n + POINT_LENGTH * k * (s - n),
             "mask": SCALAR_LENGTH * k,
-            "masks": SCALAR_LENGTH * k * n,
+            "masks": SCALAR_LENGTH * k * s,
         }
         for name in self.FIELDS:
-            length = len(getattr(self, name))
-            if name == "delegates":
-                if length % (POINT_LENGTH * k) or length > POINT_LENGTH * k * MAX_DELEGATES:
-                    raise UsageError("the delegates' points have the wrong size")
-            elif length != sizes[name]:
+            if len(getattr(self, name)) != sizes[name]:
                 raise UsageError(f"the field {name} of a state has the wrong size")
+
+    @property
+    def signers(self) -> int:
+        """How many sign, as far as it is known: the parties, then their further signers."""
+        return len(self.round.keys)
+
+    @property
+    def _first(self) -> int:
+        """The number in this signer's R1."""
+        return self.party if self.party in self.round.parties else 0
 
     def check_usable(self) -> None:
         """Raises AlreadyUsed."""
@@ -102,7 +108,7 @@ class _State:
 
     def _write(self, kind: Kind, bound_to: bytes, body: bytes) -> bytes:
         self.check_usable()
-        return write(kind, self.party, bound_to, body)
+        return write(kind, self._first if kind is Kind.COMMITMENT else self.party, bound_to, body)
 
 
 @dataclass(repr=False, eq=False)
@@ -118,7 +124,7 @@ class Committed(_State):
         """R1, 82 bytes."""
         points = wire.points_of(self.y)
         return self._write(
-            Kind.COMMITMENT, self.round.sid, wire.commitment(self.round.sid, self.party, points, self.rho)
+            Kind.COMMITMENT, self.round.sid, wire.commitment(self.round.sid, self._first, points, self.rho)
         )
 
     @property
@@ -135,6 +141,11 @@ class Opened(_State):
     FIELDS = ("y", "rho", "commitments")
     rho: bytes
     commitments: bytes
+
+    @property
+    def signers(self) -> int:
+        """How many sign."""
+        return len(self.commitments) // wire.COMMITMENT_LENGTH
 
     @property
     def message(self) -> bytes:
@@ -156,6 +167,11 @@ class _Unlocked(_State):
     rhos: bytes
 
     @property
+    def signers(self) -> int:
+        """How many sign."""
+        return len(self.rhos) // RHO_LENGTH
+
+    @property
     def rho(self) -> bytes:
         """This party's own."""
         return pieces(self.rhos, RHO_LENGTH)[self.party - 1]
@@ -163,7 +179,7 @@ class _Unlocked(_State):
     def _early(self, presignature: bytes) -> tuple[bytes, ...]:
         sid, rho, points = self.round.sid, self.rho, wire.points_of(self.y)
         return (
-            self._write(Kind.COMMITMENT, sid, wire.commitment(sid, self.party, points, rho)),
+            self._write(Kind.COMMITMENT, sid, wire.commitment(sid, self._first, points, rho)),
             self._write(Kind.OPENING, sid, b"".join(points) + rho),
             self._write(Kind.PRESIGNATURE, sid, presignature),
         )
@@ -174,14 +190,13 @@ class Presigned(_Unlocked):
     """R3 is out: the pre-signatures of the others are awaited."""
 
     NUMBER = 3
-    FIELDS = ("y", "locks", "rhos", "d", "delegates", "presignature")
+    FIELDS = ("y", "locks", "rhos", "d", "presignature")
     d: bytes
-    delegates: bytes
     presignature: bytes
 
     @property
     def message(self) -> bytes:
-        """R3, 18 + 96·k bytes."""
+        """R3, 18 + 96·k bytes; of a further signer 18 + 32·k."""
         return self._write(Kind.PRESIGNATURE, self.round.sid, self.presignature)
 
     @property
@@ -198,14 +213,29 @@ class _Checked(_Unlocked):
 
     @property
     def bodies(self) -> tuple[bytes, ...]:
-        """R3 of all, [party - 1]."""
+        """R3 of the parties, [party - 1]."""
         self.check_usable()
-        return pieces(self.presignatures, PRESIGNATURE_LENGTH * len(self.round.texts))
+        size = PRESIGNATURE_LENGTH * len(self.round.texts)
+        return pieces(self.presignatures[: size * len(self.round.keys)], size)
+
+    @property
+    def further(self) -> tuple[bytes, ...]:
+        """R3 of the further signers: D of each text."""
+        self.check_usable()
+        texts = len(self.round.texts)
+        return pieces(
+            self.presignatures[PRESIGNATURE_LENGTH * texts * len(self.round.keys) :], POINT_LENGTH * texts
+        )
+
+    @property
+    def _own_third(self) -> bytes:
+        return (*self.bodies, *self.further)[self.party - 1]
 
     @cached_property
     def bundle(self) -> bytes:
-        """The sealed bundle: the same bytes for every client. One of BUNDLE_SIZES."""
-        return seal_bundle(Bundle(self.round, self.bodies), pieces(self.rhos, RHO_LENGTH))
+        """The sealed bundle (of a private round: nothing): the same bytes for every client. One of BUNDLE_SIZES."""
+        seal = seal_nothing if self.round.private else seal_bundle
+        return seal(Bundle(self.round, self.bodies), pieces(self.rhos, RHO_LENGTH))
 
     @cached_property
     def case(self) -> Case:
@@ -214,7 +244,7 @@ class _Checked(_Unlocked):
         return Case(
             self.round.sid,
             rows(self.locks, texts),
-            masks_of(self.bodies),
+            masks_of(self.bodies) + tuple(pieces(body, POINT_LENGTH) for body in self.further),
             tuple(map(rho_hash, pieces(self.rhos, RHO_LENGTH))),
             wire.rho_hash(self.bundle),
             self.round.terms,
@@ -227,14 +257,13 @@ class Ready(_Checked):
     """Every pre-signature holds. Nothing binds anybody yet; the next step is a person's."""
 
     NUMBER = 4
-    FIELDS = ("y", "locks", "rhos", "d", "delegates", "presignatures")
+    FIELDS = ("y", "locks", "rhos", "d", "presignatures")
     d: bytes
-    delegates: bytes
 
     @property
     def sent(self) -> tuple[bytes, ...]:
         """All messages of this party so far."""
-        return self._early(self.bodies[self.party - 1])
+        return self._early(self._own_third)
 
 
 @dataclass(repr=False, eq=False)
@@ -253,7 +282,7 @@ class Signed(_Checked):
     @property
     def sent(self) -> tuple[bytes, ...]:
         """All messages of this party so far."""
-        return *self._early(self.bodies[self.party - 1]), self.message
+        return *self._early(self._own_third), self.message
 
 
 @dataclass(repr=False, eq=False)
@@ -275,14 +304,14 @@ class Deposited(_Checked):
 
     @property
     def mask_messages(self) -> tuple[bytes, ...]:
-        """R4 of every party, to be posted to the other signers once the desk has shown them."""
+        """R4 of every signer, to be posted to the other signers once the desk has shown them."""
         each = pieces(self.masks, SCALAR_LENGTH * len(self.round.texts))
         return tuple(write(Kind.MASK, party, self.case.handle, body) for party, body in enumerate(each, 1))
 
     @property
     def sent(self) -> tuple[bytes, ...]:
         """All messages of this party so far."""
-        early = self._early(self.bodies[self.party - 1])
+        early = self._early(self._own_third)
         return *early, self.mask_messages[self.party - 1], self.message
 
 

@@ -26,7 +26,6 @@ from pourparler_crypto.jr2.checks import (
     check_presignatures,
     sum_of,
 )
-from pourparler_crypto.jr2.errors import Incomplete
 from pourparler_crypto.jr2.formulas import presign as _presign
 from pourparler_crypto.jr2.formulas import share_of
 from pourparler_crypto.jr2.group import (
@@ -37,11 +36,10 @@ from pourparler_crypto.jr2.group import (
     expand,
     reduced,
 )
-from pourparler_crypto.jr2.masks import Joint
 from pourparler_crypto.jr2.round import Round, pieces
 from pourparler_crypto.jr2.signatures import SIGNATURE_LENGTH, Completed, completed, parts, verify
 from pourparler_crypto.jr2.states import Committed, Deposited, Opened, Presigned, Ready, Signed
-from pourparler_crypto.jr2.wire import COMMITMENT_LENGTH, RHO_LENGTH, Kind, collect, points_of, write
+from pourparler_crypto.jr2.wire import COMMITMENT_LENGTH, RHO_LENGTH, Kind, collect, numbered, points_of, write
 from pourparler_crypto.releasekey import ReleaseKey
 
 Random = Callable[[int], bytes]
@@ -58,14 +56,34 @@ def commit(about: Round, key: ReleaseKey, *, random: Random = os.urandom) -> Com
     return Committed(about, party, y, _rho(random, prefix, about.sid))
 
 
-def open_(state: Committed, messages: Iterable[bytes]) -> Opened:
+def commit_further(about: Round, *, random: Random = os.urandom) -> Committed:
+    """R1 of a further signer: somebody without a key, whose party signs only when this person does too.
+
+    It holds a y and a d like everybody, and nothing is signed without them. Its number comes with `open_`.
+    """
+    y = b"".join(_scalar(random, "y", b"", about.sid, k.to_bytes(1)) for k in range(len(about.texts)))
+    return Committed(about, 0, y, _rho(random, b"", about.sid))
+
+
+def open_(state: Committed, messages: Iterable[bytes], further: Sequence[bytes] = ()) -> Opened:
     """R2: all have committed, so Y may be seen, by the other signers only. The message has 50 + 32·k bytes.
 
-    Raises Incomplete, Malformed, WrongRound, OutOfTurn, OwnAltered, Contradiction, Copied; AlreadyUsed.
+    `further`: R1 of the further signers, in the order in which they are numbered after the parties. Raises
+    Incomplete, Malformed, WrongRound, OutOfTurn, OwnAltered, Contradiction, Copied; AlreadyUsed.
     """
-    bodies = _collect(state, Kind.COMMITMENT, messages, state.message)
-    check_commitments(bodies, state.party)
-    following = Opened(state.round, state.party, state.y, state.rho, b"".join(bodies))
+    state.check_usable()
+    count, own = len(state.round.keys), state.message
+    if not state.party and own not in further:
+        raise UsageError("this further signer has no place in the round")
+    party = state.party or count + 1 + further.index(own)
+    ordered = [numbered(message, number) for number, message in enumerate(further, count + 1)]
+    mine = own if state.party else numbered(own, party)
+    signers = count + len(further)
+    bodies = collect(
+        Kind.COMMITMENT, state.round.sid, signers, len(state.round.texts), [*messages, *ordered], mine
+    )
+    check_commitments(bodies, party)
+    following = Opened(state.round, party, state.y, state.rho, b"".join(bodies))
     state.erase()
     return following
 
@@ -73,33 +91,32 @@ def open_(state: Committed, messages: Iterable[bytes]) -> Opened:
 def presign(
     state: Opened,
     messages: Iterable[bytes],
-    key: ReleaseKey,
+    key: ReleaseKey | None,
     *,
-    delegates: Joint | None = None,
     random: Random = os.urandom,
 ) -> Presigned:
     """R3: all openings hold; pre-sign every text under Y and a mask of one's own. The message has 18 + 96·k bytes.
 
-    Draws for each text 64 bytes for d, then for each 64 for r. r exists within this call only. With
-    `delegates`, the joint mask of the party's delegates, their points are part of D. Raises as `open_` does,
-    and BadOpening; UsageError when the key or the joint mask is another party's.
+    Draws for each text 64 bytes for d, then for each 64 for r. r exists within this call only. A further signer has
+    no key, and shows its D alone (18 + 32·k bytes). Raises as `open_` does, and BadOpening; UsageError when the key is
+    another party's.
     """
     bodies = _collect(state, Kind.OPENING, messages, state.message)
-    if state.round.number_of(key.public) != state.party:
+    if (state.round.number_of(key.public) if key else None) != (
+        state.party if state.party in state.round.parties else None
+    ):
         raise UsageError("this is another party's release key")
-    if delegates and (delegates.circle.round.sid, delegates.circle.party) != (state.round.sid, state.party):
-        raise UsageError("this joint mask is of another round or party")
     commitments = pieces(state.commitments, COMMITMENT_LENGTH)
     locks, rhos = check_openings(state.round, commitments, bodies, state.party)
-    x, prefix = expand(key.seed)
+    x, prefix = expand(key.seed) if key else (b"", b"")
     texts = range(len(state.round.texts))
     d = b"".join(_scalar(random, "d", prefix, state.round.sid, k.to_bytes(1)) for k in texts)
     mask_points = points_of(d)
-    if delegates:
-        mask_points = tuple(map(ED25519.plus, mask_points, delegates.sums))
-    body = b""
-    for k, (text, lock) in enumerate(zip(state.round.texts, sum_of(locks), strict=True)):
-        context = (k.to_bytes(1), lock, mask_points[k], key.public)
+    sums = sum_of(locks)
+    body = b"" if key else b"".join(mask_points)
+    for k, (text, lock) in enumerate(zip(state.round.texts, sums, strict=True) if key else ()):
+        public = state.round.keys[state.party - 1]
+        context = (k.to_bytes(1), lock, mask_points[k], public)
         body += b"".join(
             _presign(
                 ED25519,
@@ -107,12 +124,11 @@ def presign(
                 x=x,
                 lock=lock,
                 mask_point=mask_points[k],
-                challenge=challenge_for(key.public, text),
+                challenge=challenge_for(public, text),
             )
         )
     flat = b"".join(point for row in locks for point in row)
-    points = delegates.flat if delegates else b""
-    following = Presigned(state.round, state.party, state.y, flat, b"".join(rhos), d, points, body)
+    following = Presigned(state.round, state.party, state.y, flat, b"".join(rhos), d, body)
     state.erase()
     return following
 
@@ -125,34 +141,18 @@ def check(state: Presigned, messages: Iterable[bytes]) -> Ready:
     """
     bodies = _collect(state, Kind.PRESIGNATURE, messages, state.message)
     check_presignatures(state.round, rows(state.locks, len(state.round.texts)), bodies, state.party)
-    following = Ready(
-        state.round, state.party, state.y, state.locks, state.rhos, b"".join(bodies), state.d, state.delegates
-    )
+    following = Ready(state.round, state.party, state.y, state.locks, state.rhos, b"".join(bodies), state.d)
     state.erase()
     return following
 
 
-def sign(state: Ready, agreements: Iterable[bytes] = (), *, delegates: Joint | None = None) -> Signed:
+def sign(state: Ready) -> Signed:
     """R4: a person consents to publication in the party's name. The message for the desk has 18 + 32·k bytes.
 
-    Where delegates hold masks, all of them must have agreed: the joint mask of R3 and their agreements. Raises
-    UsageError when these are not those of R3, Incomplete when one is missing, and what `Joint.read_agreement`
-    raises; AlreadyUsed.
+    Raises AlreadyUsed.
     """
     state.check_usable()
-    if (delegates.flat if delegates else b"") != state.delegates:
-        raise UsageError("the party has pre-signed with its delegates' masks: they must agree, and no others")
-    scalars = pieces(state.d, SCALAR_LENGTH)
-    if delegates:
-        found = dict(map(delegates.read_agreement, agreements))
-        missing = tuple(n for n in range(1, delegates.circle.delegates + 1) if n not in found)
-        if missing:
-            raise Incomplete(missing)
-        for body in found.values():
-            scalars = tuple(map(ED25519.add, scalars, pieces(body, SCALAR_LENGTH)))
-    following = Signed(
-        state.round, state.party, state.y, state.locks, state.rhos, state.presignatures, b"".join(scalars)
-    )
+    following = Signed(state.round, state.party, state.y, state.locks, state.rhos, state.presignatures, state.d)
     check_mask(following.case, following.message)  # what the desk will do: a party must not sign in vain
     state.erase()
     return following
@@ -184,7 +184,7 @@ def finish(state: Deposited, messages: Iterable[bytes]) -> tuple[Completed, ...]
         check_share(state.case, write(Kind.SHARE, party, state.case.handle, body)).scalars
         for party, body in enumerate(bodies, 1)
     ]
-    return completed(state.round, state.bodies, _masks_by_party(state), shares)
+    return completed(state.round, state.bodies, _masks_by_party(state)[: len(state.round.keys)], shares)
 
 
 def finish_from(state: Deposited, party: int, signatures: Sequence[bytes]) -> tuple[Completed, ...]:
@@ -204,7 +204,7 @@ def finish_from(state: Deposited, party: int, signatures: Sequence[bytes]) -> tu
             raise NotAuthentic("this signature was not made in this round")
         mask = _masks_by_party(state)[party - 1][k]
         shares.append(share_of(ED25519, response=response, mask=mask, finished=signature[POINT_LENGTH:]))
-    return completed(state.round, state.bodies, _masks_by_party(state), [shares])
+    return completed(state.round, state.bodies, _masks_by_party(state)[: len(state.round.keys)], [shares])
 
 
 def _masks_by_party(state: Deposited) -> list[tuple[bytes, ...]]:
@@ -212,7 +212,7 @@ def _masks_by_party(state: Deposited) -> list[tuple[bytes, ...]]:
 
 
 def _collect(
-    state: Committed | Opened | Presigned | Signed | Deposited,
+    state: Opened | Presigned | Signed | Deposited,
     kind: Kind,
     messages: Iterable[bytes],
     own: bytes,
@@ -220,7 +220,7 @@ def _collect(
 ) -> list[bytes]:
     state.check_usable()
     about = state.round
-    return collect(kind, bound_to or about.sid, len(about.keys), len(about.texts), messages, own)
+    return collect(kind, bound_to or about.sid, state.signers, len(about.texts), messages, own, len(about.keys))
 
 
 def _scalar(random: Random, label: str, prefix: bytes, *context: bytes) -> bytes:

@@ -12,11 +12,20 @@ from pourparler_crypto.errors import NotAuthentic
 from pourparler_crypto.jr2.case import Case, check_mask, check_share, complete
 from pourparler_crypto.jr2.forging import Transcript
 from pourparler_crypto.jr2.group import ED25519, WIDE_LENGTH, challenge, reduced
-from pourparler_crypto.jr2.masks import Joint
 from pourparler_crypto.jr2.round import Round, Terms
 from pourparler_crypto.jr2.signatures import Completed, verify
 from pourparler_crypto.jr2.states import Committed, Deposited, Opened, Presigned, Ready, Signed, State, load
-from pourparler_crypto.jr2.steps import Random, check, commit, deposit, finish, open_, presign, sign
+from pourparler_crypto.jr2.steps import (
+    Random,
+    check,
+    commit,
+    commit_further,
+    deposit,
+    finish,
+    open_,
+    presign,
+    sign,
+)
 from pourparler_crypto.jr2.wire import HEADER
 from pourparler_crypto.releasekey import ReleaseKey
 
@@ -26,13 +35,13 @@ TEXT = b"The parties agree to meet again.\n"
 
 
 class Party:
-    """One release device. `vault` holds the state, `sent` every message in order."""
+    """One release device, or without a key a further signer's. `vault` holds the state, `sent` every message."""
 
-    def __init__(self, about: Round, key: ReleaseKey, random: Random = os.urandom) -> None:
+    def __init__(self, about: Round, key: ReleaseKey | None, random: Random = os.urandom) -> None:
         self.round, self.key, self.random = about, key, random
         self.vault = b""
         self.sent: list[bytes] = []
-        self.number = about.number_of(key.public)
+        self.number = about.number_of(key.public) if key else 0
 
     @property
     def state(self) -> State:
@@ -41,17 +50,21 @@ class Party:
 
     def begin(self) -> bytes:
         """R1."""
+        if self.key is None:
+            return self._stored(commit_further(self.round, random=self.random))
         return self._stored(commit(self.round, self.key, random=self.random))
 
-    def receive(self, messages: Sequence[bytes], delegates: Joint | None = None) -> bytes | None:
+    def receive(self, messages: Sequence[bytes], further: Sequence[bytes] = ()) -> bytes | None:
         """The next message, if the step has one: R2 after all R1, R3 after all R2, none after all R3; R5 after
         R4.
         """
         match self.state:
             case Committed() as state:
-                return self._stored(open_(state, messages))
+                opened = open_(state, messages, further)
+                self.number = opened.party
+                return self._stored(opened)
             case Opened() as state:
-                return self._stored(presign(state, messages, self.key, delegates=delegates, random=self.random))
+                return self._stored(presign(state, messages, self.key, random=self.random))
             case Presigned() as state:
                 self.vault = check(state, messages).encode()
                 return None
@@ -66,9 +79,9 @@ class Party:
             raise TypeError("not ready")
         return state
 
-    def sign(self, agreements: Sequence[bytes] = (), delegates: Joint | None = None) -> bytes:
+    def sign(self) -> bytes:
         """R4."""
-        return self._stored(sign(self.ready(), agreements, delegates=delegates))
+        return self._stored(sign(self.ready()))
 
     def finish(self, shares: Sequence[bytes]) -> tuple[Completed, ...]:
         """All signatures."""
@@ -131,19 +144,27 @@ def seated(
     return [Party(about, key, random) for key in keys]
 
 
+def with_further(count: int, further: int, texts: Sequence[bytes] = (TEXT,)) -> list[Party]:
+    """So many parties, and so many further signers after them."""
+    everyone = parties(count, texts)
+    return everyone + [Party(everyone[0].round, None) for _ in range(further)]
+
+
 def again(everyone: Sequence[Party]) -> list[Party]:
     """The same parties at a second appointment."""
-    return seated([party.key for party in everyone], everyone[0].round.texts)
+    return seated([party.key for party in everyone if party.key], everyone[0].round.texts)
 
 
 def play(everyone: Sequence[Party]) -> Transcript:
     """R1 to R3 in lock step, up to Ready."""
     first = [party.begin() for party in everyone]
-    second = [_some(party.receive(first)) for party in everyone]
+    further = [message for party, message in zip(everyone, first, strict=True) if party.key is None]
+    first = first[: len(first) - len(further)]
+    second = [_some(party.receive(first, further)) for party in everyone]
     third = [_some(party.receive(second)) for party in everyone]
     for party in everyone:
         party.receive(third)
-    return Transcript(everyone[0].round, tuple(first), tuple(second), tuple(third))
+    return Transcript(everyone[0].round, tuple(first + further), tuple(second), tuple(third))
 
 
 def desk_of(party: Party) -> Desk:

@@ -5,9 +5,11 @@ nothing: it lets a message of another round be ignored. Sizes in bytes, for k te
 
     commitment     18 + 64             u
     opening        18 + 32·k + 32      Y of each text, rho
-    presignature   18 + 96·k           R, D, ŝ of each text
+    presignature   18 + 96·k           R, D, ŝ of each text; of a further signer 18 + 32·k: D alone
     mask           18 + 32·k           d of each text
     share          18 + 32·k + 32      y of each text, rho
+
+A further signer's R1 says 0 for the party: its number follows from the order of all R1.
 """
 
 import hashlib
@@ -38,8 +40,10 @@ class Kind(IntEnum):
     SHARE = 5
 
 
-def size(kind: Kind, texts: int = 1) -> int:
-    """Bytes of a message of this kind in a round of so many texts."""
+def size(kind: Kind, texts: int = 1, *, further: bool = False) -> int:
+    """Bytes of a message of this kind in a round of so many texts; `further`: of a signer without a key."""
+    if further and kind is Kind.PRESIGNATURE:
+        return HEADER + POINT_LENGTH * texts
     return (
         HEADER
         + {
@@ -74,37 +78,49 @@ def peek(message: bytes) -> Message:
         kind = Kind(message[0])
     except ValueError:
         raise Malformed("no message of a joint release begins like this") from None
-    if not 1 <= message[1] <= MAX_PARTIES:
+    if not (kind is not Kind.COMMITMENT) <= message[1] <= MAX_PARTIES:
         raise Malformed("parties are numbered from 1")
     return Message(kind, message[1], message[2:HEADER], message[HEADER:])
 
 
-def read(kind: Kind, bound_to: bytes, parties: int, texts: int, message: bytes) -> Message:
-    """A message of this kind in this round or case. Raises Malformed, WrongRound, OutOfTurn."""
+def read(
+    kind: Kind, bound_to: bytes, signers: int, texts: int, message: bytes, keys: int | None = None
+) -> Message:
+    """A message of this kind in this round or case, in which the first `keys` signers have keys (all, if None).
+
+    Raises Malformed, WrongRound, OutOfTurn.
+    """
     found = peek(message)
     if found.tag != bound_to[:TAG_LENGTH]:
         raise WrongRound("a message of another joint release, or of an earlier round")
     if found.kind != kind:
         raise OutOfTurn(f"a {found.kind.name.lower()}, where the {kind.name.lower()} is awaited")
-    if len(message) != size(kind, texts):
+    further = keys is not None and found.party > keys
+    if len(message) != size(kind, texts, further=further):
         raise Malformed("a message of a joint release has another size than its kind")
-    if found.party > parties:
+    if not 1 <= found.party <= signers:
         raise Malformed("no party of this release has this number")
     return found
 
 
 def collect(
-    kind: Kind, bound_to: bytes, parties: int, texts: int, messages: Iterable[bytes], own: bytes
+    kind: Kind,
+    bound_to: bytes,
+    signers: int,
+    texts: int,
+    messages: Iterable[bytes],
+    own: bytes,
+    keys: int | None = None,
 ) -> list[bytes]:
-    """The bodies of all parties in their order: those of the others, and one's own.
+    """The bodies of all signers in their order: those of the others, and one's own. `keys` as for `read`.
 
     One's own message may be among the others' (as a log gives it back); repetitions are harmless. Raises
     Malformed, WrongRound, OutOfTurn, OwnAltered, Contradiction; Incomplete when a party's message is not there.
     """
-    mine = read(kind, bound_to, parties, texts, own)
+    mine = read(kind, bound_to, signers, texts, own, keys)
     bodies = {mine.party: mine.body}
     for data in messages:
-        message = read(kind, bound_to, parties, texts, data)
+        message = read(kind, bound_to, signers, texts, data, keys)
         if bodies.setdefault(message.party, message.body) != message.body:
             if message.party == mine.party:
                 raise OwnAltered(
@@ -112,14 +128,25 @@ def collect(
                     "party takes part, or it was altered on the way. Neither is proved by it"
                 )
             raise Contradiction(message.party, "two different messages of one step")
-    missing = tuple(party for party in range(1, parties + 1) if party not in bodies)
+    missing = tuple(party for party in range(1, signers + 1) if party not in bodies)
     if missing:
         raise Incomplete(missing)
-    return [bodies[party] for party in range(1, parties + 1)]
+    return [bodies[party] for party in range(1, signers + 1)]
+
+
+def numbered(message: bytes, number: int) -> bytes:
+    """A further signer's R1 with the number that it has in the order of all R1."""
+    found = peek(message)
+    if found.kind is not Kind.COMMITMENT or found.party:
+        raise Malformed("this is no R1 of a further signer")
+    return message[:1] + bytes((number,)) + message[2:]
 
 
 def commitment(sid: bytes, party: int, points: Iterable[bytes], rho: bytes) -> bytes:
-    """u, 64 bytes: `SHA512(lp("jr2/ycommit/v1", sid, i, Y…, rho))`. Hides Y: rho has 32 random bytes."""
+    """u, 64 bytes: `SHA512(lp("jr2/ycommit/v1", sid, i, Y…, rho))`. Hides Y: rho has 32 random bytes.
+
+    `party` is 0 for a further signer, who does not know its number yet.
+    """
     return hashlib.sha512(lp("jr2/ycommit/v1", sid, party.to_bytes(1), *points, rho)).digest()
 
 

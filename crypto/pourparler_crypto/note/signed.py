@@ -11,13 +11,21 @@ says itself who signs it. Every note that passes here is a signed note for any C
 import base64
 import binascii
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from pourparler_crypto.errors import NotAuthentic, UsageError
 from pourparler_crypto.jr2.round import Round
 from pourparler_crypto.jr2.signatures import SIGNATURE_LENGTH, Completed, verify
-from pourparler_crypto.note.communique import FORMAT, MAX_SIGNATORIES, MAX_TEXT, Communique, text_lines
+from pourparler_crypto.note.communique import (
+    FORMAT,
+    MAX_SIGNATORIES,
+    MAX_TEXT,
+    Audience,
+    Communique,
+    Role,
+    text_lines,
+)
 from pourparler_crypto.note.presskey import KEY_ID_LENGTH, MAX_KEY_NAME, PressKey
 from pourparler_crypto.note.refusals import Refusal, Refused
 
@@ -135,8 +143,30 @@ def check_round(about: Round, copies: Sequence[Communique]) -> None:
     check_parallel(copies)
     if about.texts != tuple(copy.text for copy in copies) or about.keys != copies[0].keys:
         raise Refused(Refusal.PARALLEL)
-    if about.terms.not_before != copies[0].foot.not_before:
+    foot = copies[0].foot
+    if about.terms.not_before != foot.not_before or about.private != (foot.audience is not Audience.BOARD):
         raise Refused(Refusal.PARALLEL)
+
+
+def parallel(first: Communique) -> tuple[Communique, ...]:
+    """The copies of a text that says how many there are: in copy i signatory i comes first, then the others in their
+    order; witnesses stay last. `first` is copy 1; of a text without copies it is the only one. Raises Refused.
+    """
+    foot = first.foot
+    if foot.copy != 1:
+        raise Refused(Refusal.PARALLEL)
+    parties = [one for one in foot.signatories if one.role is Role.SIGNATORY]
+    if foot.copies == 1:
+        return (first,)
+    if foot.copies != len(parties):
+        raise Refused(Refusal.PARALLEL)
+    copies = []
+    for number in range(1, foot.copies + 1):
+        at = number - 1
+        order = (parties[at], *parties[:at], *parties[at + 1 :], *foot.signatories[len(parties) :])
+        copies.append(replace(first, foot=replace(foot, signatories=order, copy=number)))
+    check_parallel(copies)
+    return tuple(copies)
 
 
 def assemble(completed: Iterable[Completed]) -> tuple[Note, ...]:

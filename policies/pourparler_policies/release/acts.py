@@ -147,7 +147,7 @@ def _first(state: State, author: Device, event: events.First, entry: Entry) -> S
         raise Void("every signer of this round has committed")
     if author.seat in case.signers:
         raise Void("this seat has committed in this round: with another text or secret it begins a new one")
-    _check_place(state, case, party, event.line)
+    _check_place(state, case, author, party, event.line)
     if any(event.message == signer.first for signer in case.signers.values()):
         raise Void("this commitment is somebody else's")
     case = replace(case, signers={**case.signers, author.seat: Signer(party, event.line, event.message)})
@@ -174,11 +174,11 @@ def _begun(state: State, case: Case, author: Device, event: events.First) -> Cas
     )
 
 
-def _check_place(state: State, case: Case, party: str, line: int | None) -> None:
+def _check_place(state: State, case: Case, author: Device, party: str, line: int | None) -> None:
     """Raises Void unless a signer has a place: the key's holder first, then masks that the decision rule asks."""
     own = [signer for signer in case.signers.values() if signer.party == party]
     if line is None:
-        if not own or standing.whole(state, case, party):
+        if not standing.awaits_further(state, case, author):
             raise Void("a further mask comes after its party's key, and only where the decision rule asks for it")
         return
     if not 0 <= line < case.text.signatories or any(line == signer.line for signer in case.signers.values()):
@@ -235,7 +235,7 @@ def _told(state: State, author: Device, event: events.Told, entry: Entry) -> Sta
         raise Void("the desk cannot have said this yet")
     state = _noted(state, case, author, replace(signer, answer=event.answer))
     answers = {one.answer for one in state.case.signers.values()} if state.case else set()
-    return changes.finish(state, Trigger.ANSWERED) if answers == {event.answer} else state
+    return changes.finish(state, Trigger.ANSWERED) if answers == {event.answer} else changes.settle(state)
 
 
 def _noted(state: State, case: Case, author: Device, signer: Signer) -> State:

@@ -44,7 +44,9 @@ def settle(state: State) -> State:
     if case is None:
         return state
     if case.phase is Phase.FROZEN:
-        return finish(state, Trigger.OVER) if now >= case.ends else state
+        if now >= case.ends:
+            return finish(state, Trigger.OVER)
+        return finish(state, Trigger.IN_VAIN) if now >= case.deposit_by and not case.awaited else state
     if case.paper not in papers:
         return shift(state, Trigger.VOIDED)
     if now >= case.sign_by:

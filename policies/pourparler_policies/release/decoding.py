@@ -10,13 +10,14 @@ from pourparler_policies.limits import KIB
 
 from .events import Event, Lock, Masks, Remark, Words
 from .facts import State
+from .relayed import Arranged, Passage
 
 MAX_EVENT: Final = MAX_CHARTER + KIB  # bytes: an amendment is the largest event
 MAX_BESIDE: Final = 260 * KIB  # bytes: a text of 256 KiB with its salt
 MAX_STATE: Final = MAX_CONSENT + 64 * KIB  # bytes: 32 signers with their three messages take about 40 KiB
 
 Act = Consent | Event
-Beside = Words | Remark | Masks | Lock
+Beside = Words | Remark | Masks | Lock | Arranged | Passage
 
 
 def decode_act(data: bytes) -> Act:

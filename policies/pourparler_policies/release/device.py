@@ -6,7 +6,8 @@
 3. Only a person's act leads to SIGNED. After "lapsed", or when something has changed, only a second one leads on.
 4. Whoever withdraws erases its lock at once: without its y no signature of anybody can ever exist.
 5. Every stage that holds anything ends by a time of the device's own clock, if by nothing else.
-6. From outside, a device that withdrew, one that never signed and one that waits in vain do the same.
+6. y is given to nobody before the log holds that its owner saw every d (`owed`).
+7. From outside, a device that withdrew, one that never signed and one that waits in vain do the same.
 
 The caller checks with cryptography what it passes in: `sound` (every message so far passes JR2's checks, and the
 text is the one that the person initialled), `opened` (a list of every d that fits). DESIGN 6.2; findings 18, 29.
@@ -136,6 +137,8 @@ OWES: Final[Mapping[Stage, frozenset[Duty]]] = {
     Stage.PUBLISHED: frozenset({Duty.TELL}),
     Stage.CLEARED: frozenset(),
 }
+
+_GIVES_Y: Final = frozenset({Duty.DEPOSIT, Duty.STOP, Duty.UNLOCK})
 
 _ENDS: Final[Mapping[Cue, Stage]] = {Cue.VOIDED: Stage.CLEARED, Cue.OVER: Stage.CLEARED}
 _DESK: Final[Mapping[Cue, Stage]] = {Cue.LAPSED: Stage.LAPSED, Cue.STOPPED: Stage.STOPPED, **_ENDS}
@@ -284,6 +287,15 @@ def watch(own: Own, state: State, *, sound: bool, opened: bool) -> Cue | None:
         return _if_new(own, Cue.COMPLETE_UNSETTLED if standing.unsettled(state) else Cue.COMPLETE)
     due_from, cue = _NEXT.get(own.stage, (Phase.APPOINTED, None))
     return cue if _ORDER[case.phase] >= _ORDER[due_from] else None
+
+
+def owed(own: Own, state: State) -> frozenset[Duty]:
+    """What is sent now. y goes nowhere before the log holds that this device saw every d: so where nobody has said so
+    by the deposit deadline, everybody's y is where it was, and the case is over without anybody's answer.
+    """
+    case = _part(own, state.case)
+    told = case is not None and case.signers[own.seat].complete
+    return own.owes if told else own.owes - _GIVES_Y
 
 
 def heard(answer: Answer, state: State) -> Cue | None:

@@ -9,6 +9,7 @@ from pourparler_policies import documents
 from .acts import EVENTS
 from .desk import ANSWERS, DESK, KEEPS
 from .device import HOLDS, OWES, STEPS
+from .relayed import LEGS
 from .table import BOARD, CASE, WHEN
 
 
@@ -68,6 +69,12 @@ def _words(values: frozenset[StrEnum]) -> str:
     return "; ".join(sorted(values)) or "nothing"
 
 
+def crossing() -> str:
+    """What crosses between channels, when, and what its reader does with it."""
+    rows = [(leg, row.when, row.does, row.until) for leg, row in LEGS.items()]
+    return documents.table(("from signer to signer", "sent when", "when it is here", "awaited until"), rows)
+
+
 BLOCKS = {
     "case": case,
     "events": events,
@@ -76,6 +83,7 @@ BLOCKS = {
     "desk": desk,
     "keeps": keeps,
     "board": board,
+    "crossing": crossing,
 }
 
 

@@ -131,6 +131,15 @@ class Case:
     signers: Mapping[bytes, Signer] = field(default_factory=dict)  # by seat
 
     @property
+    def awaited(self) -> bool:
+        """Whether somebody's y may be on its way, or at the desk: who saw every d, and heard of no other end since.
+
+        A device that has not said so in the log has its y still (`device.owed`), and without it nothing is signed.
+        """
+        ended = {Answer.LAPSED, Answer.STOPPED}
+        return any(signer.complete and signer.answer not in ended for signer in self.signers.values())
+
+    @property
     def ends(self) -> int:
         """From when on the case is over, whatever the desk has said or not said."""
         return self.not_before + GRACE

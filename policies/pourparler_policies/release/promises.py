@@ -72,7 +72,7 @@ def a_text_freezes_when_every_party_stands_behind_it(before: State, entry: Entry
     assert after.consent.time < case.sign_by
 
 
-def a_frozen_text_stays_until_every_signer_was_told_the_same_or_a_day_after_the_hour(
+def a_frozen_text_stays_until_all_were_told_the_same_or_nobody_awaits_it_or_a_day_after_the_hour(
     before: State, entry: Entry | None, after: State
 ) -> None:
     if not frozen(before):
@@ -83,6 +83,15 @@ def a_frozen_text_stays_until_every_signer_was_told_the_same_or_a_day_after_the_
         assert _signed(after.case) == _signed(was)
         return
     if after.consent.closed or after.consent.time >= was.ends:
+        return
+    said = entry.content if entry is not None else None
+    speaker = next(
+        (d.seat for d in before.consent.devices.values() if entry and d.credential == entry.author), b""
+    )
+    answers = {seat: s.answer for seat, s in was.signers.items() if s.complete}
+    if isinstance(said, events.Told) and speaker in answers:
+        answers[speaker] = said.answer
+    if after.consent.time >= was.deposit_by and set(answers.values()) <= {Answer.LAPSED, Answer.STOPPED}:
         return
     assert entry is not None
     told: object = entry.content
@@ -135,7 +144,7 @@ INVARIANTS = [
     an_appointment_needs_every_partys_initial_on_that_very_text,
     an_edit_voids_the_initials_and_the_appointment,
     a_text_freezes_when_every_party_stands_behind_it,
-    a_frozen_text_stays_until_every_signer_was_told_the_same_or_a_day_after_the_hour,
+    a_frozen_text_stays_until_all_were_told_the_same_or_nobody_awaits_it_or_a_day_after_the_hour,
     no_nonce_serves_twice,
     what_ended_leaves_nothing,
     nothing_moves_towards_release_while_a_party_cannot_act,

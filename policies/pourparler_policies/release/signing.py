@@ -102,13 +102,19 @@ class Cast:
 
 def following(cast: Cast, world: World) -> Iterator[tuple[str, World]]:
     """Every world one step further, with what happened."""
+    for what, after in _steps(cast, world):
+        owed = (device.owed(own, after.state) & DESK_DUTIES for own in after.owned)
+        yield what, replace(after, sent=tuple(sent | new for sent, new in zip(after.sent, owed, strict=True)))
+
+
+def _steps(cast: Cast, world: World) -> Iterator[tuple[str, World]]:
     if world.moment + 1 < len(cast.times):
         yield "time", _later(cast, world)
     for number in range(cast.honest):
         yield from _device(cast, world, number)
         for duty in world.sent[number]:
             yield f"{number}: {duty}", _arrives(cast, world, number, duty)
-        for duty in world.owned[number].owes & LOG_DUTIES:
+        for duty in device.owed(world.owned[number], world.state) & LOG_DUTIES:
             yield from _posts(cast, world, number, duty)
     if cast.hostile:
         yield from _hostile(cast, world)
@@ -194,7 +200,6 @@ def _become(world: World, number: int, own: Own, cue: Cue) -> World:
     return replace(
         world,
         owned=put(world.owned, number, own),
-        sent=put(world.sent, number, world.sent[number] | (own.owes & DESK_DUTIES)),
         wills=put(world.wills, number, will),
     )
 
@@ -308,11 +313,13 @@ def what_ended_is_erased(cast: Cast, before: World, after: World) -> None:
 
 
 def one_live_text(cast: Cast, before: World, after: World) -> None:
-    """The log makes room for another text only when nobody's yes to this one can still take effect."""
-    if before.state.case is not None and after.state.case is None and _now(cast, after) < cast.case.ends:
-        for own in after.owned:
-            undecided = own.stage in {Stage.WAITING, Stage.AGAIN}
-            assert undecided or Secret.LOCK not in own.holds, "another text may be signed beside this one"
+    """The log makes room for another text only when this one is out, or can never be: never two from one case.
+
+    Not against a desk that has a device's y, tells that device "lapsed", and publishes: it is trusted not to.
+    """
+    broken = cast.lying and Answer.PUBLISHED in after.shown
+    if before.state.case is None and not public(cast, before) and not broken:
+        assert not public(cast, after), "a text appears beside which another one may have been signed"
 
 
 PROMISES = (

@@ -3,7 +3,7 @@
 Whose act is a party's act is the charter's decision rule, as for consent (`fold/standing.py`).
 """
 
-from pourparler_policies.charter.rules import DECIDING
+from pourparler_policies.charter.rules import DECIDING, HEAD_DECIDES, Role
 from pourparler_policies.errors import Void
 from pourparler_policies.fold import dormant
 from pourparler_policies.fold.facts import Device
@@ -60,6 +60,22 @@ def whole(state: State, case: Case, party: str) -> bool:
     return all(seat_stands(state.consent, seat) for seat in own) and satisfied(state.consent, party, own)
 
 
+def awaits_further(state: State, case: Case, author: Device) -> bool:
+    """Whether a party's key is in the round, and its decision rule asks for one more person, who may be this one.
+
+    Where the head decides and there is one, a delegate more would only be one more without whom nothing is signed.
+    """
+    seats, rules = state.consent.seats, state.consent.rules
+    seat = seats.get(author.seat)
+    if seat is None or seat.body not in rules.parties or seat.role not in DECIDING:
+        return False
+    head = any(one.body == seat.body and one.role is Role.HEAD for one in seats.values())
+    if rules.parties[seat.body] == HEAD_DECIDES and head and seat.role is not Role.HEAD:
+        return False
+    own = [signer for signer in case.signers.values() if signer.party == seat.body]
+    return bool(own) and author.seat not in case.signers and not whole(state, case, seat.body)
+
+
 def full(state: State, case: Case) -> bool:
     """Whether every line has its signer, and every party is bound by its decision rule."""
     lines = {signer.line for signer in case.signers.values()} - {None}
@@ -87,6 +103,7 @@ def unsettled(state: State) -> str:
 
 
 __all__ = [
+    "awaits_further",
     "body_of",
     "check_release",
     "check_signatories",

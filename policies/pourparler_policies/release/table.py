@@ -24,6 +24,7 @@ class Trigger(StrEnum):
     VOIDED = "the text is edited, shelved or gone, the charter amended, or another appointment made"
     LATE = "the sign deadline"
     ANSWERED = "every signer was told the same by the desk"
+    IN_VAIN = "the deposit deadline, and no signer holds every d for good"
     OVER = "a day after the hour"
     CLOSED = "the channel is closed"
 
@@ -41,8 +42,9 @@ CASE: Final[Mapping[Phase, Mapping[Trigger, Phase | None]]] = {
     Phase.COMMITTING: {Trigger.FULL: Phase.REVEALING, Trigger.LEFT: Phase.APPOINTED, **_BEFORE},
     Phase.REVEALING: {Trigger.FULL: Phase.PREPARING, Trigger.LEFT: Phase.APPOINTED, **_BEFORE},
     Phase.PREPARING: {Trigger.FULL: Phase.FROZEN, Trigger.LEFT: Phase.APPOINTED, **_BEFORE},
-    # A signature may be at the desk: no word in the channel takes that back (finding 29).
-    Phase.FROZEN: {Trigger.ANSWERED: GONE, Trigger.OVER: GONE, Trigger.CLOSED: GONE},
+    # A signature may be at the desk: no word in the channel takes that back (finding 29). Who gives its y away has
+    # said before, in the log, that it saw every d: where nobody stands by that, nothing can come of the case.
+    Phase.FROZEN: {Trigger.ANSWERED: GONE, Trigger.IN_VAIN: GONE, Trigger.OVER: GONE, Trigger.CLOSED: GONE},
 }
 
 UNFROZEN: Final = frozenset(CASE) - {Phase.FROZEN}

@@ -140,6 +140,11 @@ class Talks:
         self.reveal(*words)
         self.prepare(*words)
 
+    def completed(self, *words: str) -> None:
+        """These devices have seen every d."""
+        for word in words:
+            self.post(word, events.Completed(self.case.nonce))
+
     def told(self, answer: Answer, *words: str) -> None:
         """These devices pass on the desk's answer."""
         for word in words:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pourparler_crypto import jr2
-from pourparler_crypto.jr2 import Kind, masks
+from pourparler_crypto.jr2 import Kind
 from pourparler_crypto.jr2.testing import TERMS, Desk, Party, desk_of
 from pourparler_crypto.jr2.wire import HEADER
 from pourparler_crypto.note import Communique, assemble
@@ -44,30 +44,17 @@ def round_of(name: str, texts: list[Communique]) -> jr2.Round:
     return jr2.Round(Stream(f"{name} nonce")(32), tuple(text.text for text in texts), texts[0].keys, TERMS)
 
 
-def play(everyone: list[Party], delegates: int = 0, name: str = "") -> tuple[dict[str, Any], Desk]:
-    """All messages of all parties, in the order of the parties. Party 1 may have delegates with masks."""
-    inside: dict[str, Any] = {}
-    held, joint = [], None
-    if delegates:
-        circle = masks.Circle(everyone[0].round, 1, delegates)
-        held = [
-            masks.draw(circle, number, Stream(f"{name} delegate {number}")) for number in range(1, delegates + 1)
-        ]
-        commitments = [one.commitment for one in held]
-        openings = [one.opening(commitments) for one in held]
-        joint = masks.join(circle, commitments, openings)
-        inside = {"commitments": hexes(commitments), "openings": hexes(openings)}
-    first = [party.begin() for party in everyone]
-    second = [party.receive(first) or b"" for party in everyone]
-    third = [party.receive(second, joint if party.number == 1 else None) or b"" for party in everyone]
+def play(everyone: list[Party]) -> tuple[dict[str, Any], Desk]:
+    """All messages of all signers, in their order; those without a key come last."""
+    begun = [party.begin() for party in everyone]
+    further = [message for party, message in zip(everyone, begun, strict=True) if party.key is None]
+    first = begun[: len(begun) - len(further)]
+    second = [party.receive(first, further) or b"" for party in everyone]
+    third = [party.receive(second) or b"" for party in everyone]
     for party in everyone:
         party.receive(third)
-    if joint:
-        inside["disclosure"] = joint.disclosure(everyone[0].ready().d).hex()
-        inside["agreements"] = hexes([one.agreement() for one in held])
     desk = desk_of(everyone[0])
-    agreements = [one.agreement() for one in held]
-    fourth = [everyone[0].sign(agreements, joint), *(party.sign() for party in everyone[1:])]
+    fourth = [party.sign() for party in everyone]
     for message in fourth:
         desk.take_mask(message)
     opened = desk.masks()
@@ -75,21 +62,20 @@ def play(everyone: list[Party], delegates: int = 0, name: str = "") -> tuple[dic
     fifth = [party.receive(opened) or b"" for party in everyone]
     for message in fifth:
         desk.take_share(message)
-    rounds = (first, second, third, fourth, fifth)
-    steps = {kind.name.lower(): hexes(messages) for kind, messages in zip(Kind, rounds, strict=True)}
-    return {"messages": steps, **({"delegates": inside} if inside else {})}, desk
+    rounds = (begun, second, third, fourth, fifth)
+    return {"messages": {kind.name.lower(): hexes(said) for kind, said in zip(Kind, rounds, strict=True)}}, desk
 
 
 def hexes(values: list[bytes]) -> list[str]:
     return [value.hex() for value in values]
 
 
-def release_vector(
-    name: str, texts: list[Communique], keys: list[ReleaseKey], delegates: int = 0
-) -> dict[str, Any]:
+def release_vector(name: str, texts: list[Communique], keys: list[ReleaseKey], further: int = 0) -> dict[str, Any]:
     about = round_of(name, texts)
     everyone = [Party(about, key, Stream(f"{name} party {number}")) for number, key in enumerate(keys, 1)]
-    played, desk = play(everyone, delegates, name)
+    numbers = range(len(keys) + 1, len(keys) + further + 1)
+    everyone += [Party(about, None, Stream(f"{name} party {number}")) for number in numbers]
+    played, desk = play(everyone)
     done = desk.publish()
     return {
         "name": name,
@@ -168,18 +154,18 @@ def outcome(kind: Kind, own: bytes, message: bytes) -> str:
 
 def vectors() -> dict[str, Any]:
     two, three = keys_of("two parties", 2), keys_of("three copies", 3)
-    delegates, languages = keys_of("delegates", 2), keys_of("two languages", 3)
+    delegates, languages = keys_of("further signers", 2), keys_of("two languages", 3)
     bilingual = Communique(("The parties have met.", "طرف‌ها دیدار کردند."), a_foot(languages, ("en", "fa")))
     return {
         "about": "JR2 of Pourparler, docs/joint-release.md. Hexadecimal; parties in the order of the keys.",
         "randomness": "SHAKE-256 of '<name> party <i>' read from the front: R1 64 bytes for each y, 32 for rho; "
         "R3 for each text 64 for d, then 64 for each r. "
-        "A delegate '<name> delegate <h>': 64 for each d, 32 for its salt.",
+        "Further signers follow the parties in number; they have no key, draw no r, and their hedge is over nothing.",
         "releases": [
             release_vector("two parties", [a_communique(two)], two),
             release_vector("two languages", [bilingual], languages),
             release_vector("three copies", copies(three), three),
-            release_vector("delegates", [a_communique(delegates)], delegates, delegates=2),
+            release_vector("further signers", copies(delegates), delegates, further=2),
         ],
         "refusals": refusals()[1:],
     }

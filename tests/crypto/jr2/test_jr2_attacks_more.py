@@ -13,7 +13,7 @@ from nacl.bindings import crypto_core_ed25519_add, crypto_scalarmult_ed25519_bas
 import pourparler_crypto.jr2
 from pourparler_crypto import jr2, note
 from pourparler_crypto.errors import CryptoError, Malformed, UsageError
-from pourparler_crypto.jr2 import Kind, masks
+from pourparler_crypto.jr2 import Kind
 from pourparler_crypto.jr2.checks import challenge_for, check_presignatures
 from pourparler_crypto.jr2.forging import forge, forge_presignature, judge
 from pourparler_crypto.jr2.formulas import balanced, finish, presign
@@ -30,7 +30,6 @@ from pourparler_crypto.jr2.testing import (
     TEXT,
     L,
     Party,
-    a_round,
     again,
     as_scalar,
     is_signature,
@@ -42,6 +41,7 @@ from pourparler_crypto.jr2.testing import (
     scalar,
     seated,
     total,
+    with_further,
 )
 from pourparler_crypto.jr2.wire import HEADER, commitment, write
 from pourparler_crypto.releasekey import ReleaseKey
@@ -252,7 +252,7 @@ def test_b15_what_a_round_leaves_that_was_given_up_before_r4_could_be_made_up_by
     assert again(everyone)[0].round.sid != genuine.round.sid
 
 
-# B16: delegates (more in test_jr2_masks.py)
+# B16: delegates (more in test_jr2_further.py)
 
 
 def test_b16_without_commitments_one_delegate_cancels_another() -> None:
@@ -261,15 +261,22 @@ def test_b16_without_commitments_one_delegate_cancels_another() -> None:
     assert ED25519.plus(ED25519.base(d1), cancelling) == ED25519.base(t)  # d1 is not needed
 
 
-def test_b16_ours_refuses_a_mask_that_was_chosen_after_the_others_were_seen() -> None:
-    circle = masks.Circle(a_round(three()), 1, 2)
-    held = [masks.draw(circle, delegate) for delegate in (1, 2)]
-    commitments = [one.commitment for one in held]
-    openings = [one.opening(commitments) for one in held]
-    rogue = ED25519.minus(ED25519.base(scalar()), openings[0][HEADER : HEADER + 32])
-    openings[1] = openings[1][:HEADER] + rogue + openings[1][HEADER + 32 :]
-    with pytest.raises(jr2.BadOpening):
-        masks.join(circle, commitments, openings)
+def test_b16_ours_adds_no_masks_up_and_refuses_a_lock_chosen_after_the_others_were_seen() -> None:
+    everyone = with_further(2, 2)
+    first = [party.begin() for party in everyone]
+    second = [party.receive(first[:2], first[2:]) or b"" for party in everyone]
+    rogue = ED25519.minus(ED25519.base(scalar()), second[2][HEADER : HEADER + 32])
+    altered = [*second[:3], second[3][:HEADER] + rogue + second[3][HEADER + 32 :]]
+    with pytest.raises(jr2.BadOpening) as caught:
+        everyone[0].receive(altered)
+    assert caught.value.party == 4
+    third = [party.receive(second) or b"" for party in everyone]
+    # A D that would cancel another's in a sum: each d is checked alone, and nobody knows this one.
+    third[3] = third[3][:HEADER] + ED25519.minus(ED25519.base(scalar()), third[2][HEADER:])
+    everyone[0].receive(third)
+    case = everyone[0].ready().case
+    with pytest.raises(jr2.BadMask):
+        jr2.check_mask(case, write(Kind.MASK, 4, case.handle, scalar()))
 
 
 # B17: whose key
@@ -307,7 +314,7 @@ def test_b18_no_step_signs_anything() -> None:
 
 def test_b19_no_python_integer_holds_a_scalar() -> None:
     """Their arithmetic takes a time that depends on the value. Integers are lengths, times and counts."""
-    with_secrets = ("group", "formulas", "steps", "checks", "case", "signatures", "masks", "wire")
+    with_secrets = ("group", "formulas", "steps", "checks", "case", "signatures", "wire")
     for name in with_secrets:
         path = next(path for path in SOURCES if path.stem == name)
         assert not names_in(path) & {"from_bytes", "pow"}, name

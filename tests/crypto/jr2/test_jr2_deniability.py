@@ -23,8 +23,8 @@ from pourparler_crypto.jr2.forging import Forged, forge, forge_ready, judge
 from pourparler_crypto.jr2.formulas import balanced, made_up, presign
 from pourparler_crypto.jr2.group import ED25519
 from pourparler_crypto.jr2.signatures import parts
-from pourparler_crypto.jr2.testing import TEXT, Party, a_round, parties, play, scalar, total
-from pourparler_crypto.jr2.wire import HEADER, write
+from pourparler_crypto.jr2.testing import TEXT, Party, a_round, parties, play, scalar, total, with_further
+from pourparler_crypto.jr2.wire import HEADER, points_of, write
 from pourparler_crypto.releasekey import ReleaseKey
 
 
@@ -63,7 +63,7 @@ def test_the_forger_uses_no_secret_key() -> None:
     tree = ast.parse(inspect.getsource(forging))
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     assert not names & {"expand", "ReleaseKey", "presign", "seed"}
-    assert list(inspect.signature(forge).parameters) == ["about", "random"]
+    assert list(inspect.signature(forge).parameters) == ["about", "random", "further"]
 
 
 def test_the_judge_refuses_what_is_not_in_order_so_that_its_acceptance_means_something() -> None:
@@ -118,12 +118,27 @@ def test_the_vault_of_a_party_that_has_signed_can_be_made_up_without_its_key(vic
     about = public_round(3, (TEXT, b"Second copy.\n"))
     made = forge_ready(about, victim)
     # It passes the code's own checks: back to R3, and again to Ready.
-    before = jr2.Presigned(about, victim, made.y, made.locks, made.rhos, made.d, b"", made.bodies[victim - 1])
+    before = jr2.Presigned(about, victim, made.y, made.locks, made.rhos, made.d, made.bodies[victim - 1])
     third = [write(Kind.PRESIGNATURE, party, about.sid, body) for party, body in enumerate(made.bodies, 1)]
     ready = jr2.check(jr2.load(before.encode()), third)  # type: ignore[arg-type]
     signed = jr2.sign(ready)
     assert jr2.check_mask(signed.case, signed.message).party == victim
     judge(forging.Transcript(about, *(tuple(write_all(signed, kind)) for kind in (1, 2, 3))))
+
+
+def test_rounds_with_further_signers_can_be_made_up_too_and_so_can_the_vault_of_one() -> None:
+    judge(play(with_further(2, 2, (TEXT, b"Second copy.\n"))))
+    about = public_round(2, (TEXT, b"Second copy.\n"))
+    made = forge(about, further=2)
+    judge(made.transcript)
+    # The state of a further signer who has signed: its y and d are drawn, all the rest is the forgery above.
+    d = scalar() + scalar()
+    third = [*made.transcript.presignatures[:3], write(Kind.PRESIGNATURE, 4, about.sid, b"".join(points_of(d)))]
+    locks, rhos = zip(*((m[HEADER:-32], m[-32:]) for m in made.transcript.openings), strict=True)
+    own = third[3][HEADER:]
+    before = jr2.Presigned(about, 4, made.shares[3], b"".join(locks), b"".join(rhos), d, own)
+    signed = jr2.sign(jr2.check(jr2.load(before.encode()), third))  # type: ignore[arg-type]
+    assert jr2.check_mask(signed.case, signed.message).party == 4
 
 
 def write_all(signed: jr2.Signed, kind: int) -> list[bytes]:

@@ -23,7 +23,6 @@ from pourparler_crypto import note
 HERE = Path(__file__).parent
 VECTORS = json.loads((HERE / "jr2_vectors.json").read_text(encoding="utf-8"))
 RELEASES = {release["name"]: release for release in VECTORS["releases"]}
-PLAIN = [name for name, release in RELEASES.items() if "delegates" not in release]
 
 
 def test_the_vectors_are_what_the_generator_writes() -> None:
@@ -104,15 +103,17 @@ def sha512(data: bytes) -> bytes:
 
 
 class Signer:
-    """One party of a vector, from its seed and its stream of random bytes."""
+    """One party of a vector, from its seed and its stream of random bytes; or a further signer, who has no seed."""
 
     def __init__(self, release: dict[str, Any], number: int, sid: bytes) -> None:
         self.number, self.sid = number, sid
         self.texts = [text.encode() for text in release["texts"]]
-        digest = sha512(bytes.fromhex(release["seeds"][number - 1]))
-        clamped = bytes((digest[0] & 248,)) + digest[1:31] + bytes((digest[31] & 127 | 64,))
-        self.x, self.prefix = little(clamped), digest[32:]
-        self.public = compressed(multiplied(self.x % L, G))
+        self.further, self.prefix = number > len(release["seeds"]), b""
+        if not self.further:
+            digest = sha512(bytes.fromhex(release["seeds"][number - 1]))
+            clamped = bytes((digest[0] & 248,)) + digest[1:31] + bytes((digest[31] & 127 | 64,))
+            self.x, self.prefix = little(clamped), digest[32:]
+            self.public = compressed(multiplied(self.x % L, G))
         size = 64 * len(self.texts) * 3 + 32
         self.stream = hashlib.shake_256(f"{release['name']} party {number}".encode()).digest(size)
         count = len(self.texts)
@@ -130,6 +131,8 @@ class Signer:
 
     def presign(self, locks: list[Affine]) -> bytes:
         self.d = [self.drawn("d", bytes((k,))) for k in range(len(self.texts))]
+        if self.further:
+            return b"".join(compressed(multiplied(value, G)) for value in self.d)
         body = b""
         for k, (text, lock) in enumerate(zip(self.texts, locks, strict=True)):
             mask_point = multiplied(self.d[k], G)
@@ -149,22 +152,24 @@ def sid_of(release: dict[str, Any]) -> bytes:
     return sha512(prefixed("jr2/sid/v1", bytes.fromhex(release["nonce"]), texts, terms, *keys))
 
 
-@pytest.mark.parametrize("name", PLAIN)
+@pytest.mark.parametrize("name", RELEASES)
 def test_integer_arithmetic_gives_every_message_and_signature(name: str) -> None:
     release = RELEASES[name]
     sid = sid_of(release)
     assert sid.hex() == release["sid"]
-    signers = [Signer(release, number, sid) for number in range(1, len(release["keys"]) + 1)]
-    assert [signer.public.hex() for signer in signers] == release["keys"]
+    said = release["messages"]
+    signers = [Signer(release, number, sid) for number in range(1, len(said["mask"]) + 1)]
+    assert [signer.public.hex() for signer in signers if not signer.further] == release["keys"]
 
     def message(kind: int, signer: Signer, bound_to: bytes, body: bytes) -> str:
-        return (bytes((kind, signer.number)) + bound_to[:16] + body).hex()
+        number = 0 if signer.further and kind == 1 else signer.number
+        return (bytes((kind, number)) + bound_to[:16] + body).hex()
 
-    said = release["messages"]
     points = {signer.number: [compressed(multiplied(y, G)) for y in signer.y] for signer in signers}
     for signer in signers:
         own = points[signer.number]
-        u = sha512(prefixed("jr2/ycommit/v1", sid, bytes((signer.number,)), *own, signer.rho))
+        number = b"\0" if signer.further else bytes((signer.number,))
+        u = sha512(prefixed("jr2/ycommit/v1", sid, number, *own, signer.rho))
         assert said["commitment"][signer.number - 1] == message(1, signer, sid, u)
         assert said["opening"][signer.number - 1] == message(2, signer, sid, b"".join(own) + signer.rho)
     texts = range(len(release["texts"]))
@@ -178,7 +183,7 @@ def test_integer_arithmetic_gives_every_message_and_signature(name: str) -> None
         y = b"".join(value.to_bytes(32, "little") for value in signer.y)
         assert said["mask"][place] == message(4, signer, handle, d)
         assert said["share"][place] == message(5, signer, handle, y + signer.rho)
-        for k in texts:
+        for k in () if signer.further else texts:
             s = (little(body[96 * k + 64 : 96 * k + 96]) + signer.d[k] + sums[k]) % L
             signature = body[96 * k : 96 * k + 32] + s.to_bytes(32, "little")
             assert release["signatures"][k][place] == signature.hex()
@@ -190,7 +195,9 @@ def case_handle(
 ) -> bytes:
     sign_by, deposit_by, not_before, stop = release["terms"]
     terms = b"".join(time.to_bytes(8, "big") for time in (sign_by, deposit_by, not_before))
-    masks = b"".join(body[i + 32 : i + 64] for body in bodies for i in range(0, len(body), 96))
+    count = len(release["keys"])
+    masks = b"".join(body[i + 32 : i + 64] for body in bodies[:count] for i in range(0, len(body), 96))
+    masks += b"".join(bodies[count:])
     case = prefixed(
         "jr2/case/v1",
         sid,

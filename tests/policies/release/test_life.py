@@ -14,7 +14,7 @@ from pourparler_policies.fold.events import Commit
 from pourparler_policies.fold.facts import Admit, Amend, Close
 from pourparler_policies.fold.testing import History, card
 from pourparler_policies.release import events as ev
-from pourparler_policies.release import opened, step
+from pourparler_policies.release import opened, standing, step
 from pourparler_policies.release.facts import GRACE, Answer, Mark, Phase, text_digest
 from pourparler_policies.release.rules import Signatories, release_rules
 from pourparler_policies.release.standing import unsettled
@@ -24,6 +24,7 @@ from pourparler_policies.release.testing import DAY, PAPER, RULES, Talks, nonce,
 def published(made: Talks, *words: str) -> bytes:
     """A release goes all its way; returns its digest."""
     made.freeze(*words)
+    made.completed(*words)
     digest, made.now = made.case.text.digest, made.case.not_before
     made.told(Answer.PUBLISHED, *words)
     return digest
@@ -45,6 +46,7 @@ def test_two_revisions_a_withdrawal_and_a_new_round_end_in_a_publication() -> No
     made.post("m1", made.appointment())
     for run in (made.commit, made.reveal, made.prepare):
         run(*cast, number=2)
+    made.completed(*cast)
     made.now = made.case.not_before
     made.told(Answer.PUBLISHED, *cast)
     assert list(made.state.released.values()) == [Mark.PUBLISHED]
@@ -93,7 +95,11 @@ def test_once_frozen_only_the_desks_answer_to_everybody_or_a_day_after_the_hour_
             made.post("a1", event)
     made.post("a1", ev.Retracted(PAPER), ev.Opposed(PAPER))  # words; they change nothing at the desk
     made.now = made.case.sign_by
+    made.completed("b1")
     made.told(Answer.LAPSED, "a1")
+    assert made.case.phase is Phase.FROZEN
+    made.now = made.case.not_before
+    made.post("b1", ev.Commented(PAPER, made.text.digest))
     assert made.case.phase is Phase.FROZEN
     made.now = made.case.ends
     made.post("b1", ev.Commented(PAPER, made.text.digest))
@@ -101,9 +107,55 @@ def test_once_frozen_only_the_desks_answer_to_everybody_or_a_day_after_the_hour_
     assert not made.state.released
 
 
+def test_whoever_is_away_after_a_lapse_delays_a_second_appointment_to_the_deposit_deadline_and_no_longer() -> None:
+    made = talks(3)
+    made.freeze("a1", "b1", "c1")
+    made.completed("a1")  # all had signed, c1's device went off before it could give its y
+    first, made.now = made.case, made.case.sign_by
+    made.told(Answer.LAPSED, "b1")
+    with pytest.raises(Void, match="one case at a time"):
+        made.post("b1", made.appointment())
+    made.now = first.deposit_by - 1
+    with pytest.raises(Void, match="one case at a time"):
+        made.post("b1", made.appointment())
+    made.now = first.deposit_by
+    with pytest.raises(Void, match="one case at a time"):
+        made.post("b1", made.appointment())  # a1 saw every d, and has heard of no other end
+    made.told(Answer.LAPSED, "a1")
+    assert made.state.case is None
+    made.post("b1", made.appointment())
+    for run in (made.commit, made.reveal, made.prepare):
+        run("a1", "b1", "c1", number=2)
+    assert made.case.phase is Phase.FROZEN
+
+
+def test_a_text_that_a_false_r3_has_frozen_makes_room_at_the_deposit_deadline_whatever_its_signer_says() -> None:
+    for says in (Answer.STOPPED, None):
+        made = talks(2)
+        made.freeze("a1", "b1")  # b1's R3 does not fit: nobody signs, and b1 tells nothing, or what is not so
+        if says is not None:
+            made.told(says, "b1")
+        made.now = made.case.deposit_by
+        made.post("a1", made.appointment())
+        assert made.case.phase is Phase.APPOINTED
+
+
+def test_a_desk_that_is_silent_after_somebody_saw_every_d_still_needs_the_wait() -> None:
+    made = talks(2)
+    made.freeze("a1", "b1")
+    made.completed("a1")
+    made.now = made.case.ends - 1
+    with pytest.raises(Void, match="one case at a time"):
+        made.post("b1", made.appointment())
+    made.now = made.case.ends
+    made.post("b1", ev.Commented(PAPER, made.text.digest))
+    assert made.state.case is None
+
+
 def test_a_single_word_that_it_was_published_is_not_remembered() -> None:
     made = talks(2)
     made.freeze("a1", "b1")
+    made.completed("b1")
     made.now = made.case.not_before
     made.told(Answer.PUBLISHED, "a1")
     made.now += GRACE
@@ -114,6 +166,7 @@ def test_a_single_word_that_it_was_published_is_not_remembered() -> None:
 def test_a_party_whose_device_stays_away_cannot_hide_that_two_others_saw_it_published() -> None:
     made = talks(3)
     made.freeze("a1", "b1", "c1")
+    made.completed("a1", "b1", "c1")
     made.now = made.case.not_before
     made.told(Answer.PUBLISHED, "a1", "b1")
     made.now += GRACE
@@ -183,6 +236,24 @@ def test_two_of_two_delegates_initial_and_each_holds_a_mask_beside_the_key() -> 
     assert made.case.phase is Phase.PREPARING
     made.prepare("b2")
     assert made.case.phase is Phase.FROZEN
+
+
+def test_where_the_head_decides_a_delegate_with_the_key_awaits_the_head_and_nobody_else() -> None:
+    made = talks(2, delegates=3, rule=0)
+    made.draft()
+    made.initial("a1", "b1")
+    made.post("a1", made.appointment())
+    made.post("a2", ev.First(nonce(1), 0, b"1"))  # the key is with a delegate
+    assert not standing.awaits_further(made.state, made.case, made.device("a3"))
+    assert not standing.awaits_further(
+        made.state, made.case, made.device("b1")
+    )  # its party's key is not there yet
+    with pytest.raises(Void, match="further mask"):
+        made.post("a3", ev.First(nonce(1), None, b"2"))
+    assert standing.awaits_further(made.state, made.case, made.device("a1"))
+    made.post("a1", ev.First(nonce(1), None, b"3"))
+    made.post("b1", ev.First(nonce(1), 1, b"4"))
+    assert made.case.phase is Phase.REVEALING
 
 
 def test_initials_subject_to_confirmation_from_home_do_not_count_yet() -> None:

@@ -23,7 +23,9 @@ LIMIT = 20_000
 
 
 NEEDS_INITIALS = promises.an_appointment_needs_every_partys_initial_on_that_very_text
-FROZEN_STAYS = promises.a_frozen_text_stays_until_every_signer_was_told_the_same_or_a_day_after_the_hour
+FROZEN_STAYS = (
+    promises.a_frozen_text_stays_until_all_were_told_the_same_or_nobody_awaits_it_or_a_day_after_the_hour
+)
 SIGNS_FROZEN = rounds.a_person_signs_only_what_is_frozen_whole_and_sound
 MASK = rounds.the_mask_is_made_after_every_commitment_is_open
 PUBLISHED = signing.published_means_that_every_person_said_yes_to_this_text
@@ -176,14 +178,12 @@ def nobody_is_asked_again_after_a_lapse(patch: Patch) -> None:
     steps(patch, device.STEPS, Stage.WAITING)[Cue.COMPLETE] = Stage.COMPLETE
 
 
-def saying_yes_again_needs_no_word_in_the_channel(patch: Patch) -> None:
-    act = device.act
+def y_is_given_before_the_channel_knows_that_every_d_was_seen(patch: Patch) -> None:
+    patch.setattr(device, "owed", lambda own, _: own.owes)
 
-    def at_once(own: device.Own, cue: Cue, state: State, now: int) -> device.Own:
-        agrees = cue is Cue.AGREE and own.stage is Stage.AGAIN
-        return device.follow(own, cue, now) if agrees else act(own, cue, state, now)
 
-    patch.setattr(device, "act", at_once)
+def the_deposit_deadline_ends_what_somebody_awaits(patch: Patch) -> None:
+    patch.setattr(Case, "awaited", False)
 
 
 def the_lock_is_kept_until_the_desk_speaks(patch: Patch) -> None:
@@ -268,10 +268,12 @@ MUTATIONS: list[tuple[Callable[[Patch], None], Callable[[], object], Callable[..
     (who_withdrew_completes_all_the_same, the_signing(), signing.who_withdrew_keeps_and_sends_no_lock),
     (withdrawing_is_only_a_word, the_signing(), PUBLISHED),
     (nobody_is_asked_again_after_a_lapse, the_signing(lying=True, hostile=True, votes=False), PUBLISHED),
+    (y_is_given_before_the_channel_knows_that_every_d_was_seen, the_signing(), signing.one_live_text),
+    (the_deposit_deadline_ends_what_somebody_awaits, the_signing(), signing.one_live_text),
     (
-        saying_yes_again_needs_no_word_in_the_channel,
-        the_signing(lying=True, hostile=True),
-        signing.one_live_text,
+        the_deposit_deadline_ends_what_somebody_awaits,
+        the_log(*MESSAGES, ev.Completed, ev.Told, initialled=True),
+        FROZEN_STAYS,
     ),
     (the_lock_is_kept_until_the_desk_speaks, the_signing(), signing.time_alone_ends_everything),
     (

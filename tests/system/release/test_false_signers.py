@@ -171,7 +171,7 @@ async def test_masks_that_do_not_fit_lead_nobody_on(house: House, hours: Hours) 
     await beside(ben, room, ev.Masks(room.case.nonce, b"\0\0\0\x20" + bytes(32)))
     await room.visit(ada)
     assert stage_of(ada) is Stage.SIGNED
-    await ben.channel.release_act(Cue.SIGN)
+    await ben.channel.releases.act(Cue.SIGN)
     await room.published()
 
 

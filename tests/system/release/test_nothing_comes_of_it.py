@@ -54,7 +54,7 @@ async def test_a_withdrawal_lapses_leaves_nothing_and_a_second_appointment_compl
         left_in(p, secrets[p.name], tmp_path / f"{p.name}-before") for p in room.parties
     )  # the search works
     await room.sign(ada, *([ben] if signs_first else []))
-    await ben.channel.release_act(Cue.WITHDRAW)
+    await ben.channel.releases.act(Cue.WITHDRAW)
     # Its lock is gone at once, and from the journal too.
     assert left_in(ben, secrets["ben"], tmp_path / "ben-withdrew") <= secrets_mask(room, ben, secrets)
     await room.sign(eve)
@@ -104,7 +104,7 @@ async def test_who_withdraws_too_late_does_outside_what_the_others_do(house: Hou
     await room.ready()
     await room.sign(ben)
     ben.line.before_request = only_withdrawal_is_lost
-    await ben.channel.release_act(Cue.WITHDRAW)
+    await ben.channel.releases.act(Cue.WITHDRAW)
     assert stage_of(ben) is Stage.WITHDRAWN
     await room.sign(ada)
     await room.through(lambda: stage_of(ada) is Stage.COMPLETE)
@@ -133,7 +133,7 @@ async def test_a_word_is_taken_back_without_a_service_and_reaches_the_desk_later
 
     ben.line.before_request = dead
     with pytest.raises(Unreachable, match="done on this device"):
-        await ben.channel.release_act(Cue.WITHDRAW)
+        await ben.channel.releases.act(Cue.WITHDRAW)
     assert stage_of(ben) is Stage.WITHDRAWN
     assert secrets_of(ben) == set()
     ben.line.before_request = None
@@ -157,7 +157,7 @@ async def test_what_is_over_is_erased_by_the_devices_own_clock_without_any_servi
     assert ada.log.signing.kept is None
     assert not left_in(ada, held, tmp_path / "over")
     with pytest.raises((UserError, Misuse)):
-        await ada.channel.release_act(Cue.SIGN)
+        await ada.channel.releases.act(Cue.SIGN)
 
 
 @pytest.mark.parametrize("cue", [Cue.AGREE, Cue.REFUSE])
@@ -176,7 +176,7 @@ async def test_told_lapsed_and_complete_after_all_the_person_is_asked_again(
     assert room.was_told(ben, "release", "asked again")
     assert stage_of(ada) is Stage.COMPLETE
     ben.line.rewrite = None
-    await ben.channel.release_act(cue)
+    await ben.channel.releases.act(cue)
     if cue is Cue.AGREE:
         await room.published()
         assert len(set(room.notes())) == 1

@@ -6,14 +6,15 @@ import pty
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from pourparler_clients.cli.release import differences
 from pourparler_clients.papers import compose
-from pourparler_clients.testing import PASSPHRASE, Commands, Done, House
+from pourparler_clients.signing_testing import meet
+from pourparler_clients.testing import PASSPHRASE, Commands, Done, House, Person
 from pourparler_crypto.note import Communique, PressKey, ReleaseKey
 from pourparler_service.grants import issue
 from pourparler_service.testing import ServerProcess
@@ -69,27 +70,36 @@ class Table:
 @pytest.fixture
 def table(commands: Commands, server: ServerProcess, tmp_path: Path) -> Table:
     """Ada and Ben in one channel, their vaults closed, with a release key each and its press key in a file."""
+
+    return seated(commands, server, tmp_path, lambda house: house.room("ada", "ben"))
+
+
+def seated(
+    commands: Commands, server: ServerProcess, place: Path, come: Callable[[House], Awaitable[list[Person]]]
+) -> Table:
+    """People who have met, their vaults closed; Ada and Ben have a release key each, and its press key in a file."""
     vaults = {}
 
-    async def meet() -> None:
-        house = House(server.url, lambda: issue(server.data)[0], tmp_path)
-        for person in await house.room("ada", "ben"):
+    async def meeting() -> None:
+        house = House(server.url, lambda: issue(server.data)[0], place)
+        for person in await come(house):
             vaults[person.name] = person.directory
         await house.close()
 
-    asyncio.run(meet())
-    made = Table(commands, vaults, tmp_path)
-    for name in vaults:
+    asyncio.run(meeting())
+    made = Table(commands, vaults, place)
+    for name in ("ada", "ben"):
         made.ok(name, "release-key", "new", "--name", f"{name}.example")
-        made.ok(name, "release-key", "show", "--out", tmp_path / f"{name}.key")
+        made.ok(name, "release-key", "show", "--out", place / f"{name}.key")
     return made
 
 
-def drafted(table: Table, not_before: str = "+24s") -> None:
-    keys = [option for name in table.vaults for option in ("--key", f"Side {name}={table.place / f'{name}.key'}")]
+def drafted(table: Table, *options: str, not_before: str = "+24s") -> None:
+    keys = [o for name in ("ada", "ben") for o in ("--key", f"Side {name}={table.place / f'{name}.key'}")]
     words = table.file("en.md", "We agreed on the wells, and on nothing else.\n")
     persian = table.file("fa.md", "بر سر چاه‌ها توافق کردیم.\n")
-    table.ok("ada", "release", "draft", f"en={words}", f"fa={persian}", *keys, "--not-before", not_before)
+    given = (f"en={words}", f"fa={persian}", *keys, "--not-before", not_before, *options)
+    table.ok("ada", "release", "draft", *given)
 
 
 @pytest.mark.slow
@@ -125,6 +135,62 @@ def test_two_people_bring_a_text_from_its_draft_to_a_note_that_verifies(table: T
     assert verified.status == 0, verified
     assert "ada.example" in verified.out
     assert "We agreed on the wells" in verified.out
+    known_from_a_key_book(table, notes[0])
+
+
+def known_from_a_key_book(table: Table, note: Path) -> None:
+    """Status 0 says that every key is in the reader's own book, and the names are the book's, not the text's."""
+    keys = {name: (table.place / f"{name}.key").read_text().strip() for name in ("ada", "ben")}
+    book = table.file("book", f"{keys['ada']} The northern party\n{keys['ben']} The southern party\n")
+    verified = table.commands("verify", note, "--keys", book)
+    assert verified.status == 0, verified
+    assert "The northern party" in verified.out
+    assert "The southern party" in verified.out
+    half = table.commands("verify", note, "--keys", table.file("half", f"{keys['ada']} The northern party\n"))
+    assert half.status == 1, half
+    assert "not in your key book" in half.out
+    twice = table.file("twice", f"{keys['ada']} The northern party\n{keys['ben']} The northern party\n")
+    assert table.commands("verify", note, "--keys", twice).status == 1
+
+
+@pytest.mark.slow
+def test_two_delegates_of_one_side_and_another_side_write_to_an_official_whose_card_alone_opens_it(
+    commands: Commands, server: ServerProcess, tmp_path: Path
+) -> None:
+    table = seated(commands, server, tmp_path, lambda house: meet(house, ("ada", "ben"), {"ada": ["amy"]}))
+    table.vaults["official"] = tmp_path / "official"
+    table.ok("official", "card", "new", "--name", "Heron")
+    card = tmp_path / "heron.card"
+    table.ok("official", "card", "show", "--out", card)
+    everybody = ("ada", "ben", "amy")
+    drafted(table, "--audience", f"card:{card}", "--parallel", not_before="+60s")
+    for name in everybody:
+        table.ok(name, "release", "initial")
+    table.ok("ben", "release", "appoint", "--sign-within", "30s", "--deposit-within", "5s")
+    table.until("asked", everybody)
+    signed = table.ok("amy", "release", "sign", "--as", "Side ada")  # she has no key, and signs for her side
+    assert "for its one reader and on no board" in signed.out
+    assert "It comes in 2 copies" in signed.out
+    assert "nothing was signed" in table.refused("ada", "release", "sign", "--as", "Side ben")
+    for name in ("ada", "ben"):
+        table.ok(name, "release", "sign", "--as", f"Side {name}")
+    table.until("complete", everybody)
+    time.sleep(15)
+    table.until("published", ("ben",), patience=60)
+    sealed = tmp_path / "brief"
+    assert "give that reader's card" in table.refused("ben", "release", "export", "--out", sealed)
+    wrong = ("release", "export", "--card", tmp_path / "ada.key", "--out", sealed)
+    table.refused("ben", *wrong)
+    exported = table.ok("ben", "release", "export", "--card", card, "--out", sealed, "--json").records[-1]
+    assert exported["copy"] == 2  # his own side's
+    assert b"We agreed" not in sealed.read_bytes()
+    note = tmp_path / "opened.note"
+    assert "sealed to another card" in table.refused("ada", "note", "open", sealed, "--out", note)
+    table.ok("official", "note", "open", sealed, "--out", note)
+    verified = table.commands("verify", note)
+    assert verified.status == 0, verified
+    assert "For one reader" in verified.out
+    known_from_a_key_book(table, note)
 
 
 def sign_at_a_terminal(table: Table, name: str, *typed: str) -> int:
@@ -176,6 +242,9 @@ def test_bad_input_gets_one_sentence_and_loses_nothing(table: Table) -> None:
         ((f"en={words}", *both, "--not-before", "+99999999d"), ""),
         ((f"en={words}", *good, "--corrects", str(words)), ""),
         ((f"en={words}", *good, "--corrects", str(words), "--withdraws", str(words)), "not both"),
+        ((f"en={words}", *good, "--audience", "everybody"), "for the board, for the parties, or for a card"),
+        ((f"en={words}", *good, "--audience", f"card:{words}"), ""),
+        ((f"en={words}", *good, "--audience", f"card:{table.place / 'none'}"), "cannot be read"),
     ):
         assert expected in table.refused("ada", "release", "draft", *arguments)
     for verb in (("show",), ("initial",), ("appoint",), ("oppose",), ("revise", f"en={words}")):

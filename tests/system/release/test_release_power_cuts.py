@@ -13,7 +13,9 @@ import pytest
 
 from pourparler_clients.judging import Judged
 from pourparler_clients.log import Log
-from pourparler_clients.signing_testing import HOUR, Hours, Signing, release_room, stage_of, text_between
+from pourparler_clients.signing import Signing
+from pourparler_clients.signing_testing import HOUR, Hours, release_room, stage_of, text_between
+from pourparler_clients.signing_testing import Signing as Room
 from pourparler_clients.testing import House, Person, PowerCut
 from pourparler_crypto.note import Note
 from pourparler_policies.release.device import Cue, Stage
@@ -26,7 +28,7 @@ Sent = set[tuple[str, bytes, bytes, bytes]]
 def posted(monkeypatch: pytest.MonkeyPatch) -> Sent:
     """Kind, author, nonce and bytes of every message of a round that any log has held, whether it counted or not."""
     seen: Sent = set()
-    fold, beside = Log._apply, Log._beside
+    fold, beside = Log._apply, Signing.fold_beside
 
     def applied(log: Log, entry: Any, judged: Judged, sender: bytes, outgoing: Any) -> Any:
         for act, _, _ in judged.acts:
@@ -34,44 +36,47 @@ def posted(monkeypatch: pytest.MonkeyPatch) -> Sent:
                 seen.add((type(act).__name__, sender, act.nonce, act.message))
         return fold(log, entry, judged, sender, outgoing)
 
-    def beneath(log: Log, entry: Any, held: Any, sender: bytes) -> Any:
-        event = held.event
+    def beneath(signing: Signing, entry: Any, event: Any, sender: bytes) -> Any:
         if isinstance(event, Masks | Lock):
             content = event.masks if isinstance(event, Masks) else event.lock
             seen.add((type(event).__name__, sender, event.nonce, content))
-        return beside(log, entry, held, sender)
+        return beside(signing, entry, event, sender)
 
     monkeypatch.setattr(Log, "_apply", applied)
-    monkeypatch.setattr(Log, "_beside", beneath)
+    monkeypatch.setattr(Signing, "fold_beside", beneath)
     return seen
 
 
 class Story:
-    """Ada's device lives; Ben's dies once in each of its visits."""
+    """Everybody's device lives but the last signer's (Ben's, or that of Amy beside Ada): it dies once a visit."""
 
-    def __init__(self, house: House, room: Signing, cut: int) -> None:
+    def __init__(self, house: House, room: Room, cut: int) -> None:
         self.house, self.room, self.cut = house, room, cut
         self.cuts: list[str] = []
 
     @property
-    def ben(self) -> Person:
-        return self.room.parties[1]
+    def mortal(self) -> Person:
+        return self.room.signers[-1]
+
+    @property
+    def living(self) -> list[Person]:
+        return self.room.signers[:-1]
 
     async def visit(self, *, sign: bool = False) -> None:
-        self.ben.faults.cut = len(self.ben.faults.steps) + self.cut
+        self.mortal.faults.cut = len(self.mortal.faults.steps) + self.cut
         while True:
             try:
-                if sign and stage_of(self.ben) is Stage.ASKED:
-                    await self.ben.channel.release_act(Cue.SIGN)
+                if sign and stage_of(self.mortal) is Stage.ASKED:
+                    await self.mortal.channel.releases.act(Cue.SIGN)
                 else:
-                    await self.room.visit(self.ben)
+                    await self.room.visit(self.mortal)
             except PowerCut as cut:
                 where = re.sub(r"(/desk|/channels)/[^/ ]+", r"\1/…", str(cut))
                 self.cuts.append(f"{'sign: ' if sign else ''}{where}")
-                ben = await self.house.again(self.ben)
-                self.room.parties[1] = self.room.people[1] = ben
+                again, room = await self.house.again(self.mortal), self.room
+                (room.further or room.parties)[-1] = room.people[-1] = again
             else:
-                self.ben.faults.cut = None
+                self.mortal.faults.cut = None
                 return
 
     async def tell(self) -> None:
@@ -84,24 +89,24 @@ class Story:
         await room.appoint()
         for _ in range(8):
             await self.visit()
-            await room.visit(ada)
-            if {stage_of(p) for p in room.parties} == {Stage.ASKED}:
+            await room.visit(*self.living)
+            if {stage_of(p) for p in room.signers} == {Stage.ASKED}:
                 break
         await self.visit(sign=True)
-        await room.sign(ada)
+        await room.sign(*self.living)
         for _ in range(3):
             await self.visit()
-            await room.visit(ada)
-        assert {stage_of(p) for p in room.parties} == {Stage.COMPLETE}
+            await room.visit(*self.living)
+        assert {stage_of(p) for p in room.signers} == {Stage.COMPLETE}
         room.until(room.case.not_before)
         for _ in range(3):
             await self.visit()
-            await room.visit(ada)
+            await room.visit(*self.living)
 
     def check(self) -> None:
         assert self.room.over()
         mine = [n for n in self.room.notes() if Note.parse(n).communique.digest == self.room.text.digest]
-        assert len(mine) == 2
+        assert len(mine) == len(self.room.signers)
         (note,) = set(mine)
         Note.parse(note).check()
 
@@ -110,12 +115,15 @@ class Story:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("beside", "stride"), [({}, 1), ({"ada": ["amy"]}, 9)], ids=["a party's device", "a further delegate's"]
+)
 async def test_power_cut_at_any_step_of_a_signer_resends_the_same_bytes_and_the_release_completes(
-    house: House, hours: Hours, posted: Sent
+    house: House, hours: Hours, posted: Sent, beside: dict[str, list[str]], stride: int
 ) -> None:
-    room = await release_room(house, hours, "ada", "ben")
+    room = await release_room(house, hours, "ada", "ben", beside=beside)
     struck: set[str] = set()
-    for cut in itertools.count():
+    for cut in itertools.count(step=stride):
         story = Story(house, room, cut)
         try:
             await story.tell()
@@ -132,11 +140,15 @@ async def test_power_cut_at_any_step_of_a_signer_resends_the_same_bytes_and_the_
     assert len(kinds) == len(set(kinds))
     assert {kind for kind, *_ in kinds} >= {"First", "Second", "Third", "Masks"}
     for place in (
-        "before a commit",
-        "after a commit",
-        "sign: after a commit",
-        "sign: before POST /v1/desk/…/deposit",
+        ()
+        if beside
+        else (
+            "before a commit",
+            "after a commit",
+            "sign: after a commit",
+            "sign: before POST /v1/desk/…/deposit",
+        )
     ):
         assert place in struck, struck
-    for ending in ("/desk/…/deposit", "/entries"):
+    for ending in () if beside else ("/desk/…/deposit", "/entries"):
         assert any(where.endswith(ending) and "before the answer to POST" in where for where in struck), struck

@@ -53,7 +53,7 @@ async def test_an_edit_voids_initials_and_the_appointment_and_nothing_is_kept_of
     await room.appointed()
     await room.rounds(ben, until=Stage.REVEALED)
     assert secrets_of(ben)
-    await ben.channel.table_text(edited(room, "We agreed on little."), 0, room.paper)
+    await ben.channel.releases.table(edited(room, "We agreed on little."), 0, room.paper)
     await room.visit()
     await room.visit()
     assert room.over()
@@ -73,7 +73,7 @@ async def test_a_frozen_text_can_be_edited_by_nobody(house: House, hours: Hours)
     room = await release_room(house, hours, "ada", "ben")
     await room.ready()
     with pytest.raises(UserError, match="frozen"):
-        await room.parties[0].channel.table_text(edited(room, "Something else."), 0, room.paper)
+        await room.parties[0].channel.releases.table(edited(room, "Something else."), 0, room.paper)
 
 
 async def test_an_opposed_or_retracted_text_gets_no_appointment_and_ends_the_rounds(
@@ -146,7 +146,7 @@ async def test_who_has_signed_is_asked_again_when_the_charter_was_amended_since(
     await room.through(lambda: {stage_of(p) for p in room.parties} == {Stage.AGAIN})
     assert room.notes() == []
     for person in room.parties:
-        await person.channel.release_act(Cue.AGREE)
+        await person.channel.releases.act(Cue.AGREE)
     await room.published()
     assert len(set(room.notes())) == 1
 
@@ -191,7 +191,7 @@ async def lying_text(room: Signing, author: Person, **claims: int | bool | bytes
     salt, text = revision(room.text)
     room.paper = bytes(PAPER_BYTES)
     await author.channel.do(Drafted(room.paper, replace(text, **claims), 20 * DAY))  # type: ignore[arg-type]
-    await author.channel._beside(Words(room.paper, salt, room.text.text), 20 * DAY)
+    await author.channel.releases.post(Words(room.paper, salt, room.text.text), 20 * DAY)
     await room.visit()
 
 
@@ -230,7 +230,7 @@ async def test_words_that_never_come_leave_nothing_to_show_or_to_join(house: Hou
     await room.visit()
     with pytest.raises(UserError, match="not on this device"):
         ada.log.signing.papers.communique(room.held)
-    await ben.channel._beside(Words(room.paper, bytes(32), b"Other words."), 20 * DAY)
+    await ben.channel.releases.post(Words(room.paper, bytes(32), b"Other words."), 20 * DAY)
     await room.visit()
     assert ada.log.signing.papers.revisions(room.paper) == []
 
@@ -239,7 +239,7 @@ async def test_words_end_with_their_paper_in_every_vault(house: House, hours: Ho
     room = await release_room(house, hours, "ada", "ben", words="A line that has to be forgotten.")
     ada, ben = room.parties
     await room.table(author=ada)
-    await ben.channel.remark(room.paper, "I would rather not say forgotten.")
+    await ben.channel.releases.remark(room.paper, "I would rather not say forgotten.")
     await room.visit()
     needles = {*traces("A line that has to be forgotten."), *traces("I would rather not say forgotten.")}
     assert all(left_in(p, needles, tmp_path / f"{p.name}-living") for p in room.people)
@@ -279,12 +279,12 @@ async def test_a_correction_names_what_stands_and_its_revisions_keep_that(house:
     room.text = compose(
         [("en", "We agreed, but not on wells.")], signatories, hour, relation=(Act.CORRECTS, first)
     )
-    room.paper = await ada.channel.table_text(room.text, 20 * DAY, corrects=digest)
+    room.paper = await ada.channel.releases.table(room.text, 20 * DAY, corrects=digest)
     await room.visit()
     held = room.held
     room.text = edited(room, "We agreed, on other things.")
     assert room.text.foot.relation is not None
-    await ada.channel.table_text(room.text, 0, room.paper, held.text.corrects)
+    await ada.channel.releases.table(room.text, 0, room.paper, held.text.corrects)
     await room.visit()
     await room.initial()
     await room.appoint()

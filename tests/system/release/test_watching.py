@@ -54,8 +54,8 @@ async def test_devices_that_watch_bring_a_lapse_and_then_a_release_to_its_end(
             if {stage_of(p) for p in room.parties} == {Stage.ASKED}:
                 break
             await asyncio.sleep(0.05)
-        await ada.channel.release_act(Cue.SIGN)
-        await ben.channel.release_act(Cue.WITHDRAW)
+        await ada.channel.releases.act(Cue.SIGN)
+        await ben.channel.releases.act(Cue.WITHDRAW)
         room.until(room.case.sign_by)
         await comes(told, "lapsed")
     finally:

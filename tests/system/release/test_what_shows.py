@@ -82,7 +82,7 @@ async def test_what_goes_to_the_desk_has_no_token_and_a_connection_of_its_own(
     room = await release_room(house, hours, "ada", "ben", "eve")
     await room.ready()
     await room.sign(*room.parties[:2])
-    await room.parties[1].channel.release_act(Cue.WITHDRAW)
+    await room.parties[1].channel.releases.act(Cue.WITHDRAW)
     await room.lapsed()
     await house.close()
     desk = [heads for heads in seen.connections if any("/desk" in path for path, _ in heads)]
