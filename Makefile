@@ -57,7 +57,8 @@ fuzz-corpus: $(STAMP)  ## record anew what parsers are given in real runs
 	$(BIN)/python -m pytest -q -n 0 -p tests.fuzz.recording --timeout 900 tests/system/release/test_published_together.py \
 	  tests/clients/test_release_keys.py tests/clients/test_verify.py tests/clients/test_charter_commands.py \
 	  tests/service/test_attachments.py tests/service/test_board.py tests/crypto/test_attachment.py \
-	  tests/crypto/jr2/test_jr2_masks.py tests/policies/test_payload.py tests/policies/fold/test_decoding.py
+	  tests/crypto/jr2/test_jr2_masks.py tests/policies/test_payload.py tests/policies/fold/test_decoding.py \
+	  tests/system/sounding/test_sounded_together.py tests/service/test_tally.py
 
 lock:  ## write requirements.lock anew (needs uv)
 	uv pip compile --universal --generate-hashes --python-version 3.11 --all-extras --no-header --no-annotate -q --upgrade pyproject.toml -o requirements.lock

@@ -233,6 +233,19 @@ class Api:
         body = wire.CaseMessage(message=message).model_dump_json().encode()
         await self._call("POST", route.format(handle=encode_id(handle)), body)
 
+    async def open_tally(self, tally: bytes) -> None:
+        """Brings a sounding's tally; again is harmless. Without a bearer."""
+        await self._call("POST", Route.TALLIES, wire.OpenTally(tally=tally).model_dump_json().encode())
+
+    async def hand_in(self, handle: bytes, slot: bytes, values: bytes) -> None:
+        """Hands in to a tally; the first time counts, and each is answered the same."""
+        body = wire.HandIn(slot=slot, values=values).model_dump_json().encode()
+        await self._call("POST", Route.TALLY_SLOT.format(handle=encode_id(handle)), body)
+
+    async def tally(self, handle: bytes) -> wire.Tally:
+        """What the service says of a tally, the same to everybody."""
+        return await self._get(wire.Tally, Route.TALLY.format(handle=encode_id(handle)))
+
     async def remove_box(self, box: bytes) -> None:
         """Ends a box and all in it."""
         await self._call("DELETE", Route.BOX.format(box=encode_id(box)))

@@ -48,6 +48,8 @@ from .onetext import Side
 from .releasing import Releases
 from .sealing import Admit, Sealer
 from .shuttle.room import Shuttles
+from .soundings import Soundings
+from .soundings import visit as visit_tally
 from .store import Kind, Message, Outgoing, State
 from .upkeep import due_charter, due_presence, due_removals
 from .uploads import Uploads
@@ -73,6 +75,7 @@ class Channel:
     def __init__(self, log: Log, connect: Connect, clock: Clock) -> None:
         self.log = log
         self.sealer = Sealer(log)
+        self.soundings = Soundings(self)
         self.clock = clock
         self._connect = connect
         self._api = connect(log.row.url, log.row.token)
@@ -85,6 +88,7 @@ class Channel:
         self._watched = False
         self._at_head = False  # a stream is open and keeps this device there: no page is asked for
         self._ended = False
+        self._refused_tally = False
         self._handshakes_at = 0  # when the service's budget may let this device change something again
         self._reconvened = 0  # the end of the recess after which this device has renewed its keys
         self._gone: list[bytes] = []  # devices that the log has removed, and the service may not know yet
@@ -100,6 +104,10 @@ class Channel:
     def id(self) -> bytes:
         """The channel's random id, 16 bytes."""
         return self.log.row.id
+
+    async def fold_to_head(self) -> None:
+        """Folds to the head and sends what waits; under the turn."""
+        await self._sync()
 
     async def aclose(self) -> None:
         """Closes the connections."""
@@ -499,6 +507,28 @@ class Channel:
             await self._delete_sent()
             await self._halves.ahead()
         await self.releases.follow()
+        if self.log.row.state is State.OPEN and self.log.soundings.active:
+            await self._follow_sounding()
+
+    async def _follow_sounding(self) -> None:
+        """Time and the service lead a sounding on; what follows from it is sent at once."""
+        before = self.log.soundings.kept
+        with self.log.step():
+            happened = self.log.follow_sounding()
+        self.tell(happened)
+        try:
+            self.tell(await visit_tally(self.log, self._connect))
+        except Unreachable:  # at the next visit
+            pass
+        except Refused as refusal:
+            if refusal.problem in NEVER and not self._refused_tally:
+                self._refused_tally = True
+                self.tell([Happening("tally", self.log.row.cursor, text=str(refusal))])
+        with self.log.step():
+            happened = self.log.follow_sounding()
+        self.tell(happened)
+        if self.log.soundings.kept != before:
+            await self.flush()
 
     async def _pull(self) -> None:
         changed = 0

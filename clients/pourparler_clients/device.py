@@ -28,7 +28,7 @@ from pourparler_policies.charter import Charter
 from pourparler_policies.payload import check_name
 from pourparler_policies.wire import Problem
 
-from . import papers
+from . import inquiries, papers
 from .api import Api, check_url
 from .channel import Channel, Connect
 from .errors import Refused, Unreachable, UserError
@@ -108,6 +108,15 @@ class Device:
         self.purge()
         self.vault.close()
 
+    async def visit_inquiries(self) -> list[inquiries.Held]:
+        """What this device owes inquiries before there is a channel; returns them. Raises Unreachable, Refused."""
+        return await inquiries.visit(self.vault, self._connect, self.clock())
+
+    @property
+    def card_key(self) -> CardKey:
+        """The secret half of this device's card."""
+        return self._key
+
     def _reach(self, url: str, bearer: bytes | None) -> Api:
         return Api(url, bearer, proxy=self.proxy)
 
@@ -151,13 +160,19 @@ class Device:
                 "UPDATE outbox SET envelope = x'' WHERE draft IN (SELECT number FROM draft WHERE content = x'')"
             )
             changed += self.vault.execute("DELETE FROM invitation WHERE expires_at <= ?", now)
-            changed += papers.purge(self.vault, now)
+            changed += papers.purge(self.vault, now) + inquiries.purge(self.vault, now)
         if erased or changed:
             self.vault.empty_journal()
-        if self.vault.row("SELECT 1 FROM signing UNION ALL SELECT 1 FROM relayed") is not None:
+        if (
+            self.vault.row("SELECT 1 FROM signing UNION SELECT 1 FROM relayed UNION SELECT 1 FROM sounding")
+            is not None
+        ):
             for channel in self.channels():
                 channel.log.signing.expire(now)
                 channel.log.relayed.expire(now)
+                if channel.log.soundings.ends(now):
+                    with channel.log.step():
+                        channel.log.soundings.expire(now)
         return erased
 
     def next_end(self) -> int | None:

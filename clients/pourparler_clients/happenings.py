@@ -26,8 +26,10 @@ class Happening:
     as it was), seated, attested, back, leaving, held, stranded, left, removed, closed, erased, amended, alarm,
     halted, drafted, revised, shelved, initialled, retracted, opposed, relented, appointed, arranged, unfit (a relayed
     round, `text` says why), text (its words are here), remarked, frozen, lapsed, released, release (this device's
-    part in one), desk (it refuses a case), warned, refused (an own act that does not count) or the name of an event
-    about a `subject` on the table.
+    part in one), desk (it refuses a case), sounded, recalled, sounding (this device's part in one), counted (a
+    sounding's result; `text` is the package's number, from 1), tally (the service refuses one), unsound (what came in
+    the name of `text` does not fit), warned, refused (an own act that does not count) or the name of an event about a
+    `subject` on the table.
     `member` is whom it concerns, or who did it; `digest` names the subject (32 bytes).
     """
 

@@ -38,7 +38,7 @@ from pourparler_policies.fold.decoding import decode_commit
 from pourparler_policies.fold.events import Complained, Entry
 from pourparler_policies.fold.facts import Amend, Phase
 from pourparler_policies.fold.facts import State as Consent
-from pourparler_policies.payload import Attached, Attesting, Beside, Said, Shortened, Shuttle
+from pourparler_policies.payload import Attached, Attesting, Beside, Said, Shortened, Shuttle, Sounding
 from pourparler_policies.release.facts import State as Folded
 from pourparler_policies.release.relayed import Arranged, Passage
 
@@ -52,6 +52,7 @@ from .relayed import Relayed
 from .rooms import Rooms
 from .shuttle.kept import kept as kept_word
 from .signing import Signing
+from .soundlog import SoundLog
 from .store import ChannelStore, Kind, Message, Outgoing, Row, Sent, State
 from .vault import Vault
 
@@ -113,6 +114,7 @@ class Log:
         self._reload()
         self.signing = Signing(self)
         self.relayed = Relayed(self)
+        self.soundings = SoundLog(self, key)
 
     def _reload(self) -> None:
         row = self.store.row()
@@ -187,7 +189,14 @@ class Log:
                 if entry.seq > self.row.cursor:
                     happened += self._fold_one(entry)
             happened += self.signing.follow(self.clock()) + self.relayed.follow(self.clock())
+            happened += self.follow_sounding()
         return happened
+
+    def follow_sounding(self) -> list[Happening]:
+        """A sounding goes on as far as log and time lead it; in a transaction."""
+        if self.row.state is not State.OPEN or self._folded is None or not self.soundings.active:
+            return []
+        return self.soundings.advance(self.clock())
 
     def _fold_one(self, entry: wire.Entry) -> list[Happening]:
         row = self.row
@@ -432,6 +441,8 @@ class Log:
             return self.signing.fold_beside(entry, beside, sender)
         if isinstance(event, Shortened):
             return self._shorten(entry, judged.envelope.events, sender)
+        if isinstance(event, Sounding):
+            return self.soundings.receive(entry, event.event, sender, outgoing.draft if outgoing else None)
         before = self.consent
         self._settle(judged.state)
         happened: list[Happening] = []

@@ -264,4 +264,29 @@ MIGRATIONS: list[list[str]] = [
         # What a message is: said, or a word on a carried message (shuttle). All live and end alike.
         "ALTER TABLE message ADD COLUMN kind TEXT NOT NULL DEFAULT 'said'",
     ],
+    [
+        # Soundings of a channel, and this device's part in the one that is under way. Nothing here depends on what the
+        # person answered: `secret` has one size, and looks alike, from the registration until it is handed in.
+        """CREATE TABLE sounding (
+            channel BLOB PRIMARY KEY REFERENCES channel ON DELETE CASCADE,
+            state BLOB NOT NULL,                -- policies' sounding.State, in its canonical form
+            own BLOB NOT NULL,                  -- sounding.device.Own, in its canonical form; empty: no part in any
+            secret BLOB NOT NULL,               -- crypto's Begun, then its Answer, then empty
+            tally BLOB NOT NULL,                -- crypto's Tally, once it is settled
+            result INTEGER NOT NULL,            -- -2 unknown, -1 not all accept, else the common package from 0
+            value BLOB NOT NULL                 -- the total that shows it, until the log holds it
+        ) WITHOUT ROWID""",
+        # Inquiries before there is a channel: what was asked, and what this device hands in.
+        """CREATE TABLE inquiry (
+            handle BLOB PRIMARY KEY,
+            url TEXT NOT NULL,
+            tally BLOB NOT NULL,
+            rules BLOB NOT NULL,                -- a charter without names
+            names BLOB NOT NULL,                -- the whole charter, sealed until everybody has said yes
+            secret BLOB NOT NULL,               -- crypto's Answer, until it was handed in; of one size
+            moment INTEGER NOT NULL,            -- when it is handed in (Unix seconds)
+            result INTEGER NOT NULL,            -- -2 unknown, -1 not all, 0 all; -3: it could not be handed in
+            expires_at INTEGER NOT NULL
+        ) WITHOUT ROWID""",
+    ],
 ]

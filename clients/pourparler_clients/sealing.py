@@ -71,6 +71,12 @@ class Sealer:
         beside = log.signing.beside() or log.relayed.beside()
         if beside is not None and beside[1] > now:
             return self._seal([beside[0]], Kind.BESIDE, beside[1] - now, None), happened
+        sounding = log.soundings.due(now) if log.soundings.active else None
+        if sounding is not None:
+            return self._seal([sounding[0]], Kind.SOUNDING, sounding[1], None), happened
+        draft = log.store.next_draft(Kind.SOUNDING)
+        if draft is not None:
+            return self._seal(payload.decode_events(draft.content), Kind.SOUNDING, draft.life, draft), happened
         draft = log.store.next_draft(Kind.SHORTENED)
         if draft is not None:
             events = payload.decode_events(draft.content)

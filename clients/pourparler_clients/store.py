@@ -45,6 +45,7 @@ class Kind(StrEnum):
     ATTESTING = "attesting"
     BESIDE = "beside"  # words of a paper, a remark, masks, a lock
     SHORTENED = "shortened"
+    SOUNDING = "sounding"
     COMMIT = "commit"
     PARCEL = "parcel"  # what waits to be put to a side, and is not sent as it is (shuttle/parcels.py)
     NOTE = "note"  # a person's own; nobody is sent it
@@ -155,7 +156,7 @@ class Meeting:
 _CONTENTS = (
     *("outbox", "draft", "message", "sent", "own_rule", "member", "chain", "invitation"),
     *("consent", "meeting", "opening", "complaint", "vault_half"),
-    *("words", "remark", "signing", "lock", "note"),
+    *("words", "remark", "signing", "lock", "note", "sounding"),
     *("room", "spool"),
     *("relayed", "passage", "one_text"),
 )

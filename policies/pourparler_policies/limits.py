@@ -58,6 +58,11 @@ MAX_NOTES: Final = 32  # texts that are published together: one copy for each pa
 ANSWER_LIFE: Final = 30 * DAY  # seconds after its not-before time that the desk repeats a case's answer
 BOARD_PAGE: Final = 50  # communiqués on one page of the board's list
 
+# Tallies of soundings (DESIGN 4.5). The sizes are those of `pourparler_crypto.sounding`; a test compares them.
+MAX_TALLY: Final = 4 * KIB  # bytes: 32 sides and 8 packages take 1,600
+MAX_PACKAGES: Final = 8
+MAX_VALUES: Final = 32 * MAX_PACKAGES  # bytes of what one device hands in
+
 MAX_SEQ: Final = 2**53 - 1  # what JSON numbers carry exactly
 
 

@@ -1,7 +1,7 @@
 """What members say to each other inside sealed entries.
 
-1. An application entry holds one message, one file, one paper or one word on a carried message, or a few events of one
-   other kind (procedure, attestation, shorter lives); a commit holds who is seated by it.
+1. An application entry holds one message, one file, one paper, one word on a carried message or one step of a sounding,
+   or a few events of one other kind (procedure, attestation, shorter lives); a commit holds who is seated by it.
 2. Every envelope says which procedure its author had seen (`chain.py`).
 3. An unknown event type halts the reader; it is never skipped, or two versions would hold different states.
 
@@ -23,6 +23,9 @@ from .release.decoding import MAX_BESIDE, MAX_EVENT, decode_act, decode_beside
 from .release.decoding import Act as ProcedureEvent
 from .release.decoding import Beside as BesideEvent
 from .shuttle import events as shuttle
+from .sounding.events import MAX_EVENT as MAX_SOUNDING
+from .sounding.events import Event as SoundingEvent
+from .sounding.events import decode_event as decode_sounding
 from .wire import AttachmentSize, Hash, Id, Seq
 
 VERSION: Final = 2
@@ -148,6 +151,27 @@ class Shuttle(_Event):
         return shuttle.decode_event(self.content)
 
 
+class Sounding(_Event):
+    """An event of a sounding, judged by its own fold; it lives until the sounding is over.
+
+    It is no procedure: what a device folds of it is bound by the tally's handle, which is a hash of all of it. So a
+    service that shows some of the members another course of events gets tallies that nobody fills.
+    """
+
+    type: Literal["sounding"] = "sounding"
+    content: Annotated[bytes, Field(max_length=MAX_SOUNDING)]
+
+    @classmethod
+    def of(cls, event: SoundingEvent) -> "Sounding":
+        """The entry that carries it."""
+        return cls(content=canonical(event))
+
+    @property
+    def event(self) -> SoundingEvent:
+        """What it is. Raises Void or Unknown."""
+        return decode_sounding(self.content)
+
+
 class Attesting(_Event):
     """A step of a deniable pairwise attestation, for the device `peer`; nobody else reads anything out of it."""
 
@@ -174,9 +198,11 @@ class Seated(_Event):
         return Added(self.credential, self.fingerprint, self.ground, self.digest)
 
 
-Event = Said | Attached | Shortened | Act | Beside | Shuttle | Attesting | Seated
-TYPES: Final = frozenset({"said", "attached", "shortened", "act", "beside", "shuttle", "attesting", "seated"})
-_ALONE: Final[frozenset[type]] = frozenset({Said, Attached, Beside, Shuttle})
+Event = Said | Attached | Shortened | Act | Beside | Shuttle | Sounding | Attesting | Seated
+TYPES: Final = frozenset(
+    {"said", "attached", "shortened", "act", "beside", "shuttle", "sounding", "attesting", "seated"}
+)
+_ALONE: Final[frozenset[type]] = frozenset({Said, Attached, Beside, Shuttle, Sounding})
 
 
 class Envelope(BaseModel):
@@ -233,7 +259,7 @@ def decode_application(data: bytes) -> Envelope:
     envelope = decode(data)
     kinds = {type(event) for event in envelope.events}
     if len(kinds) != 1 or Seated in kinds or (kinds & _ALONE and len(envelope.events) != 1):
-        raise Void("an application entry holds one message, file, paper or word, or events of one kind")
+        raise Void("an application entry holds one message, file, paper, word or step, or events of one kind")
     return envelope
 
 

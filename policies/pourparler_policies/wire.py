@@ -7,8 +7,8 @@ Three rules hold for everything here:
 3. Nothing here names a person, a party or a content: the service has no field for it.
 
 The paths stand in `Route`; `docs/protocol.md` explains them. Source: DESIGN 4.1 (channel log), 4.3 (drop
-boxes), 4.4 (key halves, attachments), 6.3 (desk, board). The board alone shows names and content: what every party
-has published.
+boxes), 4.4 (key halves, attachments), 4.5 (tallies), 6.3 (desk, board). The board alone shows names and content:
+what every party has published.
 """
 
 from enum import StrEnum
@@ -28,9 +28,12 @@ from .limits import (
     MAX_HALVES,
     MAX_LIFE,
     MAX_NOTES,
+    MAX_PACKAGES,
     MAX_SEALED,
     MAX_SEQ,
     MAX_SIGNERS,
+    MAX_TALLY,
+    MAX_VALUES,
     MIN_LIFE,
     SHORT_STEP,
 )
@@ -111,6 +114,9 @@ class Route(StrEnum):
     CASE_DEPOSIT = "/v1/desk/{handle}/deposit"
     CASE_WITHDRAWAL = "/v1/desk/{handle}/withdrawal"
     CASE_STOP = "/v1/desk/{handle}/stop"
+    TALLIES = "/v1/tallies"
+    TALLY = "/v1/tallies/{handle}"
+    TALLY_SLOT = "/v1/tallies/{handle}/slot"
     BOARD_LIST = "/v1/board"
     BOARD_ENTRY = "/v1/board/{digest}"
     BOARD = "/board"
@@ -340,6 +346,41 @@ class Case(Reply):
     masks: Annotated[list[Message], Field(max_length=MAX_SIGNERS)] | None = None  # R4 of all; complete, published
     shares: Annotated[list[Message], Field(max_length=MAX_SIGNERS)] | None = None  # R5 of all; published
     board: Annotated[list[Hash], Field(max_length=MAX_NOTES)] | None = None  # published: what the board has of it
+
+
+class OpenTally(Request):
+    """POST `Route.TALLIES`: a sounding's tally, named by its handle. No token; repeating it is harmless.
+
+    Every device that was asked sends it, whatever its person says and whether they say anything.
+    """
+
+    tally: Annotated[bytes, Field(min_length=1, max_length=MAX_TALLY), WithJsonSchema(_bytes_json(MAX_TALLY))]
+
+
+class HandIn(Request):
+    """POST `Route.TALLY_SLOT`: one value for each package. Answered the same, first or again; the first one stays.
+
+    An acceptance and a refusal have the same size, and nobody can tell one from the other.
+    """
+
+    slot: Secret  # whose hash the tally lists
+    values: Annotated[bytes, Field(min_length=32, max_length=MAX_VALUES), WithJsonSchema(_bytes_json(MAX_VALUES))]
+
+
+class TallyAnswer(StrEnum):
+    """What the service says of a tally, the same to everybody; the last two are final."""
+
+    OPEN = "open"  # before its close. Nothing else shows: no count, and not who has come
+    COUNTED = "counted"  # one total is shown, and all else is erased
+    LOST = "lost"  # the service lost what it held before it was counted
+
+
+class Tally(Reply):
+    """Answer to GET `Route.TALLY`: the same bytes for everybody, and for every open tally."""
+
+    answer: TallyAnswer
+    package: Annotated[int, Field(ge=0, lt=MAX_PACKAGES)] | None = None  # counted: which one is shown
+    value: Hash | None = None  # counted: its total
 
 
 class Sequel(StrEnum):

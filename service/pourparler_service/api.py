@@ -26,6 +26,8 @@ from .schema import ROUTES
 from .settings import SOFTWARE, Settings
 from .state import ChannelState, DeviceState, Registry
 from .streams import Hub, Stream
+from .tally import Tallies
+from .tallyapi import TallyApi
 from .writer import Writer
 
 JSON = "application/json"
@@ -50,12 +52,14 @@ class Api:
         incarnation: bytes,
         desk: Desk,
         board: Board,
+        tallies: Tallies,
     ) -> None:
         self._settings, self._registry, self._writer, self._hub = settings, registry, writer, hub
         self._outside = outside
         self._caps, self._incarnation = settings.caps, incarnation
         self._gate = Gate(settings, registry, writer)
         self.desk, self.board = DeskApi(desk), BoardApi(board, incarnation)
+        self.tallies = TallyApi(tallies)
 
     async def service(self) -> Response:
         """What this service is, and the operator's caps."""

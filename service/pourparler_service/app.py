@@ -33,6 +33,7 @@ from .schema import describe, methods
 from .settings import Settings
 from .state import Registry
 from .streams import Hub
+from .tally import Tallies, open_tallies
 from .writer import Writer
 
 _ENTRIES = re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", Route.ENTRIES.value))
@@ -92,7 +93,7 @@ def create_app(settings: Settings) -> Service:
         try:
             database = Database(settings.data, restored=settings.restored)
             outside = Outside(database)
-            cases = open_cases(database)
+            cases, counting = open_cases(database), open_tallies(database)
         except DataError as error:
             service.failure = error
             raise
@@ -107,13 +108,16 @@ def create_app(settings: Settings) -> Service:
         await outside.settled()
         desk, board = Desk(settings, cases, writer), Board(database.path)
         await desk.begin(database)
-        api = Api(settings, registry, writer, hub, outside, database.incarnation, desk, board)
+        tallies = Tallies(settings, counting)
+        await tallies.begin()
+        api = Api(settings, registry, writer, hub, outside, database.incarnation, desk, board, tallies)
         service.include_router(api.router())
         service.append, service.hub = api.append, hub
         tasks = [
             asyncio.create_task(purger.run()),
             asyncio.create_task(_heartbeat(hub)),
             asyncio.create_task(desk.run()),
+            asyncio.create_task(tallies.run()),
         ]
         try:
             yield
@@ -124,6 +128,7 @@ def create_app(settings: Settings) -> Service:
             await asyncio.gather(*tasks, return_exceptions=True)
             await writer.close()
             desk.close()
+            tallies.close()
             board.close()
             outside.close()
             pages.close()

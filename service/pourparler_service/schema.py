@@ -48,7 +48,7 @@ _MODELS: Final = (
     wire.Service, wire.CreateChannel, wire.Channel, wire.Append, wire.Receipt, wire.Page,
     wire.Deletion, wire.CreateBox, wire.Deposit, wire.Deposited, wire.AskHalves, wire.Halves,
     wire.CreateAttachment, wire.Attachment, wire.ProblemDocument, wire.OpenCase, wire.CaseMessage, wire.Case,
-    wire.Board, wire.PostedNote,
+    wire.Board, wire.PostedNote, wire.OpenTally, wire.HandIn, wire.Tally,
 )  # fmt: skip
 
 
@@ -213,6 +213,24 @@ ROUTES: Final[tuple[tuple[str, Route, str, dict[str, Any]], ...]] = (
             (Route.CASE_WITHDRAWAL, "desk.withdraw"),
             (Route.CASE_STOP, "desk.stop"),
         )
+    ),
+    (
+        "POST",
+        Route.TALLIES,
+        "tallies.open_tally",
+        document(wire.OpenTally, status=204, auth=False, budget=True, refusals=[Problem.OVER_CAP]),
+    ),
+    (
+        "GET",
+        Route.TALLY,
+        "tallies.tally",
+        document(reply=wire.Tally, auth=False, refusals=[Problem.NOT_FOUND, Problem.MALFORMED]),
+    ),
+    (
+        "POST",
+        Route.TALLY_SLOT,
+        "tallies.hand_in",
+        document(wire.HandIn, status=204, auth=False, refusals=[Problem.NOT_FOUND]),
     ),
     (
         "GET",

@@ -34,7 +34,7 @@ RULES = [
     *("7 days", KEEP, "12 weeks", "30 days", KEEP, KEEP, KEEP),  # lives
     *("chatham house", "yes"),  # attribution
     *("after acceptance", "no", KEEP),  # admission
-    *("persons", "3 days", KEEP, "any party", KEEP),  # release
+    *("persons", "3 days", KEEP, "any party", KEEP, KEEP),  # release, soundings
     *("Each delegate", "one principal", "gist", "no"),  # reporting
     *("There is nothing to comment on.", KEEP),  # the agreed line in en, in ar
 ]

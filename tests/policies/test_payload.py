@@ -32,6 +32,7 @@ from pourparler_policies.payload import (
     Seated,
     Shortened,
     Shuttle,
+    Sounding,
     check_name,
     check_text,
     decode,
@@ -39,6 +40,7 @@ from pourparler_policies.payload import (
     encode,
 )
 from pourparler_policies.shuttle import events as shuttle
+from pourparler_policies.sounding.events import Missed
 
 SAID = Said(id=b"i" * 16, text="hello", life=60)
 ACT = Act.of(1, Leaving())
@@ -103,6 +105,9 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
 )
 
 
+SOUNDING = payload.Sounding.of(Missed(b"i" * 16))
+
+
 def envelope(*events: Event) -> Envelope:
     return Envelope(seq=7, chain=b"h" * 32, events=list(events))
 
@@ -126,7 +131,7 @@ def test_what_was_encoded_is_decoded_alike(seq: int, chain: bytes, events: list[
 @pytest.mark.parametrize(
     "data",
     [
-        event(type="sounding"),
+        event(type="communique"),
         event(type="Said"),
         event(type=""),
         changed(v=1),
@@ -286,6 +291,8 @@ def test_an_application_entry_holds_one_message_or_events_of_one_other_kind() ->
         [BESIDE, ACT],
         [CARRIED, CARRIED],
         [CARRIED, SAID],
+        [SOUNDING, SOUNDING],
+        [SOUNDING, STEP],
     ):
         with pytest.raises(Void):
             decode_application(encode(envelope(*bad)))
@@ -300,10 +307,9 @@ def test_a_commit_explains_only_whom_it_seats() -> None:
 
 
 def test_messages_papers_and_attestation_are_outside_the_procedure() -> None:
-    assert [envelope(one).procedure for one in (SAID, FILE, SHORTER, BESIDE, CARRIED, STEP, ACT, SEATED)] == [
-        False
-    ] * 6 + [True] * 2
-    kinds = (Said, Attached, Shortened, Act, Beside, Shuttle, Attesting, Seated)
+    outside = (SAID, FILE, SHORTER, BESIDE, CARRIED, STEP, SOUNDING)
+    assert [envelope(one).procedure for one in (*outside, ACT, SEATED)] == [False] * 7 + [True] * 2
+    kinds = (Said, Attached, Shortened, Act, Beside, Shuttle, Sounding, Attesting, Seated)
     assert {one.model_fields["type"].default for one in kinds} == payload.TYPES
 
 

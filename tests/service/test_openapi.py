@@ -62,7 +62,7 @@ RELEASE = [
     ("POST", Route.DESK), ("GET", Route.CASE), ("POST", Route.CASE_DEPOSIT), ("POST", Route.CASE_WITHDRAWAL),
     ("POST", Route.CASE_STOP), ("GET", Route.BOARD_LIST), ("GET", Route.BOARD_ENTRY), ("GET", Route.BOARD),
     ("GET", Route.BOARD_FEED), ("GET", Route.BOARD_STYLE), ("GET", Route.BOARD_SCRIPT), ("GET", Route.BOARD_PAGE),
-    ("GET", Route.BOARD_NOTE),
+    ("GET", Route.BOARD_NOTE), ("POST", Route.TALLIES), ("GET", Route.TALLY), ("POST", Route.TALLY_SLOT),
 ]  # fmt: skip
 
 

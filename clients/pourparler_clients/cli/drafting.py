@@ -338,7 +338,7 @@ def _places(group: str, answers: dict[str, Any], seats: int) -> list[dict[str, A
 
 def _needless(section: str, key: Key, held: dict[str, Any]) -> bool:
     """Whether an earlier answer of the section has made this question pointless."""
-    if section != "release" or key.name == "signatories":
+    if section != "release" or key.name in ("signatories", "soundings"):
         return False
     return held["signatories"] == "nobody" or (key.name == "stop_until" and held["stop"] == "nobody")
 

@@ -18,6 +18,7 @@ from ..happenings import Happening
 from ..invitations import Progress
 from ..store import Message, State
 from ..subjects import code_of, describe
+from . import soundlines
 from .carried import show_carried
 from .common import emit, local_time, plain, say_duration
 from .filelines import file_line, file_record
@@ -169,6 +170,9 @@ def show(arguments: argparse.Namespace, channel: Channel, happening: Happening) 
     if happening.kind == "release":
         record["stage"] = happening.text
         emit(arguments, record, [] if happening.text not in STAGES else [f"— {STAGES[Stage(happening.text)]} —"])
+        return
+    if happening.kind in soundlines.KINDS:
+        emit(arguments, record, [f"— {soundlines.line_of(happening, name)} —"])
         return
     if happening.kind in _TEXTS:
         emit(arguments, record, [f"— {_TEXTS[happening.kind].format(name=name, text=plain(happening.text))} —"])

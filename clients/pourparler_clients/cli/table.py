@@ -44,7 +44,7 @@ from ..errors import UserError
 from ..grounds import may_approve
 from ..log import Log
 from ..subjects import charter_names, code_of, describe, difference, find_subject
-from . import attachments, handing, onetext, release
+from . import attachments, handing, onetext, release, sound
 from .carried import title_line
 from .common import (
     GlobalOptions,
@@ -75,8 +75,9 @@ _WORDS: Final[dict[str, tuple[Callable[[bytes], Event], str, str]]] = {
 def add_commands(commands: Any, options: GlobalOptions) -> None:
     """Registers the commands of this module."""
     for parser in _add_acts(commands, lambda verbs: onetext.add_commands(verbs, options)):
-        options.add(parser, channel=True)
-        parser.set_defaults(func=_run)
+        run = parser.get_default("run")  # what is about no one channel has one of its own
+        options.add(parser, channel=run is None)
+        parser.set_defaults(func=run or _run)
 
 
 def _add_acts(commands: Any, further: Callable[[Any], None] | None = None) -> list[argparse.ArgumentParser]:
@@ -99,6 +100,7 @@ def _add_acts(commands: Any, further: Callable[[Any], None] | None = None) -> li
         made[-1].set_defaults(make=make)
     release.add_acts(commands, add)
     handing.add_acts(add, commands)
+    sound.add_acts(commands, add)
     attachments.add_acts(commands, add)
     verbs = onetext.add_acts(commands, add)
     if further is not None:

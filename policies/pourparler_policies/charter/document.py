@@ -106,13 +106,14 @@ class Admission:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Joint publication: in whose name, within which time (seconds), and who may stop it."""
+    """Joint publication: in whose name, within which time (seconds), who may stop it; how many soundings before it."""
 
     signatories: str
     sign_within: int
     deposit_within: int
     stop: str
     stop_until: int
+    soundings: int = 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,7 @@ def explain(charter: Charter, for_whom: str = "", *, accepted: bool = False) -> 
         _absence(charter),
         _outside(charter),
         reporting(charter),
+        _soundings(charter),
         _release(charter),
         *_ALWAYS,
         "The program does not apply these yet, so that until it does they bind people only: "
@@ -260,6 +261,17 @@ def _report(entry: Report) -> str:
         return f"{entry.who} may tell {_bare(entry.whom)}: {_FORMS[entry.form]}."
     whom = "anybody" if _bare(entry.whom).lower() in {"nobody", "none"} else _bare(entry.whom)
     return f"{entry.who} may tell nothing to {whom}."
+
+
+def _soundings(charter: Charter) -> str:
+    if not charter.release.soundings:
+        return "Nobody asks by a sounding what all could accept."
+    often = "once" if charter.release.soundings == 1 else f"{charter.release.soundings} times"
+    return (
+        f"Each side and each intermediary may ask {often} within thirty days, by a sealed sounding, whether all could "
+        "accept a text. The only answer is that all accept, or that not all do; who says nothing declines. Who accepts "
+        "learns something of the others' answers: with two sides, all of it."
+    )
 
 
 def _release(charter: Charter) -> str:

@@ -290,6 +290,7 @@ SECTIONS: Final[dict[str, tuple[Key, ...]]] = {
         Key("deposit_within", Duration(HOUR, 30 * DAY), "how long after that devices may complete it", DAY),
         Key("stop", STOP, "who may stop a signed text before its hour", "any party"),
         Key("stop_until", Duration(MINUTE, 7 * DAY), "how long before the hour it can no longer be stopped", HOUR),
+        Key("soundings", Number(0, 24), "how many soundings each side may begin within thirty days", 4),
     ),
 }
 PARTY: Final = (

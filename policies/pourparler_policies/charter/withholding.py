@@ -4,6 +4,7 @@ Cards are shown as numbered places with their roles; everything else is there. W
 charter is known, that it is the one whose hash was shown, and that this is what it looks like without names.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -20,6 +21,24 @@ def shown_before_acceptance(charter: Charter) -> Charter:
     return replace(
         charter,
         parties={key: _without(body, key) for key, body in charter.parties.items()},
+        intermediaries={key: _without(body, key) for key, body in charter.intermediaries.items()},
+    )
+
+
+def shown_before_a_yes(charter: Charter, order: Sequence[str]) -> Charter:
+    """The charter without any name of a side or a person: for who is asked whether they would meet at all.
+
+    `order` holds the parties' identifiers, drawn at random: places in the list must not tell who they are.
+    Intermediaries stay with their declarations. Title, purpose and reporting are as written: they must name nobody.
+    """
+    numbered = {f"side-{number}": (key, number) for number, key in enumerate(order, 1)}
+    return replace(
+        charter,
+        admission=replace(charter.admission, names=AFTER),
+        parties={
+            new: replace(_without(charter.parties[key], new), name=f"Side {number}")
+            for new, (key, number) in numbered.items()
+        },
         intermediaries={key: _without(body, key) for key, body in charter.intermediaries.items()},
     )
 
