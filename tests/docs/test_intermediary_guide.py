@@ -31,7 +31,7 @@ def test_every_command_of_the_guide_is_one_that_the_program_takes(line: str) -> 
 
 def test_the_guide_leads_through_every_command_of_the_shuttle() -> None:
     typed = {" ".join(shlex.split(line)[1:3]) for line in COMMANDS} | {shlex.split(line)[1] for line in COMMANDS}
-    assert {"hand", "free", "recall", "put", "carry", "answer", "pass-on", "shuttle", "note"} <= typed
+    assert {"hand", "free", "recall", "put", "carry", "answer", "pass-on", "shuttle", "sheet"} <= typed
     verbs = (
         "draft",
         "revise",

@@ -81,8 +81,8 @@ def add_acts(add: Add, commands: Any) -> None:
     add(commands, "shuttle", desk, _desk, *_OTHER)
     add(
         commands,
-        "note",
-        "your private notes on this side: list, add, drop; nobody is sent them",
+        "sheet",
+        "your private sheet on this side: list, add, drop notes; nobody is sent them",
         _note,
         ("words", {"metavar": "FILE", "type": Path, "nargs": "?", "help": "a new note's file, or - for input"}),
         ("--about", {"metavar": "CODE", "help": "which carried message it is about"}),

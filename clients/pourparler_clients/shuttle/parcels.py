@@ -125,7 +125,7 @@ class Parcels:
     def drop_note(self, number: int) -> None:
         """A note is erased. Raises UserError, Lacking."""
         if number not in self.notes():
-            raise UserError("there is no such note: `pourparler note` lists them")
+            raise UserError("there is no such note: `pourparler sheet` lists them")
         with self._log.step():
             self._drop(number)
 

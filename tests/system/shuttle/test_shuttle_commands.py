@@ -127,7 +127,7 @@ def test_the_desk_shows_one_side_and_of_the_other_a_number(shuttle: Shuttle) -> 
         "code"
     ]
     note = shuttle.file("note", NOTE)
-    shuttle.ok("otter", "note", note, "--about", code, "--by", "3d")
+    shuttle.ok("otter", "sheet", note, "--about", code, "--by", "3d")
     assert "by its terms it is not carried yet" in shuttle.refused(
         "otter", "carry", code, *shuttle.crossing("heron", "Soundings")
     )
@@ -144,9 +144,9 @@ def test_the_desk_shows_one_side_and_of_the_other_a_number(shuttle: Shuttle) -> 
     assert counted.status == 0, counted
     assert "more wait elsewhere" in counted.out
     assert "spring" not in counted.out
-    (kept,) = [one for one in shuttle.run("otter", "note").records if one["event"] == "note"]
-    shuttle.ok("otter", "note", "--drop", str(kept["number"]))
-    assert shuttle.ok("otter", "note")["event"] == "empty"
+    (kept,) = [one for one in shuttle.run("otter", "sheet").records if one["event"] == "note"]
+    shuttle.ok("otter", "sheet", "--drop", str(kept["number"]))
+    assert shuttle.ok("otter", "sheet")["event"] == "empty"
     assert shuttle.ok("aya", "recall", code)["event"] == "recalled"
     assert "taken it back" in shuttle.refused("otter", "carry", code, *shuttle.crossing("heron", "Soundings"))
 
@@ -165,7 +165,7 @@ def test_bad_input_gets_one_sentence_and_nothing_is_handed_over(shuttle: Shuttle
         (("recall", "00000"), "no message here has this code"),
         (("answer", "00000", "accept", *full), "no message here has this code"),
         (("put", words), "only an intermediary"),
-        (("note", "--drop", "7"), "no such note"),
+        (("sheet", "--drop", "7"), "no such note"),
         (("carry", "00000", "--to", shuttle.vaults["ada"], "--to-passphrase-fd", "0"), "the same one"),
     ):
         assert expected in shuttle.refused("ada", *arguments)
