@@ -63,7 +63,7 @@ def release(demo: Shuttle, package: Package) -> list[Path]:
         files.append(f"{language}={demo.file(f'text.{language}.md', text)}")
     keys = [f"--key={room.party}={demo.root / f'{room.names[0]}.key'}" for room in (demo.north, demo.south)]
     hour = round(within + _DEPOSIT + 15 + demo.pace / 2)
-    _between(demo, "draft", *files, *keys, "--not-before", f"+{hour}s", "--life", "3d", "--copies")
+    _between(demo, "draft", *files, *keys, "--not-before", f"+{hour}s", "--life", "3d", "--parallel")
     for room in (demo.north, demo.south):
         for name in room.names:
             room.talks[name].event(event="text")
