@@ -22,7 +22,7 @@ $(STAMP): requirements.lock pyproject.toml
 	fi
 	@touch $@
 
-demo: $(STAMP)  ## the main job: three devices talk off the record through a blind service
+demo: $(STAMP)  ## the main job: four devices talk off the record through a blind service
 	@$(BIN)/pourparler demo $(ARGS)
 
 test: $(STAMP)  ## every test

@@ -246,6 +246,20 @@ class Api:
         """What the service says of a tally, the same to everybody."""
         return await self._get(wire.Tally, Route.TALLY.format(handle=encode_id(handle)))
 
+    async def create_round(self, channel: bytes, request: wire.CreateRound) -> None:
+        """Has room made for a round of ideas; again is harmless."""
+        path = Route.ROUNDS.format(channel=encode_id(channel))
+        await self._call("POST", path, request.model_dump_json().encode())
+
+    async def send_packet(self, round_: bytes, sealed: bytes) -> None:
+        """Sends one packet of a round; again with the same bytes is harmless. The bearer is the round's token."""
+        path = Route.ROUND.format(round=encode_id(round_))
+        await self._call("POST", path, wire.SendPacket(sealed=sealed).model_dump_json().encode())
+
+    async def packets(self, round_: bytes) -> wire.Round:
+        """Every packet of a round whose window is over. The bearer is the round's token."""
+        return await self._get(wire.Round, Route.ROUND.format(round=encode_id(round_)))
+
     async def remove_box(self, box: bytes) -> None:
         """Ends a box and all in it."""
         await self._call("DELETE", Route.BOX.format(box=encode_id(box)))

@@ -43,13 +43,13 @@ from .errors import (
 )
 from .fetching import CONTRADICTION, Fetcher
 from .happenings import Happening
+from .ideas import Ideas
 from .log import FORKED, OLD_COPY, RESTORED, SET_BACK, Clock, Log
 from .onetext import Side
 from .releasing import Releases
 from .sealing import Admit, Sealer
 from .shuttle.room import Shuttles
 from .soundings import Soundings
-from .soundings import visit as visit_tally
 from .store import Kind, Message, Outgoing, State
 from .upkeep import due_charter, due_presence, due_removals
 from .uploads import Uploads
@@ -83,12 +83,12 @@ class Channel:
         self.uploads = Uploads(self)
         self.downloads = Downloads(self)
         self.shuttle = Shuttles(self)
+        self.ideas = Ideas(self, connect)
         self._turn = asyncio.Lock()
         self._checked = False
         self._watched = False
         self._at_head = False  # a stream is open and keeps this device there: no page is asked for
         self._ended = False
-        self._refused_tally = False
         self._handshakes_at = 0  # when the service's budget may let this device change something again
         self._reconvened = 0  # the end of the recess after which this device has renewed its keys
         self._gone: list[bytes] = []  # devices that the log has removed, and the service may not know yet
@@ -105,9 +105,27 @@ class Channel:
         """The channel's random id, 16 bytes."""
         return self.log.row.id
 
-    async def fold_to_head(self) -> None:
-        """Folds to the head and sends what waits; under the turn."""
-        await self._sync()
+    @property
+    def watched(self) -> bool:
+        """Whether `watch` runs: then this device takes part in whatever goes on."""
+        return self._watched
+
+    @property
+    def api(self) -> Api:
+        """This device's connection; used under the turn."""
+        return self._api
+
+    async def with_halves(self, step: Callable[[], T]) -> T:
+        """Does a step of the vault, with the halves of keys that it lacks. Raises Unreachable, Refused."""
+        try:
+            return step()
+        except Lacking:
+            async with self._turn:
+                return await self.halves_for(step)
+
+    async def halves_for(self, step: Callable[[], T]) -> T:
+        """The same for who has the turn."""
+        return await self._halves.with_halves(step)
 
     async def aclose(self) -> None:
         """Closes the connections."""
@@ -393,6 +411,7 @@ class Channel:
         pause = RECONNECT[0]
         self._watched = True
         pump = asyncio.create_task(self._pump())
+        attending = asyncio.create_task(self.ideas.attend(TEND))
         try:
             while True:
                 get = asyncio.create_task(self._news.get())
@@ -415,9 +434,10 @@ class Channel:
                     pump = asyncio.create_task(self._pump())
         finally:
             self._watched = False
-            pump.cancel()
-            with suppress(asyncio.CancelledError, Unreachable, Refused):
-                await pump
+            for task in (attending, pump):
+                task.cancel()
+                with suppress(asyncio.CancelledError, Unreachable, Refused):
+                    await task
 
     async def _pump(self) -> None:
         async with self._turn:
@@ -449,7 +469,7 @@ class Channel:
         """While the stream is open: what the device owes, soon after each entry, and from time to time."""
         while self._reads():
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._owes.wait(), TEND)
+                await asyncio.wait_for(self._owes.wait(), self.ideas.pause(TEND))
                 await asyncio.sleep(random.uniform(0, JITTER))  # noqa: S311 -- jitter, not a secret
             self._owes.clear()
             if self._at_head:
@@ -498,6 +518,8 @@ class Channel:
             await self._send_complaint()
         if self.log.row.state is State.OPEN:
             await self._owed_commits()
+        if self.log.row.state is State.OPEN and self.log.rounds.all():
+            self.tell(await self.ideas.visit())
         if self.log.row.state is State.OPEN:
             if update and self._update_due():
                 await self._commit_if_possible(lambda: self.sealer.commit(self.clock()))
@@ -507,28 +529,7 @@ class Channel:
             await self._delete_sent()
             await self._halves.ahead()
         await self.releases.follow()
-        if self.log.row.state is State.OPEN and self.log.soundings.active:
-            await self._follow_sounding()
-
-    async def _follow_sounding(self) -> None:
-        """Time and the service lead a sounding on; what follows from it is sent at once."""
-        before = self.log.soundings.kept
-        with self.log.step():
-            happened = self.log.follow_sounding()
-        self.tell(happened)
-        try:
-            self.tell(await visit_tally(self.log, self._connect))
-        except Unreachable:  # at the next visit
-            pass
-        except Refused as refusal:
-            if refusal.problem in NEVER and not self._refused_tally:
-                self._refused_tally = True
-                self.tell([Happening("tally", self.log.row.cursor, text=str(refusal))])
-        with self.log.step():
-            happened = self.log.follow_sounding()
-        self.tell(happened)
-        if self.log.soundings.kept != before:
-            await self.flush()
+        await self.soundings.follow()
 
     async def _pull(self) -> None:
         changed = 0

@@ -161,23 +161,27 @@ class Device:
             )
             changed += self.vault.execute("DELETE FROM invitation WHERE expires_at <= ?", now)
             changed += papers.purge(self.vault, now) + inquiries.purge(self.vault, now)
+            erased += self.vault.execute("DELETE FROM idea_text WHERE expires_at <= ?", now)
+            changed += self.vault.execute("DELETE FROM idea_list WHERE expires_at <= ?", now)
         if erased or changed:
             self.vault.empty_journal()
-        if (
-            self.vault.row("SELECT 1 FROM signing UNION SELECT 1 FROM relayed UNION SELECT 1 FROM sounding")
-            is not None
-        ):
+        kept = "SELECT 1 FROM signing UNION ALL SELECT 1 FROM relayed UNION ALL SELECT 1 FROM sounding"
+        if self.vault.row(kept) is not None:
             for channel in self.channels():
                 channel.log.signing.expire(now)
                 channel.log.relayed.expire(now)
-                if channel.log.soundings.ends(now):
-                    with channel.log.step():
-                        channel.log.soundings.expire(now)
+                channel.log.soundings.expire(now)
+        if self.vault.row("SELECT 1 FROM idea_round") is not None:
+            for channel in self.channels():
+                channel.log.expire_rounds()
         return erased
 
     def next_end(self) -> int | None:
         """When the next text ends (Unix seconds), if any is kept."""
-        row = self.vault.row("SELECT min(expires_at) FROM message")
+        row = self.vault.row(
+            "SELECT min(at) FROM (SELECT min(expires_at) AS at FROM message"
+            " UNION ALL SELECT min(expires_at) FROM idea_text)"
+        )
         return row[0] if row else None
 
     def open_brief(self, text: str) -> Note:

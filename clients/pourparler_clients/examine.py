@@ -27,7 +27,7 @@ from pourparler_crypto.mls import ApplicationMessage, Group
 from pourparler_policies.limits import chunk_of
 from pourparler_policies.payload import Attached
 
-from .hours import DRAFT
+from .hours import DRAFT, IDEA
 from .store import FILE_MARK, ChannelStore
 from .vault import DATABASE_NAME, HEADER_NAME, Vault, unlock
 
@@ -96,12 +96,15 @@ class Stored:
 
 
 def stored_texts(directory: Path, passphrase: str) -> list[Stored]:
-    """Every text in a vault's tables, whether its time is over or not: messages, drafts, the entry under way."""
+    """Every text in a vault's tables, whether its time is over or not: messages, drafts, the entry under way,
+    ideas.
+    """
     with examining(directory, passphrase) as vault:
         halves = dict(vault.rows("SELECT channel, half FROM vault_half"))
         rows = [
             *vault.rows("SELECT channel, seq, end, text FROM message"),
             *vault.rows("SELECT channel, number + ?, end, content FROM draft WHERE end IS NOT NULL", DRAFT),
+            *vault.rows("SELECT channel, number + ?, end, text FROM idea_text", IDEA),
             *vault.rows(
                 "SELECT outbox.channel, number + ?, end, envelope FROM outbox JOIN draft ON draft = number"
                 " WHERE end IS NOT NULL",

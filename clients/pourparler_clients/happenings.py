@@ -11,6 +11,7 @@ from pourparler_policies import release
 from pourparler_policies.admission import Member
 from pourparler_policies.fold import events, standing
 from pourparler_policies.fold.facts import Phase, State, Subject
+from pourparler_policies.ideas import events as idea_events
 from pourparler_policies.release import events as release_events
 from pourparler_policies.release.decoding import Act
 from pourparler_policies.release.facts import Phase as CasePhase
@@ -28,8 +29,9 @@ class Happening:
     round, `text` says why), text (its words are here), remarked, frozen, lapsed, released, release (this device's
     part in one), desk (it refuses a case), sounded, recalled, sounding (this device's part in one), counted (a
     sounding's result; `text` is the package's number, from 1), tally (the service refuses one), unsound (what came in
-    the name of `text` does not fit), warned, refused (an own act that does not count) or the name of an event about a
-    `subject` on the table.
+    the name of `text` does not fit), called (a round of ideas), failed (somebody's device gives it up), ideas, marks
+    (one has opened here), broken (one has not), warned, refused (an own act that does not count) or the name of an
+    event about a `subject` on the table.
     `member` is whom it concerns, or who did it; `digest` names the subject (32 bytes).
     """
 
@@ -66,6 +68,10 @@ def of_act(
     """What one event that counted says."""
     if isinstance(act, release_events.KINDS):
         yield from _of_release(seq, author, act, folded, later)
+    if isinstance(act, idea_events.Called):
+        yield Happening("called", seq, member=author, digest=act.id)
+    if isinstance(act, idea_events.Failed):
+        yield Happening("failed", seq, member=author, digest=act.id)
     before, after = folded.consent, later.consent
     if isinstance(act, _ABOUT_SUBJECTS):
         kind = type(act).__name__.lower()

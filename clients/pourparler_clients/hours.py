@@ -26,6 +26,7 @@ ALONE: Final = 0
 _NO_HALF: Final = bytes(HALF_LENGTH)  # RFC 5869, 2.2: the salt of who has none
 # A draft is sealed in its channel under its number, a message under its seq: neither opens as the other.
 DRAFT: Final = 1 << 62
+IDEA: Final = 1 << 61  # texts of a round of ideas (rounds.py)
 
 # Ends in a block, by how far apart they lie: 8 days, 4 hours, a quarter of an hour; 11 KB an answer at most.
 _IN_BLOCK: Final = {LONG_STEP: 192, MIDDLE_STEP: 240, SHORT_STEP: 90}

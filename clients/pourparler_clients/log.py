@@ -50,6 +50,7 @@ from .hours import ALONE
 from .judging import Judged, judge_application, judge_commit, roster_of
 from .relayed import Relayed
 from .rooms import Rooms
+from .rounds import Rounds
 from .shuttle.kept import kept as kept_word
 from .signing import Signing
 from .soundlog import SoundLog
@@ -115,6 +116,7 @@ class Log:
         self.signing = Signing(self)
         self.relayed = Relayed(self)
         self.soundings = SoundLog(self, key)
+        self.rounds = Rounds(self)
 
     def _reload(self) -> None:
         row = self.store.row()
@@ -189,14 +191,14 @@ class Log:
                 if entry.seq > self.row.cursor:
                     happened += self._fold_one(entry)
             happened += self.signing.follow(self.clock()) + self.relayed.follow(self.clock())
-            happened += self.follow_sounding()
+            happened += self.soundings.follow(self.clock())
         return happened
 
-    def follow_sounding(self) -> list[Happening]:
-        """A sounding goes on as far as log and time lead it; in a transaction."""
-        if self.row.state is not State.OPEN or self._folded is None or not self.soundings.active:
-            return []
-        return self.soundings.advance(self.clock())
+    def expire_rounds(self) -> None:
+        """By this device's clock alone, in whatever state the channel is, rounds of ideas that are over are erased."""
+        if self.rounds.ended(self.clock()):
+            with self.step():
+                self.rounds.expire(self.clock())
 
     def _fold_one(self, entry: wire.Entry) -> list[Happening]:
         row = self.row
@@ -422,8 +424,9 @@ class Log:
     def _settle(self, state: Folded) -> None:
         if self._folded is not None and state.papers.keys() != self._folded.papers.keys():
             self._keys_ended |= self.signing.papers.keep_to(state) > 0
-        self._folded = state
+        before, self._folded = self._folded, state
         self.store.save_folded(state)
+        self.rounds.changed(before.round if before is not None else None, state.round)
 
     def _apply(
         self, entry: wire.Entry, judged: Judged, sender: bytes, outgoing: Outgoing | None
@@ -463,6 +466,7 @@ class Log:
             return self._end(State.REMOVED, Happening("removed", entry.seq))
         if self.consent.erased > before.erased:
             self.store.erase_messages(self.consent.erased)
+            self.rounds.texts.erase()
             self.erased()
         return happened + self._release()
 
@@ -564,6 +568,7 @@ class Log:
             expires_at = min(message.received_at + life, message.expires_at)
             if expires_at < message.expires_at or (message.end == ALONE and not offline):
                 self._let_live(message, expires_at, self.end_of(expires_at, life))
+        self.rounds.texts.apply_rules()
 
     def set_own_rule(self, messages: int, after_reading: int) -> None:
         """This device's own lives, in seconds; 0: no such rule. Raises Lacking, and then nothing changes."""

@@ -7,7 +7,8 @@
    changes anything else here.
 4. An intermediary's device has no release key, and so nothing here but the sealed messages that it carries.
 
-No network here; `onetext.py` is what programs use.
+No network here; `onetext.py` is what programs use. It is longer than 500 lines: what came, what is kept and what goes
+out change in one transaction.
 """
 
 from __future__ import annotations

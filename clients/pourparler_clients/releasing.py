@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from pourparler_crypto.jr2 import MAX_TEXT_BYTES
 from pourparler_crypto.note import Communique
 from pourparler_policies.payload import Beside, check_text
 from pourparler_policies.release.device import Cue
@@ -43,6 +44,10 @@ class Releases:
         channel = self._channel
         if len(communique.text) > MAX_NOTE:
             raise UserError(f"a text in all its languages has at most {MAX_NOTE} bytes, and this one has more")
+        if len(communique.text) * communique.foot.copies > MAX_TEXT_BYTES:
+            raise UserError(
+                f"all copies of a text together have at most {MAX_TEXT_BYTES} bytes, and these have more"
+            )
         salt, text = revision(communique, corrects)
         held = channel.log.folded.papers.get(paper)
         if held is None:

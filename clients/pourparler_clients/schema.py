@@ -261,10 +261,6 @@ MIGRATIONS: list[list[str]] = [
         ) WITHOUT ROWID""",
     ],
     [
-        # What a message is: said, or a word on a carried message (shuttle). All live and end alike.
-        "ALTER TABLE message ADD COLUMN kind TEXT NOT NULL DEFAULT 'said'",
-    ],
-    [
         # Soundings of a channel, and this device's part in the one that is under way. Nothing here depends on what the
         # person answered: `secret` has one size, and looks alike, from the registration until it is handed in.
         """CREATE TABLE sounding (
@@ -288,5 +284,56 @@ MIGRATIONS: list[list[str]] = [
             result INTEGER NOT NULL,            -- -2 unknown, -1 not all, 0 all; -3: it could not be handed in
             expires_at INTEGER NOT NULL
         ) WITHOUT ROWID""",
+        # Rounds of ideas, each as far as this device is in it (ideas/device.py): what its stage holds, no more.
+        """CREATE TABLE idea_round (
+            number INTEGER PRIMARY KEY,
+            channel BLOB NOT NULL REFERENCES channel ON DELETE CASCADE,
+            id BLOB NOT NULL,
+            own BLOB NOT NULL,                  -- device.Own, in its canonical form
+            key BLOB NOT NULL,                  -- exported from the epoch of its call, as the token is
+            token BLOB NOT NULL,
+            secret BLOB NOT NULL,               -- of the one-time key
+            setting BLOB NOT NULL,              -- who took part when the packets were sealed
+            handle BLOB NOT NULL,               -- the round's number at the service
+            held BLOB NOT NULL,                 -- the round with every share, until it is opened
+            list BLOB NOT NULL                  -- every packet, joined, until it is opened
+        )""",
+        "CREATE UNIQUE INDEX idea_round_once ON idea_round (channel, id)",
+        """CREATE TABLE idea_packet (
+            channel BLOB NOT NULL REFERENCES channel ON DELETE CASCADE,
+            round BLOB NOT NULL,
+            place INTEGER NOT NULL,
+            packet BLOB NOT NULL,
+            due INTEGER NOT NULL,
+            sent INTEGER NOT NULL,
+            PRIMARY KEY (channel, round, place)
+        ) WITHOUT ROWID""",
+        # Own ideas and ballots that wait, and what was opened: each text sealed under its end (hours.py).
+        """CREATE TABLE idea_text (
+            number INTEGER PRIMARY KEY AUTOINCREMENT,
+            channel BLOB NOT NULL REFERENCES channel ON DELETE CASCADE,
+            kind TEXT NOT NULL,                 -- rounds.py: own, ballot, shown, marked
+            round BLOB NOT NULL,                -- own: for which it is sealed, or empty; else the list
+            place INTEGER NOT NULL,             -- in the list
+            text BLOB NOT NULL,
+            end INTEGER NOT NULL,
+            expires_at INTEGER NOT NULL,
+            least INTEGER NOT NULL,             -- own: seats among which its author would have it at least
+            doubtful INTEGER NOT NULL           -- own: somebody may have read it, in a round that broke off
+        )""",
+        """CREATE TABLE idea_list (
+            channel BLOB NOT NULL REFERENCES channel ON DELETE CASCADE,
+            round BLOB NOT NULL,
+            seq INTEGER NOT NULL,
+            seats INTEGER NOT NULL,
+            unread INTEGER NOT NULL,            -- packets that could not be read
+            since INTEGER NOT NULL,             -- when it opened: its life begins
+            expires_at INTEGER NOT NULL,
+            PRIMARY KEY (channel, round)
+        ) WITHOUT ROWID""",
+    ],
+    [
+        # What a message is: said, or a word on a carried message (shuttle). All live and end alike.
+        "ALTER TABLE message ADD COLUMN kind TEXT NOT NULL DEFAULT 'said'",
     ],
 ]

@@ -43,12 +43,12 @@ from pourparler_policies.sounding.device import Cue, Duty, Stage
 from pourparler_policies.sounding.facts import Phase
 from pourparler_policies.wire import Problem
 
-from .api import Api
+from .api import NEVER, Api
 from .errors import PourparlerError, Refused, Unreachable, UserError
 from .happenings import Happening
 from .log import Log
 from .soundlog import NONE, UNKNOWN, new_id
-from .store import Kind
+from .store import Kind, State
 
 if TYPE_CHECKING:
     from .channel import Channel
@@ -85,6 +85,7 @@ class Soundings:
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
+        self._refused = False
 
     @property
     def _log(self) -> Log:
@@ -138,7 +139,7 @@ class Soundings:
         asked.
         """
         async with self._channel.turn:
-            await self._channel.fold_to_head()
+            await self._channel.catch_up()
             answer_by = self._log.clock() + answer_within
             event = events.Sounded(
                 new_id(), _texts(packages), answer_by, answer_by + collect_within, self._again() if again else b""
@@ -154,10 +155,33 @@ class Soundings:
         """
         self._log.soundings.answer(list(accepts))
 
+    async def follow(self) -> None:
+        """Time and the service lead a sounding on; what follows from it is sent at once. Under the turn."""
+        channel, log = self._channel, self._log
+        if log.row.state is not State.OPEN or not log.soundings.active:
+            return
+        before = log.soundings.kept
+        with log.step():
+            happened = log.soundings.follow(channel.clock())
+        channel.tell(happened)
+        try:
+            channel.tell(await visit(log, channel.connect))
+        except Unreachable:  # at the next visit
+            pass
+        except Refused as refusal:
+            if refusal.problem in NEVER and not self._refused:
+                self._refused = True
+                channel.tell([Happening("tally", log.row.cursor, text=str(refusal))])
+        with log.step():
+            happened = log.soundings.follow(channel.clock())
+        channel.tell(happened)
+        if log.soundings.kept != before:
+            await channel.flush()
+
     async def recall(self) -> None:
         """Takes back what one's own side has asked, before devices hand in. Raises UserError."""
         async with self._channel.turn:
-            await self._channel.fold_to_head()
+            await self._channel.catch_up()
             live = self._log.soundings.kept.state.live
             if live is None:
                 raise UserError("nothing is being asked here")
@@ -192,7 +216,7 @@ class Soundings:
         with log.step():
             draft = log.store.add_draft(Kind.SOUNDING, content, life, now + life)
         try:
-            await self._channel.fold_to_head()
+            await self._channel.catch_up()
         except PourparlerError:
             if log.store.has_draft(draft) and self._channel.sealer.drop_unsealed(draft):
                 raise

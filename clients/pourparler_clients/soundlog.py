@@ -31,6 +31,7 @@ from pourparler_policies.sounding.facts import Phase, Sounding, State, decode_st
 
 from .errors import UserError
 from .happenings import Happening
+from .store import State as Open
 
 if TYPE_CHECKING:
     from pourparler_policies import wire
@@ -160,6 +161,10 @@ class SoundLog:
         return sorted(self._log.consent.rules.parties).index(party) + 1
 
     # Steps
+
+    def follow(self, now: int) -> list[Happening]:
+        """As far as log and time lead; in a transaction. Nothing where this channel is not open."""
+        return self.advance(now) if self._log.row.state is Open.OPEN and self.active else []
 
     def advance(self, now: int) -> list[Happening]:
         """Follows log and time as far as they lead; in a transaction."""
@@ -351,12 +356,15 @@ class SoundLog:
         return own is not None and device.due(own, now) is not None
 
     def expire(self, now: int) -> None:
-        """Erases that, whatever the log says; in a transaction."""
-        for _ in range(_STEPS):
-            kept = self.kept
-            cue = device.due(kept.own, now) if kept.own is not None else None
-            if cue is None or not self._enter(kept, cue):
-                return
+        """Erases that by this device's clock, whatever the log says and in whatever state the channel is."""
+        if not self.ends(now):
+            return
+        with self._log.step():
+            for _ in range(_STEPS):
+                kept = self.kept
+                cue = device.due(kept.own, now) if kept.own is not None else None
+                if cue is None or not self._enter(kept, cue):
+                    return
 
 
 def _check_dealt(event: events.Dealt) -> tuple[bytes, ...]:

@@ -21,7 +21,7 @@ from pourparler_policies.release.decoding import decode_state
 from pourparler_policies.release.facts import State as Folded
 
 from .errors import Lacking
-from .hours import DRAFT, Hours
+from .hours import DRAFT, IDEA, Hours
 from .vault import Vault
 
 
@@ -159,6 +159,7 @@ _CONTENTS = (
     *("words", "remark", "signing", "lock", "note", "sounding"),
     *("room", "spool"),
     *("relayed", "passage", "one_text"),
+    *("idea_round", "idea_packet", "idea_text", "idea_list"),
 )
 
 
@@ -585,7 +586,8 @@ class ChannelStore:
                 end for (end,) in self.vault.rows(messages + " AND held = 1", self.channel, now)
             )
         drafts = "SELECT end FROM draft WHERE channel = ? AND expires_at > ? AND end IS NOT NULL"
-        rows = self.vault.rows(messages, self.channel, now) + self.vault.rows(drafts, self.channel, now)
+        ideas = "SELECT end FROM idea_text WHERE channel = ? AND expires_at > ?"
+        rows = [row for sql in (messages, drafts, ideas) for row in self.vault.rows(sql, self.channel, now)]
         return self.hours.lacking(end for (end,) in rows)
 
     def closed(self, now: int) -> tuple[int, int]:
@@ -710,6 +712,13 @@ class ChannelStore:
                     self.vault.execute(
                         "UPDATE message SET text = ? WHERE channel = ? AND seq = ?", again, self.channel, seq
                     )
+            for number, sealed in self.vault.rows(
+                "SELECT number, text FROM idea_text WHERE channel = ? AND end = ?", self.channel, end
+            ):
+                with suppress(Lacking):
+                    text = self.hours.open(sealed, IDEA + number, end, half)
+                    again = self.hours.seal(text, IDEA + number, end)
+                    self.vault.execute("UPDATE idea_text SET text = ? WHERE number = ?", again, number)
             for table, column, key in (("draft", "content", "number"), ("outbox", "envelope", "draft")):
                 for number, sealed in self.vault.rows(
                     f"SELECT {key}, {column} FROM {table} WHERE channel = ? AND {column} != x'' AND {key} IN"  # noqa: S608

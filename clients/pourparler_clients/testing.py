@@ -380,7 +380,9 @@ def _device(vault: Vault, connect: Connect, clock: Callable[[], int]) -> Device:
         raise
 
 
-def charter_of(cards: Iterable[Any], *, title: str = "Two wells", **retention: int) -> Charter:
+def charter_of(
+    cards: Iterable[Any], *, title: str = "Two wells", ideas: bool = False, **retention: int
+) -> Charter:
     """A charter in which each card (a `crypto` Card, or only its name) is the one delegate of a party of its own.
 
     `retention`: messages, absence, keys and the rest, in seconds.
@@ -409,7 +411,7 @@ def charter_of(cards: Iterable[Any], *, title: str = "Two wells", **retention: i
         languages=("en",),
         seats=Seats(party=4, intermediary=2, devices=2),
         retention=Retention(**lives),
-        attribution=Attribution(rule="chatham house", ideas=False),
+        attribution=Attribution(rule="chatham house", ideas=ideas),
         admission=Admission(names="after acceptance", recall=True, longest_recess=180 * DAY),
         release=Release("parties", 2 * DAY, DAY, "any party", HOUR),
         reporting=(Report("Each delegate", "one named principal", "gist"),),

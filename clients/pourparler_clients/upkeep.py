@@ -1,7 +1,8 @@
 """What a device owes the channel without being asked, computed anew whenever it could be sent.
 
 1. Attest whom its own runs have accepted.
-2. Let take effect what everybody who has to has approved; send its part of a joint release (`signing.py`).
+2. Let take effect what everybody who has to has approved; send its part of a joint release (`signing.py`)
+   and of a round of ideas (`rounds.py`).
 3. Vote absent, by its own clock, who has been silent for longer than the charter allows: a vote, not a judgement.
 4. Take leaves out of the group that have to go, and put an approved charter in force.
 5. Show that it is there, by new keys, before the others would find it absent: also a device that only reads.
@@ -40,7 +41,13 @@ def due_acts(log: Log, now: int) -> list[Act]:
         return []
     made: list[Act] = []
     counter, consent = author.counter, state.consent
-    owed = (*_attestations(log, consent), *_agreed(consent), *_silent(log, consent, now), *log.signing.acts())
+    owed = (
+        *_attestations(log, consent),
+        *_agreed(consent),
+        *_silent(log, consent, now),
+        *log.signing.acts(),
+        *log.rounds.acts(),
+    )
     for event in owed:
         counter += 1
         try:

@@ -49,6 +49,12 @@ MAX_CHUNKS: Final = ATTACHMENT_SIZES[-1] // ATTACHMENT_CHUNK
 HANDSHAKE_BURST: Final = 12  # handshakes a device may post at once ...
 HANDSHAKE_REFILL: Final = 10  # seconds until it may post one more: nobody can starve the others
 
+# A round of ideas (DESIGN 4.4). They are those of `pourparler_crypto.idea` and `ideas.facts`; a test compares.
+IDEA_PACKET: Final = 4 * KIB  # bytes of every packet, with or without an idea
+MAX_PLACES: Final = 96  # packets in one round: three of each of 32 seats
+MAX_WINDOW: Final = HOUR  # seconds that a round takes packets
+MAX_AHEAD: Final = DAY  # seconds before its tick that room is made for a round
+
 # The desk (DESIGN 6.3). The sizes are those of `pourparler_crypto.jr2`; a test compares them.
 MAX_CASE: Final = 200 * KIB  # bytes of a case: 32 parties with 32 texts have about 68,000
 BUNDLES: Final = (4 * KIB, 16 * KIB, 64 * KIB, 256 * KIB, 512 * KIB)  # bytes of a sealed bundle

@@ -7,8 +7,8 @@ Three rules hold for everything here:
 3. Nothing here names a person, a party or a content: the service has no field for it.
 
 The paths stand in `Route`; `docs/protocol.md` explains them. Source: DESIGN 4.1 (channel log), 4.3 (drop
-boxes), 4.4 (key halves, attachments), 4.5 (tallies), 6.3 (desk, board). The board alone shows names and content:
-what every party has published.
+boxes), 4.4 (key halves, attachments, rounds of ideas), 4.5 (tallies), 6.3 (desk, board). The board alone shows
+names and content: what every party has published.
 """
 
 from enum import StrEnum
@@ -22,6 +22,7 @@ from .limits import (
     BUNDLES,
     HASH_BYTES,
     ID_BYTES,
+    IDEA_PACKET,
     MAX_CASE,
     MAX_CHUNKS,
     MAX_DEPOSIT,
@@ -29,11 +30,13 @@ from .limits import (
     MAX_LIFE,
     MAX_NOTES,
     MAX_PACKAGES,
+    MAX_PLACES,
     MAX_SEALED,
     MAX_SEQ,
     MAX_SIGNERS,
     MAX_TALLY,
     MAX_VALUES,
+    MAX_WINDOW,
     MIN_LIFE,
     SHORT_STEP,
 )
@@ -109,6 +112,8 @@ class Route(StrEnum):
     ATTACHMENT = "/v1/attachments/{attachment}"
     ATTACHMENT_CHUNK = "/v1/attachments/{attachment}/chunks/{chunk}"
     ATTACHMENT_DELETION = "/v1/attachments/{attachment}/deletion"
+    ROUNDS = "/v1/channels/{channel}/rounds"
+    ROUND = "/v1/rounds/{round}"
     DESK = "/v1/desk"
     CASE = "/v1/desk/{handle}"
     CASE_DEPOSIT = "/v1/desk/{handle}/deposit"
@@ -304,6 +309,38 @@ class Attachment(Reply):
     expires_at: Time
 
 
+class CreateRound(Request):
+    """POST `Route.ROUNDS`: a device of the channel has room made for a round. The same bytes again are harmless.
+
+    `round` is a hash of the rest: every device of the round asks for the same, and a wrong wish is another round.
+    """
+
+    round: Id
+    token_hash: Hash  # SHA-256 of the bearer secret for its packets, which every member has from the MLS epoch
+    opens_at: Time  # the tick: packets are taken from then on ...
+    window: Annotated[int, Field(ge=1, le=MAX_WINDOW)]  # ... for so many seconds, and shown after them
+    places: Annotated[int, Field(ge=1, le=MAX_PLACES)]  # packets that it takes
+    life: Life  # seconds after that
+
+
+Packet = Annotated[
+    bytes, Field(min_length=IDEA_PACKET, max_length=IDEA_PACKET), WithJsonSchema(_bytes_json(IDEA_PACKET))
+]
+
+
+class SendPacket(Request):
+    """POST `Route.ROUND` with the round's token, on a connection of its own. The same bytes again are harmless."""
+
+    sealed: Packet
+
+
+class Round(Reply):
+    """Answer to GET `Route.ROUND`, once its window is over: every packet, by the order of their SHA-256."""
+
+    packets: Annotated[list[Packet], Field(max_length=MAX_PLACES)]
+    expires_at: Time
+
+
 class OpenCase(Request):
     """POST `Route.DESK`: a case, named by its handle, and its sealed bundle. No token; repeating it is harmless.
 
@@ -441,7 +478,7 @@ class Problem(StrEnum):
     OVER_CAP = "over-cap"  # 403: the operator does not allow it
     BUDGET = "budget"  # 429: too many handshakes or requests; header Retry-After
     GRANT_USED = "grant-used"  # 403
-    CLOSED = "closed"  # 410: the channel was closed
+    CLOSED = "closed"  # 410: the channel was closed, or the round takes no more packets
     UNAVAILABLE = "unavailable"  # 503: try again; nothing was stored
 
 

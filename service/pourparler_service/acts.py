@@ -17,7 +17,21 @@ from .caps import Caps
 from .halves import owner
 from .problems import Refusal, unauthorized
 from .state import ChannelState, DeviceState, Registry
-from .tables import ATTACHMENT, BODY, BOX, CHANNEL, DEVICE, ENTRY, GRANT, SLOT, UNUSED, VOTE, new_key
+from .tables import (
+    ATTACHMENT,
+    BODY,
+    BOX,
+    CHANNEL,
+    DEVICE,
+    ENTRY,
+    GRANT,
+    PACKET,
+    ROUND,
+    SLOT,
+    UNUSED,
+    VOTE,
+    new_key,
+)
 from .writer import Batch
 
 PURGE_ROWS: Final = 1000  # rows deleted in one batch, so that nobody waits long behind a purge
@@ -153,6 +167,7 @@ def _end(batch: Batch, registry: Registry, channel_key: int, device_keys: list[i
         _erase_entries(batch, ENTRY.c.channel_key == channel_key)
         _erase_boxes(batch, BOX.c.channel_key == channel_key)
         erase_attachments(batch, ATTACHMENT.c.channel_key == channel_key)
+        _erase_rounds(batch, ROUND.c.channel_key == channel_key)
         connection.execute(delete(CHANNEL).where(CHANNEL.c.key == channel_key))
 
     def publish() -> None:
@@ -276,7 +291,7 @@ def delete_box(box: bytes, token: bytes) -> Callable[[Batch], None]:
 
 
 def purge() -> Callable[[Batch], bool]:
-    """Delete entries, boxes and attachments that are over, `PURGE_ROWS` of each. True when there may be more."""
+    """Delete entries, boxes, attachments, rounds that are over, `PURGE_ROWS` of each. True when there may be more."""
 
     def act(batch: Batch) -> bool:
         batch.flush()
@@ -289,6 +304,7 @@ def purge() -> Callable[[Batch], bool]:
                 (_erase_entries, ENTRY),
                 (_erase_boxes, BOX),
                 (erase_attachments, ATTACHMENT),
+                (_erase_rounds, ROUND),
             )
         ]
         return PURGE_ROWS in erased
@@ -330,6 +346,21 @@ def _erase_boxes(batch: Batch, which: ColumnElement[bool]) -> int:
         connection.execute(delete(BOX).where(BOX.c.key.in_(keys)))
         batch.places.erase(bodies)
     return len(keys)
+
+
+def _erase_rounds(batch: Batch, which: ColumnElement[bool]) -> int:
+    """Erase rounds and their packets. Returns how many."""
+    batch.flush()
+    rows = batch.connection.execute(select(ROUND.c.key, ROUND.c.channel_key).where(which)).all()
+    for key, channel_key in rows:
+        connection = batch.changed(scrub=True)
+        found = select(PACKET.c.body_key).where(PACKET.c.round_key == key)
+        bodies = connection.execute(found).scalars().all()
+        batch.add_bytes(channel_key, -limits.IDEA_PACKET * len(bodies))
+        connection.execute(delete(PACKET).where(PACKET.c.round_key == key))
+        connection.execute(delete(ROUND).where(ROUND.c.key == key))
+        batch.places.erase(bodies)
+    return len(rows)
 
 
 def erase_attachments(batch: Batch, which: ColumnElement[bool]) -> int:

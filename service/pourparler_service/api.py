@@ -11,7 +11,7 @@ from starlette.responses import Response
 from pourparler_policies import limits, wire
 from pourparler_policies.wire import Problem
 
-from . import acts, attaching, halves
+from . import acts, attaching, halves, rounds
 from .access import Gate, bearer, path_id
 from .append import Append, check_size
 from .attachments import Asked
@@ -22,6 +22,7 @@ from .desk import Desk
 from .deskapi import DeskApi
 from .outside import Outside
 from .problems import Refusal, unauthorized
+from .roundapi import RoundApi
 from .schema import ROUTES
 from .settings import SOFTWARE, Settings
 from .state import ChannelState, DeviceState, Registry
@@ -60,6 +61,7 @@ class Api:
         self._gate = Gate(settings, registry, writer)
         self.desk, self.board = DeskApi(desk), BoardApi(board, incarnation)
         self.tallies = TallyApi(tallies)
+        self.rounds = RoundApi(settings, writer, hub.pages)
 
     async def service(self) -> Response:
         """What this service is, and the operator's caps."""
@@ -251,6 +253,13 @@ class Api:
         act = attaching.delete_attachment(at.attachment, at.token, asked.secret)
         await self._writer.submit(act, after_scrub=True)
         await self._outside.settled()
+        return Response(status_code=204)
+
+    async def create_round(self, request: Request) -> Response:
+        """Make room for a round of ideas, whose packets are then sent and fetched with its own token."""
+        channel, device, _ = self._gate.admit(request)
+        asked = await read(request, wire.CreateRound)
+        await self._in(channel, rounds.create_round(channel, device, asked, self._caps))
         return Response(status_code=204)
 
     def _attachment(self, request: Request) -> Asked:

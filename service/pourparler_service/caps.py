@@ -59,6 +59,9 @@ class Caps:
         "bytes",
         "one token must not fill the disk; apart from the entries, so that files never crowd out words",
     )
+    rounds_a_channel: int = _cap(
+        16, 1, 1024, "rounds", "one token must not fill the disk; a day of talk has a few rounds of ideas"
+    )
     open_cases: int = _cap(
         1024, 1, 100_000, "cases", "each holds up to 0.8 MB of the desk until it ends; tied to no channel"
     )

@@ -29,6 +29,13 @@ _SLOT: Final = (
 )
 
 
+_ROUND: Final = (
+    "SELECT round.token_hash, round.closes_at, round.expires_at, body.bytes"
+    " FROM round LEFT JOIN packet ON packet.round_key = round.key LEFT JOIN body ON body.key = packet.body_key"
+    " WHERE round.round = ? AND round.expires_at > ? ORDER BY packet.digest"
+)
+
+
 class Pages:
     """Serves from the channel's tail where that reaches, else from the database on a thread of its own."""
 
@@ -82,6 +89,19 @@ class Pages:
         if row[2] is None:
             raise Refusal(Problem.NOT_FOUND, "Nothing lies in this slot yet.")
         return row[2], row[1]
+
+    async def round(self, round_: bytes, token: bytes, now: float) -> tuple[list[bytes], int]:
+        """A round's packets, once its window is over, by the order of their hashes; when it expires. Raises Refusal."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._round, round_, token, now)
+
+    def _round(self, round_: bytes, token: bytes, now: float) -> tuple[list[bytes], int]:
+        rows = raw(self._connection).execute(_ROUND, (round_, now)).fetchall()
+        if not rows or not hmac.compare_digest(rows[0][0], hashlib.sha256(token).digest()):
+            raise unauthorized()
+        if now < rows[0][1]:
+            raise Refusal(Problem.NOT_FOUND, "Nothing is shown before this round's window is over.")
+        return [row[3] for row in rows if row[3] is not None], rows[0][2]
 
     def close(self) -> None:
         """Let the reader finish, and close its connection."""

@@ -32,7 +32,7 @@ KINDS: Final[Mapping[Problem, _Kind]] = {
     Problem.OVER_CAP: _Kind(403, "The operator does not allow this much"),
     Problem.BUDGET: _Kind(429, "Too many, too fast"),
     Problem.GRANT_USED: _Kind(403, "This grant was used"),
-    Problem.CLOSED: _Kind(410, "The channel was closed"),
+    Problem.CLOSED: _Kind(410, "This was closed"),
     Problem.UNAVAILABLE: _Kind(503, "The service cannot do this now; nothing was stored"),
 }
 

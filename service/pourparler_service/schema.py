@@ -49,6 +49,7 @@ _MODELS: Final = (
     wire.Deletion, wire.CreateBox, wire.Deposit, wire.Deposited, wire.AskHalves, wire.Halves,
     wire.CreateAttachment, wire.Attachment, wire.ProblemDocument, wire.OpenCase, wire.CaseMessage, wire.Case,
     wire.Board, wire.PostedNote, wire.OpenTally, wire.HandIn, wire.Tally,
+    wire.Board, wire.PostedNote, wire.CreateRound, wire.SendPacket, wire.Round,
 )  # fmt: skip
 
 
@@ -189,6 +190,19 @@ ROUTES: Final[tuple[tuple[str, Route, str, dict[str, Any]], ...]] = (
         "delete_attachment",
         document(wire.Deletion, status=204, refusals=[Problem.NOT_FOUND]),
     ),
+    (
+        "POST",
+        Route.ROUNDS,
+        "create_round",
+        document(wire.CreateRound, status=204, budget=True, refusals=[*_BOX, Problem.CLOSED]),
+    ),
+    (
+        "POST",
+        Route.ROUND,
+        "rounds.send",
+        document(wire.SendPacket, status=204, budget=True, refusals=[Problem.OVER_CAP, Problem.CLOSED]),
+    ),
+    ("GET", Route.ROUND, "rounds.show", document(reply=wire.Round, refusals=[Problem.NOT_FOUND])),
     (
         "POST",
         Route.DESK,

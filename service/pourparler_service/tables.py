@@ -132,6 +132,27 @@ class Attachment(SQLModel, table=True):
     delete_hash: bytes  # SHA-256 of the author's delete secret
 
 
+class Round(SQLModel, table=True):
+    """Room for a round of ideas. No device column, on purpose."""
+
+    key: int | None = Field(default=None, primary_key=True)
+    round: bytes = Field(unique=True)  # 16 bytes, a hash of what was asked for
+    channel_key: int = Field(foreign_key="channel.key", index=True)
+    token_hash: bytes  # SHA-256 of the round's token
+    opens_at: int = Field(sa_type=BigInteger)  # Unix seconds
+    closes_at: int = Field(sa_type=BigInteger)  # Unix seconds
+    places: int
+    expires_at: int = Field(sa_type=BigInteger, index=True)  # Unix seconds
+
+
+class Packet(SQLModel, table=True):
+    """A packet of a round. No time, no device."""
+
+    round_key: int = Field(primary_key=True, foreign_key="round.key")
+    digest: bytes = Field(primary_key=True)  # SHA-256 of it: packets are known and shown by it
+    body_key: int = Field(unique=True)
+
+
 class Docket(SQLModel, table=True):
     """A case is or was at the desk, which keeps it outside backups: if it is not there, it was lost (`desk`)."""
 
@@ -168,6 +189,8 @@ VOTE: Final[Table] = _tables["vote"]
 ENTRY: Final[Table] = _tables["entry"]
 BOX: Final[Table] = _tables["box"]
 ATTACHMENT: Final[Table] = _tables["attachment"]
+ROUND: Final[Table] = _tables["round"]
+PACKET: Final[Table] = _tables["packet"]
 SLOT: Final[Table] = _tables["slot"]
 BODY: Final[Table] = _tables["body"]
 DOCKET: Final[Table] = _tables["docket"]

@@ -281,6 +281,54 @@ class TestAttachment:
         return client.post(self.path(Route.ATTACHMENT_DELETION), content=body(asked), headers=headers)
 
 
+@dataclass(slots=True)
+class TestRound:
+    """A round of ideas of the wire, without any sealing: its packets are whatever the test gives."""
+
+    __test__ = False
+
+    opens_at: int
+    window: int = 60
+    places: int = 9
+    life: int = limits.HOUR
+    round: bytes = field(default_factory=lambda: secrets.token_bytes(limits.ID_BYTES))
+    token: bytes = field(default_factory=lambda: secrets.token_bytes(limits.TOKEN_BYTES))
+
+    @property
+    def path(self) -> str:
+        """Its place."""
+        return Route.ROUND.format(round=b64(self.round))
+
+    def make(self, client: httpx.Client, device: TestDevice, **changes: Any) -> httpx.Response:
+        """A device asks for its room. `changes` replace fields."""
+        fields: dict[str, Any] = {
+            "round": self.round,
+            "token_hash": sha256(self.token).digest(),
+            "opens_at": self.opens_at,
+            "window": self.window,
+            "places": self.places,
+            "life": self.life,
+        }
+        asked = wire.CreateRound(**{**fields, **changes})
+        return client.post(device.path(Route.ROUNDS), content=body(asked), headers=device.headers)
+
+    def send(self, client: httpx.Client, packet: bytes, token: bytes | None = None) -> httpx.Response:
+        """Send a packet."""
+        headers = {**bearer(token or self.token), "Content-Type": "application/json"}
+        return client.post(self.path, content=body(wire.SendPacket(sealed=packet)), headers=headers)
+
+    def get(self, client: httpx.Client, token: bytes | None = None) -> httpx.Response:
+        """Ask for its packets."""
+        return client.get(self.path, headers=bearer(token or self.token))
+
+    def packets(self, client: httpx.Client) -> list[bytes]:
+        """Its packets. Raises AssertionError when they are not shown."""
+        answer = self.get(client)
+        if answer.status_code != 200:
+            raise AssertionError(answer.text)
+        return wire.Round.model_validate_json(answer.content).packets
+
+
 def body(request: wire.Request) -> bytes:
     """A request as it travels."""
     return request.model_dump_json(exclude_none=True).encode()

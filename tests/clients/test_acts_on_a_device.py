@@ -5,12 +5,13 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from pourparler_clients import vault as vaults
+from pourparler_clients.demo.journey import search
 from pourparler_clients.device import Device
 from pourparler_clients.errors import UserError
 from pourparler_clients.examine import files_below, found, vault_pages
@@ -88,6 +89,22 @@ def test_clearing_needs_no_passphrase_and_leaves_nothing(vault: Path, commands: 
     again = commands("clear", "--yes", "--vault", vault)
     assert again.status == 2
     assert "no vault" in again.errors
+
+
+@pytest.mark.parametrize(
+    ("act", "elsewhere", "below"),
+    [
+        pytest.param(shutil.rmtree, False, True, id="deleted as usual: the blocks are still there"),
+        pytest.param(lambda vault: vault.rename(vault.with_name("letters")), True, True, id="moved"),
+        pytest.param(clear, False, False, id="cleared"),
+    ],
+)
+def test_search_of_what_a_vault_left_finds_nothing_only_when_it_was_cleared(
+    vault: Path, act: Callable[[Path], object], elsewhere: bool, below: bool
+) -> None:
+    left = search(vault, vault.parent, lambda: act(vault))
+    assert (left.before, left.pieces > 200, left.files) == (2, True, 0)
+    assert (left.elsewhere, left.below) == (left.pieces if elsewhere else 0, left.pieces if below else 0)
 
 
 def test_clearing_takes_only_what_is_ours(vault: Path) -> None:

@@ -9,9 +9,11 @@ import pytest
 
 from pourparler_clients.api import SENTENCES
 from pourparler_clients.cli import build_parser
+from pourparler_crypto import idea
 from pourparler_crypto.note import Act
 from pourparler_policies import hours, limits, payload, wire
 from pourparler_policies.admission import KEPT_KEYS
+from pourparler_policies.ideas import content, facts
 from pourparler_policies.invitation import KEPT_EPOCHS
 from pourparler_policies.release.facts import Answer
 from pourparler_policies.wire import Problem, Route
@@ -109,6 +111,21 @@ def test_the_protocol_says_the_sizes_limits_and_answers_of_the_desk() -> None:
     board = " ".join(section(PROTOCOL, "The board").split())
     assert f"at most {caps.board_bytes // 1024**3} GiB" in board
     assert all(f"`{act.value}`" in board for act in Act)
+
+
+def test_the_protocol_and_the_page_say_the_sizes_and_limits_of_a_round_of_ideas() -> None:
+    words = " ".join(section(PROTOCOL, "Rounds of ideas").split())
+    assert f"window (at most {limits.MAX_WINDOW} seconds), places (at most {limits.MAX_PLACES})" in words
+    assert f"packets of {limits.IDEA_PACKET} bytes" in words
+    assert f"at most {Caps().rounds_a_channel} rounds at a time" in words
+    page = " ".join((ROOT / "docs" / "ideas.md").read_text().split())
+    assert f"has {limits.IDEA_PACKET} bytes" in page
+    assert f"at most {idea.MAX_CONTENT} bytes: nothing, an idea (`i`, at most {content.MAX_IDEA} bytes" in page
+    assert f"({facts.LEAST_SEATS} to {facts.MAX_SEATS}), `q` the packets of each: {facts.IDEAS_A_SEAT}" in page
+    assert f"in a round of ideas, {facts.BALLOTS_A_SEAT} in a round of marks" in page
+    assert f"at most {facts.LONGEST_NOTICE // limits.DAY} days ahead" in page
+    assert f"for {limits.MAX_PLACES} packets and {Caps().rounds_a_channel} living rounds" in page
+    assert all(label in page for label in (idea.KEY_LABEL, idea.TOKEN_LABEL.removeprefix("pourparler idea ")))
 
 
 def test_the_protocol_lists_every_event_and_its_class() -> None:

@@ -65,8 +65,7 @@ def main() -> int:
             text=True,
             env={"POURPARLER_FUZZ_FOUND": ".hypothesis/fuzz", **os.environ},
         )
-        runs = next((line for line in (done.stderr + done.stdout).splitlines() if line.startswith("Done ")), "")
-        print(f"{parser.name}: {runs if done.returncode == 0 else 'BROKEN'}", flush=True)
+        print(f"{parser.name}: {'BROKEN' if done.returncode else 'held'}", flush=True)
         if done.returncode:
             broken.append(parser.name)
             print(done.stderr[-3000:], flush=True)

@@ -6,7 +6,6 @@ own that says what this tool no longer answers for.
 
 import argparse
 import asyncio
-import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ from ..uploads import Report
 from . import waysout
 from .common import PASSING, duration, emit, local_time, progress, say_duration
 from .filelines import file_record, size_words
+from .prompts import typed
 from .showing import name_of, warn_absent
 from .texts import plain
 from .verify import behind_margin
@@ -163,10 +163,8 @@ async def _save(arguments: argparse.Namespace, channel: Channel) -> None:
     waysout.remind(arguments, channel)
     if not arguments.yes:
         progress(arguments, means)
-        inside = not hasattr(arguments, "vault")  # of `talk`: lines that are typed there are its own
-        if inside or not sys.stdin.isatty():
-            raise UserError("nothing was saved: say --yes if that is what you want")
-        if (await asyncio.to_thread(input, 'To do it, type "save": ')).strip().lower() != "save":
+        nobody = "nothing was saved: say --yes if that is what you want"
+        if (await typed('To do it, type "save": ', nobody)).lower() != "save":
             raise UserError("nothing was saved")
 
     async def save(report: Report) -> Path:

@@ -13,7 +13,8 @@ from ..errors import UserError
 def add_commands(commands: Any) -> None:
     """Registers `demo`."""
     demo = commands.add_parser(
-        "demo", help="see it work: three devices, one service, nothing left afterwards, a joint text"
+        "demo",
+        help="see it work: four devices, one of them cleared and back, nothing left of what was said, a joint text",
     )
     demo.add_argument("--text", metavar="FILE", type=Path, help="a UTF-8 text; each paragraph is a message")
     demo.add_argument(

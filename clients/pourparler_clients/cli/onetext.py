@@ -5,7 +5,6 @@ order in which the sides are named.
 """
 
 import argparse
-import asyncio
 import getpass
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -36,6 +35,7 @@ from .common import (
     progress,
     read_text,
 )
+from .prompts import typed
 from .release import differences, read_keys, read_time, read_words
 from .showing import STAGES, news, title_of
 
@@ -323,9 +323,10 @@ async def _sign(arguments: argparse.Namespace, channel: Channel) -> None:
     )
     given = arguments.party
     if given is None:
-        if not sys.stdin.isatty():
-            raise UserError("nobody is there to be asked: use a terminal, or --as with your side's name")
-        given = await asyncio.to_thread(input, "To sign, type your side's name: ")
+        given = await typed(
+            "To sign, type your side's name: ",
+            "nobody is there to be asked: use a terminal, or --as with your side's name",
+        )
     if given.strip() != own:
         raise UserError("that is not the name of the side for which this device signs: nothing was signed")
     await side.sign(checked=checked)

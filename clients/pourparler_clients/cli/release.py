@@ -4,11 +4,9 @@ Signing shows the exact text and asks for the party's name: what is signed is wh
 """
 
 import argparse
-import asyncio
 import difflib
 import hashlib
 import re
-import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -36,6 +34,7 @@ from ..papers import compose
 from ..subjects import body_name, code_of
 from . import waysout
 from .common import duration, emit, local_time, plain, read_text, say_duration
+from .prompts import typed
 from .showing import STAGES
 
 Add = Callable[..., None]
@@ -409,9 +408,10 @@ async def _sign(arguments: argparse.Namespace, channel: Channel) -> None:
     )
     given = arguments.party
     if given is None:
-        if not sys.stdin.isatty():
-            raise UserError("nobody is there to be asked: use a terminal, or --as with the party's name")
-        given = await asyncio.to_thread(input, "To sign, type the party's name: ")
+        given = await typed(
+            "To sign, type the party's name: ",
+            "nobody is there to be asked: use a terminal, or --as with the party's name",
+        )
     if given.strip() != party:
         raise UserError("that is not the name of the party for which this device signs: nothing was signed")
     await channel.releases.act(Cue.SIGN)

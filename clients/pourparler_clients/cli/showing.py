@@ -90,6 +90,11 @@ _TEXTS: Final = {
     "frozen": "the text is ready to be signed (`release sign`)",
     "lapsed": "the signing appointment is over, and nothing came of it",
     "released": "the joint text is published",
+    "called": "{name} calls a round of ideas: stay connected, and your device takes part (`ideas show`)",
+    "failed": "{name}'s device finds that the round of ideas cannot be completed, or it was called off",
+    "broken": "{text}",
+    "ideas": "the ideas are here: `ideas show`",
+    "marks": "the marks are here: `ideas show`",
 }
 _ACTS: Final = {
     "proposed": "{name} puts on the table: {subject}",

@@ -5,8 +5,6 @@ device; what it sends, and when, is the same whatever it was.
 """
 
 import argparse
-import asyncio
-import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -22,6 +20,7 @@ from ..subjects import body_name
 from . import inquire as inquirylines
 from . import soundlines
 from .common import choose_row, duration, emit, line_from, local_time, open_device, passphrase, read_text
+from .prompts import typed
 
 Add = Callable[..., None]
 _TEXTS: Final = (
@@ -159,11 +158,8 @@ async def _answer(arguments: argparse.Namespace, channel: Channel) -> None:
     record = {"event": "to be answered", "packages": list(asked.packages), "sides": asked.sides}
     emit(arguments, {**record, "warnings": soundlines.warnings(asked)}, lines)
     if not arguments.yes:
-        if not hasattr(arguments, "vault"):  # inside `talk`, where what is typed next would be said to everybody
-            raise UserError("add --yes here, once you have read this: nothing was answered")
-        if not sys.stdin.isatty():
-            raise UserError("nobody is there to be asked: use a terminal, or --yes")
-        if (await asyncio.to_thread(input, 'To answer so, type "yes": ')).strip() != "yes":
+        nobody = "nobody is there to be asked: use a terminal, or --yes"
+        if await typed('To answer so, type "yes": ', nobody) != "yes":
             raise UserError("nothing was answered")
     accepts = [arguments.all or number in arguments.numbers for number in range(1, count + 1)]
     channel.soundings.answer(accepts)

@@ -44,7 +44,7 @@ from ..errors import UserError
 from ..grounds import may_approve
 from ..log import Log
 from ..subjects import charter_names, code_of, describe, difference, find_subject
-from . import attachments, handing, onetext, release, sound
+from . import attachments, handing, ideas, onetext, release, sound
 from .carried import title_line
 from .common import (
     GlobalOptions,
@@ -102,6 +102,7 @@ def _add_acts(commands: Any, further: Callable[[Any], None] | None = None) -> li
     handing.add_acts(add, commands)
     sound.add_acts(commands, add)
     attachments.add_acts(commands, add)
+    ideas.add_acts(commands, add)
     verbs = onetext.add_acts(commands, add)
     if further is not None:
         further(verbs)

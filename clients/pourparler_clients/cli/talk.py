@@ -5,7 +5,6 @@ import asyncio
 import json
 import sys
 import threading
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
@@ -18,6 +17,7 @@ from ..errors import PourparlerError, Refused, Unkept, Unreachable, UserError
 from ..happenings import Happening
 from ..invitations import Inviter
 from ..store import State
+from . import prompts
 from .attachments import carry_on
 from .common import PASSING, GlobalOptions, choose_channel, duration, emit, erasing, open_device, progress
 from .showing import (
@@ -256,8 +256,10 @@ class _Line:
 async def _speak(arguments: argparse.Namespace, channel: Channel) -> None:
     """Ends with the input; or locks, when told to, and when nothing was written for long."""
     warned: set[bytes] = set()  # of whom the person was told that they may miss it: once for each is enough
+    next_line = _input_lines(arguments.lock_after)
+    prompts.read_from(next_line)
     with suppress(TimeoutError):
-        async for line in _input_lines(arguments.lock_after):
+        while (line := await next_line()) is not None:
             if line.strip() and await _hear(arguments, channel, line, warned):
                 break
         else:
@@ -285,8 +287,11 @@ async def _hear(arguments: argparse.Namespace, channel: Channel, line: bytes, wa
     return False
 
 
-async def _input_lines(patience: float) -> AsyncIterator[bytes]:
-    """Lines of standard input, read aside so that the rest goes on. Raises TimeoutError after `patience` seconds."""
+def _input_lines(patience: float) -> prompts.Lines:
+    """Lines of standard input, read aside so that the rest goes on; None at its end.
+
+    What it returns raises TimeoutError when no line came for `patience` seconds.
+    """
     loop = asyncio.get_running_loop()
     lines: asyncio.Queue[bytes | None] = asyncio.Queue()
 
@@ -300,8 +305,11 @@ async def _input_lines(patience: float) -> AsyncIterator[bytes]:
             loop.call_soon_threadsafe(lines.put_nowait, None)
 
     threading.Thread(target=read, daemon=True).start()
-    while (line := await asyncio.wait_for(lines.get(), patience)) is not None:
-        yield line
+
+    async def next_line() -> bytes | None:
+        return await asyncio.wait_for(lines.get(), patience)
+
+    return next_line
 
 
 async def _carry_invitations(arguments: argparse.Namespace, inviter: Inviter) -> None:

@@ -17,11 +17,19 @@ from ..errors import UserError
 MAX_FILE: Final = 16 * 1024  # bytes of a card, an invitation or a grant
 _DIRECTION: Final = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c")
 
+taken = (
+    False  # `talk` reads standard input: whoever read beside it would take a line, or leave one that is then said
+)
+
 
 def read_bytes(path: Path, what: str, limit: int) -> bytes:
     """A file of at most `limit` bytes, or standard input for `-`. Raises UserError."""
     try:
         if str(path) == "-":
+            if taken:
+                raise UserError(
+                    f"inside a talk the {what} cannot be read from here: name a file, or write it in the line"
+                )
             data = sys.stdin.buffer.read(limit + 1)
         else:
             with path.open("rb") as file:

@@ -2,15 +2,12 @@
 
 import asyncio
 import json
-import secrets
 import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
-from importlib.resources import files
 from itertools import chain
 from pathlib import Path
 from typing import Final
@@ -24,20 +21,14 @@ from ..api import Api
 from ..errors import Refused, UserError
 from ..examine import examining, files_below, found, open_texts, possible_halves, stored_texts, traces, vault_pages
 from ..store import ChannelStore, Row
-from . import release
-from .processes import Process, run, serve
+from . import journey, release
+from .stage import NAMES, PARTIES, SIGNERS, Demo, Say, set_up
 
-NAMES: Final = ("Cedar", "Heron", "Lantern")
-PLACES: Final = ("north:delegate", "south:delegate", "lake:delegate")  # in the charter, in this order
-PARTIES: Final = ("The northern village", "The southern village", "The village at the lake")
-TITLE: Final = "Two wells"  # the charter's
 MAX_FILE: Final = 8 * 1024 * 1024  # bytes
 _PACE: Final = 0.25  # seconds a paragraph may take on a slow machine: sets how long messages live
 _SHORTEST: Final = 15  # seconds
 _LONGEST: Final = 24 * 3600  # seconds: longer than any message of the demonstration lives
 _FRAGMENT: Final = 32  # bytes of a sealed entry by which it is recognised
-
-Say = Callable[[str], None]
 
 
 def paragraphs(text: bytes, name: str) -> list[str]:
@@ -65,21 +56,6 @@ def paragraphs(text: bytes, name: str) -> list[str]:
     return found_blocks
 
 
-@dataclass
-class _Demo:
-    root: Path
-    say: Say
-    stack: ExitStack
-    life: int = 0  # seconds that each message lives
-    url: str = ""  # the service's
-    pace: float = 0.0  # seconds that it took to seat two people
-    passphrases: dict[str, str] = field(default_factory=dict)
-    talks: dict[str, Process] = field(default_factory=dict)
-
-    def vault(self, name: str) -> Path:
-        return self.root / f"vault-{name.lower()}"
-
-
 def tell(messages: list[str], words: list[tuple[str, str]], keep: Path | None, say: Say) -> int:
     """Runs the whole story; `words` are the communiqué's, by language.
 
@@ -90,15 +66,16 @@ def tell(messages: list[str], words: list[tuple[str, str]], keep: Path | None, s
         root.mkdir(parents=True, exist_ok=True)
         if any(root.iterdir()):
             raise UserError(f"{root} is not empty: choose another directory to keep things in")
-        demo = _Demo(root, say, stack)
+        demo = Demo(root, say, stack)
         demo.life = max(_SHORTEST, round(_PACE * len(messages)) + _SHORTEST)
-        _set_up(demo)
+        set_up(demo)
+        journey.tell(demo)
         last = _exchange(demo, messages)
         sealed = _look_before(demo, messages)
         _let_expire(demo, last)
         clean = _look_after(demo, messages, sealed)
-        talks = {name: demo.talks[name] for name in NAMES}
-        cast = release.Cast(talks, dict(zip(NAMES, PARTIES, strict=True)), demo.root, demo.url, demo.pace)
+        talks = {name: demo.talks[name] for name in SIGNERS}
+        cast = release.Cast(talks, dict(zip(SIGNERS, PARTIES, strict=True)), demo.root, demo.url, demo.pace)
         release.tell(cast, words, say)
         for process in demo.talks.values():
             process.end_of_input()
@@ -108,138 +85,10 @@ def tell(messages: list[str], words: list[tuple[str, str]], keep: Path | None, s
     return 0 if clean else 1
 
 
-def _set_up(demo: _Demo) -> None:
-    say = demo.say
-    data = demo.root / "server"
-    # A newcomer may act at once here; by default it has to wait for some seconds (docs/protocol.md, 2).
-    server, url = serve(data, ["--newcomer-handshakes", "12"])
-    demo.url = url
-    demo.stack.callback(server.stop)
-    say(f"1. A service runs as a process of its own (number {server.pid}) at {url}. It will read nothing.")
-    grant = run(["grant", "--data", str(data)]).strip().splitlines()[-1]
-    say("2. Three people, three devices, each with its own vault and card:")
-    for name in NAMES:
-        demo.passphrases[name] = secrets.token_urlsafe(18)
-        arguments = ["card", "new", "--vault", str(demo.vault(name)), "--name", name, "--json"]
-        card = json.loads(run(arguments, demo.passphrases[name]))
-        (demo.root / f"{name}.card").write_text(card["card"] + "\n")
-        _press_key(demo, name)
-        say(f"     {name:<8} check digits {card['check_digits']}")
-    charter = demo.root / "charter.toml"
-    charter.write_bytes((files("pourparler_clients") / "demo" / "charter.toml").read_bytes())
-    cards = [f"--card={place}={demo.root / f'{name}.card'}" for name, place in zip(NAMES, PLACES, strict=True)]
-    run(["charter", "add", str(charter), *cards])
-    run(["charter", "check", str(charter)])
-    say("3. A charter under which three villages meet, each with one delegate. It begins:")
-    explained = json.loads(run(["charter", "explain", str(charter), "--json"]))
-    say(f"     “{explained['paragraphs'][0]}”")
-    first = NAMES[0]
-    opening = ["open", "--vault", str(demo.vault(first)), "--service", url, "--charter", str(charter)]
-    run(opening, demo.passphrases[first], grant + "\n")
-    say(f"4. {first} opens the channel under it. Nobody enters without every party:")
-    begun = time.monotonic()
-    _found(demo)
-    _admit(demo)
-    demo.pace = time.monotonic() - begun
-    _hold_and_return(demo)
-
-
-def _press_key(demo: _Demo, name: str) -> None:
-    """A release key of the party, kept in this vault and published beforehand, as a press key is."""
-    vault = ["--vault", str(demo.vault(name)), "--json"]
-    run(["release-key", "new", "--name", f"{name.lower()}.example", *vault], demo.passphrases[name])
-    run(["release-key", "show", "--out", str(demo.root / f"{name}.key"), *vault], demo.passphrases[name])
-
-
-def _found(demo: _Demo) -> None:
-    first, second, _ = NAMES
-    invitation = _invite(demo, first, second)
-    _talk(demo, first)
-    _join(demo, second, invitation)
-    _talk(demo, second)
-    _attested(demo, second)
-    demo.say(f"     {second} read the charter, accepted it and has a seat. Their devices attested each other by")
-    demo.say("     themselves, and nothing that anybody keeps proves it to somebody else.")
-
-
-def _admit(demo: _Demo) -> None:
-    """A seat that one party wants alone, and then both."""
-    first, second, third = NAMES
-    demo.talks.pop(first).end_of_input()
-    invitation = _invite(demo, first, third)
-    _talk(demo, first)
-    joining = Process(_joining(demo, third, invitation), demo.passphrases[third])
-    demo.stack.callback(joining.stop)
-    _, waiting = demo.talks[first].event(event="invitation", name=third, step="waiting")
-    demo.say(f"     {third} accepted too, and is not let in: {waiting['reason']}.")
-    _, proposed = demo.talks[second].event(event="proposed")
-    demo.talks[second].write(json.dumps({"do": f"approve {proposed['code']}"}))
-    demo.talks[first].event(event="invitation", name=third, step="seated")
-    joining.event(title=TITLE)
-    joining.end_of_input()
-    _talk(demo, third)
-    _attested(demo, third)
-    demo.say(f"     {second} approves it: now {third} has a seat, and every device has")
-    demo.say("     attested it.")
-
-
-def _hold_and_return(demo: _Demo) -> None:
-    first, second, third = NAMES
-    demo.say(f"5. {second} has to cross a border, and asks to be put on hold:")
-    demo.talks[second].write(json.dumps({"do": f"hold {second}"}))
-    demo.talks[second].event(event="removed")
-    demo.talks.pop(second).end_of_input()
-    left = run(["channels", "--vault", str(demo.vault(second)), "--json"], demo.passphrases[second])
-    if left:
-        raise UserError(f"{second}'s device should have erased the channel, and has not: this is a defect")
-    demo.say(f"     the others' devices took {second}'s device out, and it has erased all of the channel.")
-    demo.say("     The place stays; meanwhile nobody new can enter and nothing can loosen.")
-    demo.talks[first].write(json.dumps({"do": f"propose lift {second}"}))
-    demo.talks[third].event(event="enacted")
-    demo.talks.pop(first).end_of_input()
-    invitation = _invite(demo, first, second, again=True)
-    _talk(demo, first)
-    _join(demo, second, invitation)
-    _talk(demo, second)
-    _attested(demo, second)
-    demo.say(f"     Home again: {first} lifts the hold and invites {second}'s card, and all saw it.")
-
-
-def _talk(demo: _Demo, name: str) -> None:
-    """That person's device is online from now on."""
-    arguments = ["talk", "--vault", str(demo.vault(name)), "--json", "--life", f"{demo.life}s"]
-    process = Process(arguments, demo.passphrases[name])
-    demo.stack.callback(process.stop)
-    process.event(event="ready")
-    demo.talks[name] = process
-
-
-def _invite(demo: _Demo, inviter: str, name: str, *, again: bool = False) -> Path:
-    """An invitation, made while the inviter's device does not talk."""
-    invitation = demo.root / f"{name}{'-again' if again else ''}.invitation"
-    invite = ["invite", str(demo.root / f"{name}.card"), "--vault", str(demo.vault(inviter)), "--json"]
-    run([*invite, "--out", str(invitation)], demo.passphrases[inviter])
-    return invitation
-
-
-def _joining(demo: _Demo, name: str, invitation: Path) -> list[str]:
-    return ["join", str(invitation), "--vault", str(demo.vault(name)), "--accept", "--wait", "2m", "--json"]
-
-
-def _join(demo: _Demo, name: str, invitation: Path) -> None:
-    run(_joining(demo, name, invitation), demo.passphrases[name])
-
-
-def _attested(demo: _Demo, name: str) -> None:
-    """Waits until everybody who is online knows that this device is attested."""
-    for process in demo.talks.values():
-        process.event(event="attested", name=name)
-
-
-def _exchange(demo: _Demo, messages: list[str]) -> float:
+def _exchange(demo: Demo, messages: list[str]) -> float:
     """Says every paragraph, in turn; returns the time (Unix seconds) of the last."""
     say = demo.say
-    say(f"6. They talk: {len(messages)} messages, each by one and to the two others, through the service.")
+    say(f"6. They talk: {len(messages)} messages, each by one and to the three others, through the service.")
     received: dict[str, int] = dict.fromkeys(NAMES, 0)
     delays: list[float] = []
     begun = time.perf_counter()
@@ -269,12 +118,12 @@ def _exchange(demo: _Demo, messages: list[str]) -> float:
     return time.time()
 
 
-def _image(demo: _Demo, name: str, target: Path) -> Path:
+def _image(demo: Demo, name: str, target: Path) -> Path:
     """A copy of a vault as somebody would take it from a running device."""
     return Path(shutil.copytree(demo.vault(name), target / name))
 
 
-def _copies(demo: _Demo, when: str) -> Path:
+def _copies(demo: Demo, when: str) -> Path:
     """Copies of every vault and of the service's files."""
     place = demo.root / f"copied-{when}"
     for name in NAMES:
@@ -283,19 +132,17 @@ def _copies(demo: _Demo, when: str) -> Path:
     return place
 
 
-def _readable(demo: _Demo, messages: list[str], copies: Path, name: str, halves: Iterable[bytes]) -> int:
+def _readable(demo: Demo, messages: list[str], copies: Path, name: str, halves: Iterable[bytes]) -> int:
     """How many texts somebody reads in a copied vault who has its passphrase and these halves of keys."""
     opened = open_texts(stored_texts(copies / name, demo.passphrases[name]), halves)
     pages = vault_pages(copies / name, demo.passphrases[name])
     return _count(messages, found({trace for text in messages for trace in traces(text)}, chain(opened, pages)))
 
 
-def _look_before(demo: _Demo, messages: list[str]) -> list[bytes]:
+def _look_before(demo: Demo, messages: list[str]) -> list[bytes]:
     """Shows that the search works: who copies a device while the texts live, and asks the service, reads them."""
     say = demo.say
-    say(
-        "7. While the messages live, everything is copied: three vaults, with their passphrases, and the service's"
-    )
+    say("7. While the messages live, everything is copied: four vaults, with their passphrases, and the service's")
     say("   files. In a vault each text lies under a key of which the service has the other half:")
     copies = _copies(demo, "before")
     halves = {name: asyncio.run(_ask_halves(copies / name, demo.passphrases[name])) for name in NAMES}
@@ -356,14 +203,14 @@ def _count(messages: list[str], seen: set[bytes]) -> int:
     return sum(1 for text in messages if any(trace in seen for trace in traces(text)))
 
 
-def _let_expire(demo: _Demo, last: float) -> None:
+def _let_expire(demo: Demo, last: float) -> None:
     # A half is destroyed at the first full ten seconds after the last text that needs it.
     left = max(0.0, last + demo.life + SHORT_STEP + 2.5 - time.time())
     demo.say(f"8. Nobody deletes anything. We wait {left:.0f} seconds, until the last message's life is over.")
     time.sleep(left)
 
 
-def _look_after(demo: _Demo, messages: list[str], sealed: list[bytes]) -> bool:
+def _look_after(demo: Demo, messages: list[str], sealed: list[bytes]) -> bool:
     say = demo.say
     say(
         "9. Afterwards everything is examined again, whatever any clock says. First the copies from before the end,"
@@ -391,7 +238,7 @@ def _look_after(demo: _Demo, messages: list[str], sealed: list[bytes]) -> bool:
     return clean
 
 
-def _keep(demo: _Demo) -> None:
+def _keep(demo: Demo) -> None:
     passphrases = "".join(f"{name}: {demo.passphrases[name]}\n" for name in NAMES)
     (demo.root / "passphrases.txt").write_text(passphrases)
     demo.say(

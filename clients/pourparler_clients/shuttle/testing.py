@@ -28,7 +28,7 @@ class Side:
             await person.sync()
 
 
-def side_charter(people: list[Any], bridge: Any, title: str, **retention: int) -> Charter:
+def side_charter(people: list[Any], bridge: Any, title: str, **retention: Any) -> Charter:
     """A charter of one side's room: its people, each as a party, and the intermediary. All by their cards."""
     charter = charter_of(people, title=title, **retention)
     declared = Intermediary(
@@ -44,7 +44,7 @@ def side_charter(people: list[Any], bridge: Any, title: str, **retention: int) -
 
 
 async def side(
-    house: House, *names: str, title: str = "Consultations", bridge: str = "otter", **rules: int
+    house: House, *names: str, title: str = "Consultations", bridge: str = "otter", **rules: Any
 ) -> Side:
     """A room with these people, each a party, and a compartment of the intermediary."""
     people = [await house.person(name) for name in names]

@@ -36,8 +36,16 @@ _ALWAYS: Final = (
     "What this cannot do: a participant may remember, photograph or retell what was said. Nobody can prove it "
     "with anything that this channel leaves behind.",
 )
+_IDEAS: Final = (
+    "Ideas may be put forward without a name, in rounds in which at least three people take part. Everybody's device "
+    "then sends as much as everybody else's, idea or not, at the same time, and nobody can read anything before each "
+    "device has found its own in the list. Nothing on a device or at the service says afterwards whose an idea was. "
+    "What this cannot do: your words may give you away; if all others work together, what is not theirs is yours; and "
+    "whoever runs the service can, together with one of the people here, join an idea to the address from which it "
+    "came, unless the devices reach the service through Tor."
+)
 # What a charter already rules, and the program does not apply yet. Who builds one of these strikes it out here.
-NOT_YET: Final = ("ideas without a name",)
+NOT_YET: Final[tuple[str, ...]] = ()
 
 
 def explain(charter: Charter, for_whom: str = "", *, accepted: bool = False) -> list[str]:
@@ -67,11 +75,16 @@ def explain(charter: Charter, for_whom: str = "", *, accepted: bool = False) -> 
         reporting(charter),
         _soundings(charter),
         _release(charter),
+        *([_IDEAS] if charter.attribution.ideas else []),
         *_ALWAYS,
-        "The program does not apply these yet, so that until it does they bind people only: "
-        + ", ".join(NOT_YET)
-        + ".",
+        *_not_yet(),
     ]
+
+
+def _not_yet() -> list[str]:
+    listed = ", ".join(NOT_YET)
+    told = f"The program does not apply these yet, so that until it does they bind people only: {listed}."
+    return [told] if NOT_YET else []
 
 
 def _list(names: list[str]) -> str:
@@ -226,8 +239,6 @@ def _talk(charter: Charter) -> str:
             "was switched off, copied or set back before a message's end shows nothing of it afterwards, at most an "
             "hour later."
         )
-    if charter.attribution.ideas:
-        text += " Ideas may be put forward without a name, from three people present on."
     return text
 
 

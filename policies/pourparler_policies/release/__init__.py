@@ -22,6 +22,8 @@ from pourparler_policies.fold.encoding import encode
 from pourparler_policies.fold.events import Commit, Entry
 from pourparler_policies.fold.facts import Amend, Device
 from pourparler_policies.fold.standing import by_credential
+from pourparler_policies.ideas import acts as ideas
+from pourparler_policies.ideas import idea_rules
 from pourparler_policies.limits import MAX_SEQ
 
 from .acts import EVENTS
@@ -32,6 +34,7 @@ from .rules import release_rules
 __all__ = ["Outcome", "State", "apply", "digest", "fold", "opened", "step"]
 
 _STATE: Final = b"pourparler release v1"
+_BESIDE_CONSENT: Final = frozenset({*EVENTS, *ideas.EVENTS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +51,18 @@ def opened(state: consent.State, charter: Charter) -> State:
     """The state of release when a channel opens, or when its charter is first known. Raises Misuse."""
     if charter.hash != state.rules.charter:
         raise Misuse("this is not the charter in force")
-    return State(state, release_rules(charter))
+    return State(state, release_rules(charter), ideas=idea_rules(charter))
 
 
 def apply(state: State, entry: Entry) -> State:
-    """The state after one entry of consent or release. Raises Void when it counts for nothing, Unknown for an
+    """The state after one entry of consent, release or ideas. Raises Void when it counts for nothing, Unknown for an
     event of another version.
     """
-    if type(entry.content) not in EVENTS:
+    if type(entry.content) not in _BESIDE_CONSENT:
         return _consent(state, entry)
     entry, state, author = _admit(state, entry)
+    if type(entry.content) in ideas.EVENTS:
+        return replace(state, round=ideas.apply(state.round, state.ideas, state.consent, author, entry))
     wanted, rule = EVENTS[type(entry.content)]
     check_author(state.consent, author, wanted)
     return rule(state, author, entry.content, entry)
@@ -89,7 +94,8 @@ def _consent(state: State, entry: Entry) -> State:
     before = state.consent
     state = replace(state, consent=consent.apply(before, entry))
     if state.consent.rules.charter != before.rules.charter:
-        state = amended(replace(state, rules=release_rules(_new_charter(before, state.consent.rules.charter))))
+        charter = _new_charter(before, state.consent.rules.charter)
+        state = amended(replace(state, rules=release_rules(charter), ideas=idea_rules(charter)))
     return settle(state)
 
 
@@ -115,7 +121,7 @@ def _admit(state: State, entry: Entry) -> tuple[Entry, State, Device]:
 
 
 def _used_up(state: State, entry: Entry) -> State:
-    if isinstance(entry.content, Commit) or type(entry.content) not in EVENTS:
+    if isinstance(entry.content, Commit) or type(entry.content) not in _BESIDE_CONSENT:
         return settle(replace(state, consent=consent.step(state.consent, entry).state))
     try:
         _, state, _ = _admit(state, entry)

@@ -176,6 +176,8 @@ def _begun(state: State, case: Case, author: Device, event: events.First) -> Cas
 
 def _check_place(state: State, case: Case, author: Device, party: str, line: int | None) -> None:
     """Raises Void unless a signer has a place: the key's holder first, then masks that the decision rule asks."""
+    if len(case.signers) >= MAX_SIGNATORIES:
+        raise Void(f"more than {MAX_SIGNATORIES} people would have to sign together")
     own = [signer for signer in case.signers.values() if signer.party == party]
     if line is None:
         if not standing.awaits_further(state, case, author):

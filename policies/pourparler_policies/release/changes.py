@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+from pourparler_policies.ideas import acts as ideas
+
 from .facts import Answer, Case, Mark, Paper, Phase, State
 from .table import GONE, Sequel, Trigger, mark, move
 
@@ -26,6 +28,7 @@ def shift(state: State, trigger: Trigger) -> State:
 
 def settle(state: State) -> State:
     """What follows from the consent and the time that the log has now: nobody need say it."""
+    state = replace(state, round=ideas.settle(state.round, state.consent))
     if state.consent.closed:
         return replace(shift(state, Trigger.CLOSED), papers={})
     now = state.consent.time

@@ -6,6 +6,7 @@ from pourparler_policies.charter.rules import MAX_CHARTER
 from pourparler_policies.fold.decoding import MAX_STATE as MAX_CONSENT
 from pourparler_policies.fold.decoding import decode
 from pourparler_policies.fold.events import Event as Consent
+from pourparler_policies.ideas.events import Event as Ideas
 from pourparler_policies.limits import KIB
 
 from .events import Event, Lock, Masks, Remark, Words
@@ -16,12 +17,12 @@ MAX_EVENT: Final = MAX_CHARTER + KIB  # bytes: an amendment is the largest event
 MAX_BESIDE: Final = 260 * KIB  # bytes: a text of 256 KiB with its salt
 MAX_STATE: Final = MAX_CONSENT + 64 * KIB  # bytes: 32 signers with their three messages take about 40 KiB
 
-Act = Consent | Event
+Act = Consent | Event | Ideas
 Beside = Words | Remark | Masks | Lock | Arranged | Passage
 
 
 def decode_act(data: bytes) -> Act:
-    """A procedure event of consent or release, at most MAX_EVENT bytes. Raises Unknown or Void."""
+    """A procedure event of consent, release or ideas, at most MAX_EVENT bytes. Raises Unknown or Void."""
     event: Act = decode(Act, data, MAX_EVENT)
     return event
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from pourparler_policies.fold.events import Entry
 from pourparler_policies.fold.events import Event as Consent
+from pourparler_policies.ideas.events import Event as Ideas
 
 from .facts import Answer, Text
 
@@ -205,7 +206,7 @@ class Lock:
 BESIDE: Final[tuple[type, ...]] = (Words, Remark, Masks, Lock)
 
 
-def entry(seq: int, received_at: int, author: bytes, content: Event | Consent, counter: int) -> Entry:
-    """An entry of the channel's log that holds an event of release, or of consent."""
+def entry(seq: int, received_at: int, author: bytes, content: Event | Consent | Ideas, counter: int) -> Entry:
+    """An entry of the channel's log that holds an event of release, of ideas, or of consent."""
     held: Any = content  # the log is one; consent does not know what release puts into it
     return Entry(seq, received_at, author, held, counter)

@@ -20,6 +20,7 @@ from pourparler_policies.fold.testing import DAY, card
 
 from . import apply, events
 from .changes import settle
+from .decoding import Act
 from .events import Event, entry
 from .facts import Answer, Case, Paper, Phase, State, Text
 from .testing import PAPER, nonce, revision
@@ -55,7 +56,7 @@ def entries(play: Play, state: State) -> Iterator[Entry]:
                     yield post_by(author, state.consent.time, event)
 
 
-def post_by(author: Device, now: int, event: Event | ConsentEvent) -> Entry:
+def post_by(author: Device, now: int, event: Act) -> Entry:
     """An entry of either kind with the author's next counter."""
     if isinstance(event, events.KINDS):
         return entry(1, now, author.credential, event, author.counter + 1)
@@ -69,7 +70,7 @@ def uncounted(state: State) -> State:
     return replace(state, consent=replace(state.consent, devices=devices))
 
 
-def _events(play: Play, state: State, author: Device, word: str) -> Iterator[Event | ConsentEvent]:
+def _events(play: Play, state: State, author: Device, word: str) -> Iterator[Act]:
     yield consent_events.Complained()
     paper = state.papers.get(PAPER)
     if paper is not None:

@@ -17,6 +17,7 @@ from typing import Final
 
 from pourparler_policies import fold
 from pourparler_policies.errors import Misuse
+from pourparler_policies.ideas.facts import IdeaRules, Round
 from pourparler_policies.limits import HOUR, KIB
 
 from .rules import ReleaseRules
@@ -26,7 +27,9 @@ PAPER_BYTES: Final = 16  # random, so guessing one is hopeless
 NONCE_BYTES: Final = 32  # of a sid (JR2)
 SALT_BYTES: Final = 32
 MAX_MESSAGE: Final = 1 * KIB  # bytes of one R1, R2, R3 or lock: at most 96 are JR2's, the rest is framing
-MAX_MASKS: Final = 4 * KIB  # bytes that open every mask: 32 a signer, and framing
+MAX_MASKS: Final = (
+    10 * KIB
+)  # bytes that open every mask: 32 a text of each signer, and framing; 8 copies, 32 signers
 MAX_NOTE: Final = 64 * KIB  # bytes of one text in all its languages: fits the 256 KiB bucket
 MAX_SIGNATORIES: Final = 32  # lines of signature under one text: a page
 MAX_PAPERS: Final = 4  # papers that one body may have on the table: one side cannot bury it
@@ -147,10 +150,12 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Consent and release of one channel: both fold over the same log."""
+    """Consent, release and ideas of one channel: all fold over the same log."""
 
     consent: fold.State
     rules: ReleaseRules
     papers: Mapping[bytes, Paper] = field(default_factory=dict)
     case: Case | None = None
     released: Mapping[bytes, Mark] = field(default_factory=dict)  # by the text's digest
+    ideas: IdeaRules = field(default_factory=IdeaRules)
+    round: Round | None = None  # of ideas without a name

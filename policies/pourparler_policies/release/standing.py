@@ -9,7 +9,7 @@ from pourparler_policies.fold import dormant
 from pourparler_policies.fold.facts import Device
 from pourparler_policies.fold.standing import body_of, deciders, on_hold, satisfied, seat_stands
 
-from .facts import Case, Paper, State
+from .facts import MAX_SIGNATORIES, Case, Paper, State
 from .rules import Signatories
 
 
@@ -52,6 +52,9 @@ def check_signatories(state: State, count: int) -> None:
         raise Void("under this charter no joint text is published")
     if count < parties or (allowed is not Signatories.PERSONS and count != parties):
         raise Void("the text's signatories are not those of the charter")
+    people = sum(max(rule, 1) for rule in state.consent.rules.parties.values())
+    if people > MAX_SIGNATORIES:
+        raise Void(f"more than {MAX_SIGNATORIES} people would have to sign together")
 
 
 def whole(state: State, case: Case, party: str) -> bool:

@@ -14,7 +14,8 @@ from pourparler_policies.fold.facts import Device
 from pourparler_policies.fold.testing import DAY, History, card, founded
 
 from . import apply, events, step
-from .events import Event, entry
+from .decoding import Act
+from .events import entry
 from .facts import Answer, Case, State, Text, text_digest
 from .rules import ReleaseRules, Signatories
 
@@ -70,7 +71,7 @@ class Talks:
         """The revision of `PAPER` that is on the table."""
         return self.state.papers[PAPER].text
 
-    def event(self, word: str, event: Event | ConsentEvent) -> Entry:
+    def event(self, word: str, event: Act) -> Entry:
         """An entry by this device, with the next counter."""
         device = self.device(word)
         if isinstance(event, events.KINDS):
@@ -83,7 +84,7 @@ class Talks:
         self.state = apply(self.state, made)
         self.log.append(made)
 
-    def post(self, word: str, *posted: Event | ConsentEvent) -> None:
+    def post(self, word: str, *posted: Act) -> None:
         """This device posts events that have to count."""
         for event in posted:
             self.write(self.event(word, event))

@@ -13,6 +13,8 @@ from pourparler_policies.fold.events import Absent, Complained, Entry, Held
 from pourparler_policies.fold.facts import Admit
 from pourparler_policies.fold.renaming import Renaming, scrambled
 from pourparler_policies.fold.testing import card, leaf
+from pourparler_policies.ideas import IdeaRules
+from pourparler_policies.ideas.facts import Round
 from pourparler_policies.release import digest, fold, rounds, signing, step
 from pourparler_policies.release import events as ev
 from pourparler_policies.release.exploring import Play, entries, passes
@@ -129,9 +131,14 @@ def test_the_digest_covers_every_field_of_the_state() -> None:
         replace(state, released={b"d" * 32: "published"}),  # type: ignore[dict-item]
         replace(state, rules=replace(state.rules, stop=False)),
         replace(state, consent=replace(state.consent, time=1)),
+        replace(state, ideas=IdeaRules(allowed=True)),
+        replace(state, round=Round(b"r" * 16, b"", 9, 4, 4, 9, b"g" * 32)),
     ]
     assert len({digest(other) for other in [state, *others]}) == len(others) + 1
-    assert {field.name for field in fields(State)} == {"consent", "rules", "papers", "case", "released"}
+    assert {field.name for field in fields(State)} == {
+        *("consent", "rules", "papers", "case", "released"),
+        *("ideas", "round"),
+    }
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])

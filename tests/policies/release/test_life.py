@@ -13,8 +13,8 @@ from pourparler_policies.fold.encoding import encode
 from pourparler_policies.fold.events import Commit
 from pourparler_policies.fold.facts import Admit, Amend, Close
 from pourparler_policies.fold.testing import History, card
+from pourparler_policies.release import acts, opened, standing, step
 from pourparler_policies.release import events as ev
-from pourparler_policies.release import opened, standing, step
 from pourparler_policies.release.facts import GRACE, Answer, Mark, Phase, text_digest
 from pourparler_policies.release.rules import Signatories, release_rules
 from pourparler_policies.release.standing import unsettled
@@ -236,6 +236,21 @@ def test_two_of_two_delegates_initial_and_each_holds_a_mask_beside_the_key() -> 
     assert made.case.phase is Phase.PREPARING
     made.prepare("b2")
     assert made.case.phase is Phase.FROZEN
+
+
+def test_no_more_people_sign_together_than_a_release_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = talks(2, delegates=2, rule=2)
+    made.draft()
+    made.initial("a1", "a2", "b1", "b2")
+    monkeypatch.setattr(standing, "MAX_SIGNATORIES", 3)
+    with pytest.raises(Void, match="more than 3 people"):
+        made.post("a1", made.appointment())
+    monkeypatch.undo()
+    made.post("a1", made.appointment())
+    monkeypatch.setattr(acts, "MAX_SIGNATORIES", 1)
+    made.post("a1", ev.First(nonce(1), 0, b"1"))
+    with pytest.raises(Void, match="more than 1 people"):
+        made.post("b1", ev.First(nonce(1), 1, b"2"))
 
 
 def test_where_the_head_decides_a_delegate_with_the_key_awaits_the_head_and_nobody_else() -> None:

@@ -365,6 +365,15 @@ def _() -> tuple[Talks, Entry]:
     return on(made, "a1", ev.Second(nonce(1), b"Y"))
 
 
+@void("people would have to sign together")
+def _() -> tuple[Talks, Entry]:
+    made = talks(2)
+    made.draft()
+    crowded = replace(made.state.consent.rules, parties={"a": 17, "b": 17})
+    made.state = replace(made.state, consent=replace(made.state.consent, rules=crowded))
+    return on(made, "a1", made.appointment())
+
+
 @void("this seat has said so")
 def _() -> tuple[Talks, Entry]:
     made = frozen()
