@@ -80,6 +80,11 @@ class Hours:
         self._halves: dict[int, bytes] = {}
         self.over = 0  # ends up to this one are over, as the service has said
 
+    @property
+    def secret(self) -> bytes:
+        """The vault's half, 32 random bytes that nobody else has: also the key of digests that only it can make."""
+        return self._vault_half
+
     def has(self, end: int) -> bool:
         """Whether texts of this end can be sealed and opened now."""
         return end == ALONE or end in self._halves

@@ -332,4 +332,8 @@ MIGRATIONS: list[list[str]] = [
             PRIMARY KEY (channel, round)
         ) WITHOUT ROWID""",
     ],
+    [
+        # What a message is: said, or a word on a carried message (shuttle). All live and end alike.
+        "ALTER TABLE message ADD COLUMN kind TEXT NOT NULL DEFAULT 'said'",
+    ],
 ]
