@@ -23,7 +23,7 @@ from pourparler_policies.errors import Void
 from pourparler_policies.fold import subject_digest
 from pourparler_policies.fold.events import Approved, Leaving, Proposed
 from pourparler_policies.fold.facts import Close, Replace, Subject
-from pourparler_policies.payload import Act, Said, Seated, Shortened, check_text
+from pourparler_policies.payload import Act, Said, Seated, Shortened, Shuttle, check_text
 from pourparler_policies.release.decoding import Act as Procedure
 from pourparler_policies.wire import Problem
 
@@ -49,6 +49,7 @@ from .log import FORKED, OLD_COPY, RESTORED, SET_BACK, Clock, Log
 from .onetext import Side
 from .releasing import Releases
 from .sealing import Admit, Sealer
+from .shuttle.room import Shuttles
 from .soundings import Soundings
 from .store import Kind, Message, Outgoing, State
 from .upkeep import due_charter, due_presence, due_removals
@@ -85,6 +86,7 @@ class Channel:
         self._halves = Fetcher(log, self._api)
         self.uploads = Uploads(self)
         self.downloads = Downloads(self)
+        self.shuttle = Shuttles(self)
         self.ideas = Ideas(self, connect)
         self._turn = asyncio.Lock()
         self._checked = False
@@ -97,7 +99,9 @@ class Channel:
         self._gone: list[bytes] = []  # devices that the log has removed, and the service may not know yet
         self._news: asyncio.Queue[Happening] = asyncio.Queue()
         self._owes = asyncio.Event()
-        self._unkept: list[tuple[Said, int]] = []  # said while no key was at hand, until when (Unix seconds)
+        self._unkept: list[
+            tuple[Said | Shuttle, int]
+        ] = []  # said while no key was at hand, until when (Unix seconds)
         self.releases = Releases(self)
         self.onetext = Side(self)
 
@@ -143,6 +147,16 @@ class Channel:
             return []
         return [self._news.get_nowait() for _ in range(self._news.qsize())]
 
+    async def look(self) -> None:
+        """Folds to the head; what is new is told at the next `sync`."""
+        async with self._turn:
+            await self._sync()
+
+    async def step(self, act: Callable[[], T]) -> T:
+        """A step of the vault, with the halves of keys that it lacks fetched. Raises Unreachable."""
+        async with self._turn:
+            return await self._halves.with_halves(act)
+
     # What a feature's class uses (`releasing.py`)
 
     @property
@@ -187,10 +201,21 @@ class Channel:
         longest = self.log.charter.retention.messages
         if life is not None and not 1 <= life <= longest:
             raise UserError(f"a message in this channel lives 1 to {longest} seconds")
+        await self.utter(Said(id=os.urandom(16), text=text, life=life or longest))
+
+    async def utter(self, said: Said | Shuttle, *, waits: bool = True) -> None:
+        """Says what `say` says, or a word on a carried message. Raises as `say` does; without `waits`, what was not
+        sealed when the line broke is taken back.
+        """
         self.log.check_may_speak()
-        life = life or longest
-        self._halves.lives.add(life)
-        await self.deliver(await self._keep(Said(id=os.urandom(16), text=text, life=life)))
+        self._halves.lives.add(said.life)
+        draft = await self._keep(said, waits=waits)
+        try:
+            await self.deliver(draft)
+        except Unreachable:
+            if not waits and self.log.store.has_draft(draft):
+                self.sealer.drop_unsealed(draft)
+            raise
 
     async def deliver(self, draft: int) -> None:
         """Sends until the log holds this draft of a message; see `say`."""
@@ -210,7 +235,7 @@ class Channel:
             raise Waits(self.sealer.why_not_said())
         raise UserError("this was not said: its life was over before it could be sent")
 
-    async def _keep(self, said: Said) -> int:
+    async def _keep(self, said: Said | Shuttle, *, waits: bool) -> int:
         """Stores what is to be said; returns the draft's number. Raises Unkept."""
         content, until = payload.encode_events([said]), self.clock() + said.life
         try:
@@ -223,6 +248,8 @@ class Channel:
         except Refused as refusal:
             raise UserError(_NO_KEY if refusal.problem is Problem.OVER_CAP else str(refusal)) from None
         except Unreachable:
+            if not waits:
+                raise
             self._unkept.append((said, until))
             raise Unkept(
                 "there is no connection, and no key under which the message could be kept: it is in memory only, "
@@ -526,6 +553,7 @@ class Channel:
             if update and self._update_due():
                 await self._commit_if_possible(lambda: self.sealer.commit(self.clock()))
             await self._end_late_tokens()
+            await self._halves.with_halves(self.shuttle.parcels.release)
             await self.flush()
         if self._reads():
             await self._delete_sent()

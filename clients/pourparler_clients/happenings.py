@@ -23,15 +23,15 @@ from .store import Message
 class Happening:
     """Something for the person.
 
-    `kind` is said (a message or a file), shortened (by its author; `message` as it was), seated, attested, back,
-    leaving, held, stranded, left, removed, closing, closed, erased, amended, alarm, halted, drafted, revised, shelved,
-    initialled, retracted, opposed, relented, appointed, arranged, unfit (a relayed round, `text` says why), text
-    (its words are here), remarked, frozen, lapsed, released, release (this device's part in one), desk (it refuses a
-    case), sounded, recalled, sounding (this device's part in one), counted (a sounding's result; `text` is the
-    package's number, from 1), tally (the service refuses one), unsound (what came in the name of `text` does not
-    fit), called (a round of ideas), failed (somebody's device gives it up), ideas, marks (one has opened here),
-    broken (one has not), warned, refused (an own act that does not count) or the name of an event about a `subject`
-    on the table.
+    `kind` is said (a message or a file), shuttle (a word on a carried message), shortened (by its author; `message`
+    as it was), seated, attested, back, leaving, held, stranded, left, removed, closing, closed, erased, amended,
+    alarm, halted, drafted, revised, shelved, initialled, retracted, opposed, relented, appointed, arranged, unfit (a
+    relayed round, `text` says why), text (its words are here), remarked, frozen, lapsed, released, release (this
+    device's part in one), desk (it refuses a case), sounded, recalled, sounding (this device's part in one), counted
+    (a sounding's result; `text` is the package's number, from 1), tally (the service refuses one), unsound (what came
+    in the name of `text` does not fit), called (a round of ideas), failed (somebody's device gives it up), ideas,
+    marks (one has opened here), broken (one has not), warned, refused (an own act that does not count) or the name of
+    an event about a `subject` on the table.
     `member` is whom it concerns, or who did it; `digest` names the subject (32 bytes).
     """
 

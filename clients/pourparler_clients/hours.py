@@ -87,6 +87,11 @@ class Hours:
         self.over = 0  # ends up to this one are over, as the service has said
         self.refused: set[int] = set()  # ends that are later than the operator allows
 
+    @property
+    def secret(self) -> bytes:
+        """The vault's half, 32 random bytes that nobody else has: also the key of digests that only it can make."""
+        return self._vault_half
+
     def has(self, end: int) -> bool:
         """Whether texts of this end can be sealed and opened now."""
         return end == ALONE or end in self._halves

@@ -14,11 +14,12 @@ from pourparler_policies.admission import Change, Member, read_commit, roster_af
 from pourparler_policies.errors import Void
 from pourparler_policies.fold.events import Commit, Entry
 from pourparler_policies.fold.talk import check_said
-from pourparler_policies.payload import Act, Attached, Beside, Envelope, Said, Seated, Sounding
+from pourparler_policies.payload import Act, Attached, Beside, Envelope, Said, Seated, Shuttle, Sounding
 from pourparler_policies.release.decoding import Act as Event
 from pourparler_policies.release.events import Remark, Words
 from pourparler_policies.release.events import entry as place
 from pourparler_policies.release.facts import State
+from pourparler_policies.shuttle import author_of, check_author
 from pourparler_policies.sounding.events import decode_event as decode_sounding
 
 Roster = Mapping[bytes, Member]
@@ -44,6 +45,9 @@ def judge_application(state: State, envelope: Envelope, author: bytes, seq: int,
             check_said(state.consent, author)
         if isinstance(event, Beside) and isinstance(event.event, Words | Remark):
             check_said(state.consent, author)
+        if isinstance(event, Shuttle):
+            check_said(state.consent, author)
+            check_author(author_of(state.consent, author), event.event)
         if isinstance(event, Sounding):
             decode_sounding(event.content)  # its own fold judges the rest; an unknown kind halts here
         if isinstance(event, Act):

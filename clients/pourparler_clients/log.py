@@ -38,7 +38,7 @@ from pourparler_policies.fold.decoding import decode_commit
 from pourparler_policies.fold.events import Complained, Disclosed, Entry
 from pourparler_policies.fold.facts import Amend, Phase
 from pourparler_policies.fold.facts import State as Consent
-from pourparler_policies.payload import Attached, Attesting, Beside, Said, Shortened, Sounding
+from pourparler_policies.payload import Attached, Attesting, Beside, Said, Shortened, Shuttle, Sounding
 from pourparler_policies.release.facts import State as Folded
 from pourparler_policies.release.relayed import Arranged, Passage
 
@@ -52,6 +52,7 @@ from .judging import Judged, judge_application, judge_commit, roster_of
 from .relayed import Relayed
 from .rooms import Rooms
 from .rounds import Rounds
+from .shuttle.kept import kept as kept_word
 from .signing import Signing
 from .soundlog import SoundLog
 from .store import ChannelStore, Kind, Message, Outgoing, Row, Sent, State
@@ -453,7 +454,7 @@ class Log:
     ) -> list[Happening]:
         """What an application entry says; `outgoing` when it is this device's own."""
         event = judged.envelope.events[0]
-        if isinstance(event, Said | Attached):
+        if isinstance(event, Said | Attached | Shuttle):
             return self._add_message(entry, event, sender, outgoing)
         if isinstance(event, Attesting):
             return self._attest(entry, judged.envelope.events, sender)
@@ -498,7 +499,7 @@ class Log:
         return happened + self._release()
 
     def _add_message(
-        self, entry: wire.Entry, event: Said | Attached, sender: bytes, outgoing: Outgoing | None
+        self, entry: wire.Entry, event: Said | Attached | Shuttle, sender: bytes, outgoing: Outgoing | None
     ) -> list[Happening]:
         # The shortest rule wins: what the author said, what the charter says, what the service said. A time in the
         # future, as a lying service may give, makes nothing live longer by this device's clock.
@@ -510,17 +511,33 @@ class Log:
             return []
         own = outgoing is not None
         held = not talk.may_show(self.consent, self.own_card.fingerprint)
+        kind = "shuttle" if isinstance(event, Shuttle) else "said"
         attached = event if isinstance(event, Attached) else None
-        text = harmless(event.name) if isinstance(event, Attached) else event.text
         place = (end, entry.received_at, expires_at)
-        message = Message(entry.seq, sender, event.id, text, *place, own=own, held=held, attached=attached)
+        message = Message(
+            *(entry.seq, sender, event.id, self._text(event, sender), *place),
+            own=own,
+            held=held,
+            attached=attached,
+            kind=kind,
+        )
         sent = Sent(entry.seq, entry.entry, outgoing.delete_secret, entry.expires_at) if outgoing else None
         kept = self.store.add_message(message, sent)
         if attached is not None and own:
             self.rooms.posted(attached.attachment, entry.seq)
         if not kept or message.held:
             return []
-        return [Happening("said", entry.seq, message, self.members.get(sender))]
+        return [Happening(kind, entry.seq, message, self.members.get(sender))]
+
+    def _text(self, event: Said | Attached | Shuttle, sender: bytes) -> str:
+        """As a message's row has it."""
+        match event:
+            case Said():
+                return event.text
+            case Attached():
+                return harmless(event.name)
+            case Shuttle():
+                return kept_word(self.consent, sender, event.event)
 
     # Shorter lives
 
@@ -629,7 +646,7 @@ class Log:
         if not talk.may_show(self.consent, self.own_card.fingerprint):
             return []
         return [
-            Happening("said", message.seq, message, self.members.get(message.sender))
+            Happening(message.kind, message.seq, message, self.members.get(message.sender))
             for message in self.store.release(self.clock())
         ]
 

@@ -333,6 +333,10 @@ MIGRATIONS: list[list[str]] = [
         ) WITHOUT ROWID""",
     ],
     [
+        # What a message is: said, or a word on a carried message (shuttle). All live and end alike.
+        "ALTER TABLE message ADD COLUMN kind TEXT NOT NULL DEFAULT 'said'",
+    ],
+    [
         # Keys that this device's leaf has had, until they are disclosed to the members (ending.py).
         """CREATE TABLE seed (
             number INTEGER PRIMARY KEY AUTOINCREMENT,

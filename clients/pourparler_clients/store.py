@@ -39,7 +39,7 @@ class State(StrEnum):
 class Kind(StrEnum):
     """What an entry under way is, or a draft will be."""
 
-    SAID = "said"
+    SAID = "said"  # and words on carried messages
     UPLOAD = "upload"  # a file that the service does not have whole yet; then it is said
     ACT = "act"  # events of the procedure
     ATTESTING = "attesting"
@@ -47,6 +47,8 @@ class Kind(StrEnum):
     SHORTENED = "shortened"
     SOUNDING = "sounding"
     COMMIT = "commit"
+    PARCEL = "parcel"  # what waits to be put to a side, and is not sent as it is (shuttle/parcels.py)
+    NOTE = "note"  # a person's own; nobody is sent it
 
 
 @dataclass(slots=True)
@@ -110,7 +112,8 @@ class Sent:
 class Message:
     """A message as it is shown. Times are Unix seconds; `sender` is a credential of 16 bytes.
 
-    `end` is when its key is destroyed (hours.py). Of a file (`attached`) the text is its name, made harmless.
+    `end` is when its key is destroyed (hours.py). Of a file (`attached`) the text is its name, made harmless. `kind` is
+    "said", or "shuttle": then `text` is what shuttle/kept.py makes.
     """
 
     seq: int
@@ -123,6 +126,7 @@ class Message:
     own: bool
     held: bool = False
     attached: Attached | None = None
+    kind: str = "said"
 
     @property
     def content(self) -> bytes:
@@ -162,7 +166,7 @@ _CONTENTS = (
 PAPERS = ("words", "remark", "note")  # sealed under an end each, like messages
 
 _ENDED = (
-    "channel = ? AND kind IN ('said', 'beside') AND (expires_at <= ? OR (end > 0 AND end <= ?))"
+    "channel = ? AND kind IN ('said', 'beside', 'parcel', 'note') AND (expires_at <= ? OR (end > 0 AND end <= ?))"
     " AND number NOT IN (SELECT draft FROM outbox WHERE draft IS NOT NULL)"
 )
 
@@ -426,6 +430,27 @@ class ChannelStore:
         )
         return Draft(row[0], Kind(row[1]), self._open_draft(row[0], row[2], row[5]), *row[3:5]) if row else None
 
+    def kept(self, kind: Kind) -> dict[int, bytes]:
+        """The contents of drafts of a kind whose keys are at hand, by number, oldest first."""
+        rows = self.vault.rows(
+            "SELECT number, content, end FROM draft WHERE channel = ? AND kind = ? AND content != x'' ORDER BY number",
+            *(self.channel, kind),
+        )
+        opened = {row[0]: self._open_draft(*row) for row in rows if self.hours.has(row[2])}
+        return {number: content for number, content in opened.items() if content}
+
+    def counted(self, kind: Kind) -> int:
+        """How many drafts of a kind there are, whether they open or not."""
+        row = self.vault.row("SELECT count(*) FROM draft WHERE channel = ? AND kind = ?", self.channel, kind)
+        return int(row[0]) if row else 0
+
+    def lacks_kept(self, kind: Kind, now: int) -> list[int]:
+        """Ends of the living drafts of a kind whose keys are not at hand."""
+        rows = self.vault.rows(
+            "SELECT end FROM draft WHERE channel = ? AND kind = ? AND expires_at > ?", self.channel, kind, now
+        )
+        return self.hours.lacking(end for (end,) in rows)
+
     def said_waiting(self) -> list[bytes]:
         """The content of messages that wait and whose keys are at hand, oldest first."""
         rows = self.vault.rows(
@@ -463,7 +488,9 @@ class ChannelStore:
 
     def waiting(self) -> int:
         """How many drafts wait."""
-        row = self.vault.row("SELECT count(*) FROM draft WHERE channel = ?", self.channel)
+        row = self.vault.row(
+            "SELECT count(*) FROM draft WHERE channel = ? AND kind NOT IN ('parcel', 'note')", self.channel
+        )
         return int(row[0]) if row else 0
 
     def first_draft(self, kind: Kind) -> int | None:
@@ -525,7 +552,9 @@ class ChannelStore:
     def add_message(self, message: Message, sent: Sent | None = None) -> bool:
         """False when the same message (sender and id) is there already. `sent`: of an own one. Raises Lacking."""
         changed = self.vault.execute(
-            "INSERT OR IGNORE INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR IGNORE INTO message"
+            " (channel, seq, sender, id, text, end, received_at, expires_at, own, held, kind)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             self.channel,
             message.seq,
             message.sender,
@@ -536,6 +565,7 @@ class ChannelStore:
             message.expires_at,
             int(message.own),
             int(message.held),
+            message.kind,
         )
         if sent is not None:
             self.vault.execute(
@@ -668,19 +698,19 @@ class ChannelStore:
 
     def _messages(self, where: str, *values: int) -> list[Message]:
         rows = self.vault.rows(
-            "SELECT seq, sender, id, text, end, received_at, expires_at, own, held"  # noqa: S608
+            "SELECT seq, sender, id, text, end, received_at, expires_at, own, held, kind"  # noqa: S608
             f" FROM message WHERE channel = ? AND {where} ORDER BY seq",  # constants of this file
             self.channel,
             *values,
         )
         found = []
-        for seq, sender, id_, sealed, end, received_at, expires_at, own, held in rows:
+        for seq, sender, id_, sealed, end, received_at, expires_at, own, held, kind in rows:
             with suppress(Lacking):  # also what the service has lost its half of
                 content = self.hours.open(sealed, seq, end)
                 attached = Attached.model_validate_json(content[1:]) if content.startswith(FILE_MARK) else None
                 text = harmless(attached.name) if attached is not None else content.decode()
                 place = (end, received_at, expires_at, bool(own), bool(held))
-                found.append(Message(seq, sender, id_, text, *place, attached))
+                found.append(Message(seq, sender, id_, text, *place, attached, kind))
         return found
 
     def reseal(self, replaced: Mapping[int, bytes]) -> None:

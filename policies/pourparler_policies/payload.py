@@ -1,7 +1,7 @@
 """What members say to each other inside sealed entries.
 
-1. An application entry holds one message, one file, one paper or one step of a sounding, or a few events of one other
-   kind (procedure, attestation, shorter lives); a commit holds who is seated by it.
+1. An application entry holds one message, one file, one paper, one word on a carried message or one step of a sounding,
+   or a few events of one other kind (procedure, attestation, shorter lives); a commit holds who is seated by it.
 2. Every envelope says which procedure its author had seen (`chain.py`).
 3. An unknown event type halts the reader; it is never skipped, or two versions would hold different states.
 
@@ -22,6 +22,7 @@ from .limits import KIB, MAX_LIFE, MAX_SEQ, MIN_LIFE
 from .release.decoding import MAX_BESIDE, MAX_EVENT, decode_act, decode_beside
 from .release.decoding import Act as ProcedureEvent
 from .release.decoding import Beside as BesideEvent
+from .shuttle import events as shuttle
 from .sounding.events import MAX_EVENT as MAX_SOUNDING
 from .sounding.events import Event as SoundingEvent
 from .sounding.events import decode_event as decode_sounding
@@ -130,6 +131,26 @@ class Beside(_Event):
         return decode_beside(self.content)
 
 
+class Shuttle(_Event):
+    """A word on a carried message (`shuttle/events.py`), kept as long as a message. `content`: its canonical form."""
+
+    type: Literal["shuttle"] = "shuttle"
+    id: Id  # the item's, if it is one; removes doubles
+    life: Annotated[int, Field(ge=MIN_LIFE, le=MAX_LIFE)]  # seconds
+    content: Annotated[bytes, Field(max_length=shuttle.MAX_EVENT)]
+
+    @classmethod
+    def of(cls, number: bytes, life: int, event: shuttle.Event) -> "Shuttle":
+        """The entry that carries it. Raises Misuse when it cannot be."""
+        shuttle.check(event)
+        return cls(id=number, life=life, content=canonical(event))
+
+    @property
+    def event(self) -> shuttle.Event:
+        """What it is. Raises Void or Unknown."""
+        return shuttle.decode_event(self.content)
+
+
 class Sounding(_Event):
     """An event of a sounding, judged by its own fold; it lives until the sounding is over.
 
@@ -177,8 +198,11 @@ class Seated(_Event):
         return Added(self.credential, self.fingerprint, self.ground, self.digest)
 
 
-Event = Said | Attached | Shortened | Act | Beside | Sounding | Attesting | Seated
-TYPES: Final = frozenset({"said", "attached", "shortened", "act", "beside", "sounding", "attesting", "seated"})
+Event = Said | Attached | Shortened | Act | Beside | Shuttle | Sounding | Attesting | Seated
+TYPES: Final = frozenset(
+    {"said", "attached", "shortened", "act", "beside", "shuttle", "sounding", "attesting", "seated"}
+)
+_ALONE: Final[frozenset[type]] = frozenset({Said, Attached, Beside, Shuttle, Sounding})
 
 
 class Envelope(BaseModel):
@@ -234,9 +258,8 @@ def decode_application(data: bytes) -> Envelope:
     """An envelope that may stand in an application entry: see rule 1. Raises as `decode`."""
     envelope = decode(data)
     kinds = {type(event) for event in envelope.events}
-    alone = {Said, Attached, Beside, Sounding}
-    if len(kinds) != 1 or Seated in kinds or (kinds & alone and len(envelope.events) != 1):
-        raise Void("an application entry holds one message, file or paper, or events of one kind")
+    if len(kinds) != 1 or Seated in kinds or (kinds & _ALONE and len(envelope.events) != 1):
+        raise Void("an application entry holds one message, file, paper, word or step, or events of one kind")
     return envelope
 
 

@@ -7,7 +7,7 @@ import time
 import traceback
 from collections import Counter
 
-from .world import run
+from .world import SITES, run
 
 
 def main() -> int:
@@ -18,16 +18,20 @@ def main() -> int:
     parser.add_argument(
         "--seed", type=int, default=random.SystemRandom().randrange(2**32), help="of the first run"
     )
+    parser.add_argument(
+        "--engine", choices=sorted(SITES), default="sqlite", help="postgresql: two processes on two hosts"
+    )
     options = parser.parse_args()
     faults: Counter[str] = Counter()
     entries, failed, began = 0, 0, time.monotonic()
     for seed in range(options.seed, options.seed + options.runs):
         try:
-            acknowledged, befallen = run(seed, options.seconds)
+            acknowledged, befallen = run(seed, options.seconds, options.engine)
         except Exception:
             failed += 1
             traceback.print_exc()
-            print(f"FAILED: make faults ARGS='--runs 1 --seconds {options.seconds} --seed {seed}'", flush=True)
+            again = f"--runs 1 --engine {options.engine} --seconds {options.seconds} --seed {seed}"
+            print(f"FAILED: make faults ARGS='{again}'", flush=True)
             continue
         entries, faults = entries + acknowledged, faults + befallen
         told = ", ".join(f"{number} {name}" for name, number in sorted(befallen.items()))

@@ -1,15 +1,21 @@
 """A service that faults can befall: processes, disk, clock. All of it is real; nothing is injected into the code."""
 
 import os
+import random
 import signal
 import subprocess
 import threading
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from pourparler_policies import wire
+from pourparler_policies.limits import HOUR
+from pourparler_service.examine import kept_entries
 from pourparler_service.testing import ServerProcess
 
 FAKETIME = next(iter(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None)
+LONGEST_JUMP = 3 * HOUR  # seconds
 _DISK = 64  # MiB
 
 
@@ -98,8 +104,50 @@ class Embedded:
                 return
 
     @property
-    def url(self) -> str:
-        return self.server.url
+    def urls(self) -> list[str]:
+        return [self.server.url]
+
+    def acts(self, chance: random.Random) -> dict[str, Callable[[], None]]:
+        """What can befall it here, each by its name."""
+        acts: dict[str, Callable[[], None]] = {
+            "kill": self.kill,
+            "restart": self.restart,
+            "freeze": lambda: self.freeze(chance.uniform(0.1, 2.0)),
+        }
+        if self.disk.own:
+            acts["full disk"] = lambda: self._fill(chance)
+        if FAKETIME is not None:
+            acts["clock"] = lambda: self._jump(chance)
+        return acts
+
+    def _fill(self, chance: random.Random) -> None:
+        self.disk.fill()
+        time.sleep(chance.uniform(0.1, 1.0))
+        if chance.random() < 0.3:
+            self.kill()
+        self.disk.free()
+
+    def _jump(self, chance: random.Random) -> None:
+        self.clock.jump(chance.randint(-LONGEST_JUMP, LONGEST_JUMP))
+        time.sleep(chance.uniform(0.1, 1.0))
+        if chance.random() < 0.3:
+            self.kill()
+        if chance.random() < 0.7:
+            self.clock.jump(0)
+
+    def settle(self) -> None:
+        """Nothing befalls it any more."""
+        self.disk.free()
+        self.clock.jump(0)
+
+    def latest(self) -> float:
+        """The latest time that the service's clock has shown."""
+        return max(self.clock.latest, self.clock.now())
+
+    def left(self, ended: Sequence[wire.Append]) -> list[bytes]:
+        """Which of these ended entries are still in a row or a file."""
+        rows, files = {one.entry for one in kept_entries(self.data)}, self.files()
+        return [one.entry for one in ended if one.entry in rows or one.sealed[100:132] in files]
 
     def kill(self) -> None:
         """As a power cut would end it; then it comes back."""

@@ -14,38 +14,35 @@ import random
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 
-from pourparler_policies.limits import HOUR
-from pourparler_service.examine import kept_entries
 from pourparler_service.testing import TestDevice, found_channel
 
 from .load import Author, Reader, Stuck, page_through
-from .site import FAKETIME, Embedded
+from .shared import Shared
+from .site import Embedded
 
 CHANNELS, DEVICES = 2, 3
 _GRACE = 2  # seconds between the clocks of two processes of one machine, and of rounding
-_LONGEST_JUMP = 3 * HOUR
 
 
 class Run:
     """A run with a seed: the same seed gives the same faults at the same pauses, though not the same interleaving."""
 
-    def __init__(self, seed: int, seconds: float, root: Path) -> None:
+    def __init__(self, seed: int, seconds: float, root: Path, site: type[Embedded] | type[Shared]) -> None:
         self.chance, self.seconds = random.Random(seed), seconds
-        self.site = Embedded(root)
+        self.site = site(root)
         self.faults: Counter[str] = Counter()
         self.channels: list[list[TestDevice]] = []
 
     def go(self) -> tuple[int, Counter[str]]:
         """Returns how many entries were acknowledged, and the faults. Raises AssertionError."""
         try:
-            with httpx.Client(base_url=self.site.url, timeout=30, trust_env=False) as client:
+            with httpx.Client(base_url=self.site.urls[0], timeout=30, trust_env=False) as client:
                 self.channels = [found_channel(client, self.site.data, DEVICES) for _ in range(CHANNELS)]
-            where = lambda: self.site.url  # noqa: E731
+            where = lambda: random.choice(self.site.urls)  # noqa: E731
             devices = [device for channel in self.channels for device in channel]
             authors = [Author(d, where, random.Random(self.chance.random())) for d in devices]
             readers = [Reader(channel[0], where) for channel in self.channels]
@@ -72,41 +69,17 @@ class Run:
 
     def _befall(self) -> None:
         until = time.monotonic() + self.seconds
-        acts: dict[str, Callable[[], None]] = {
-            "kill": self.site.kill,
-            "restart": self.site.restart,
-            "freeze": lambda: self.site.freeze(self.chance.uniform(0.1, 2.0)),
-        }
-        if self.site.disk.own:
-            acts["full disk"] = self._fill
-        if FAKETIME is not None:
-            acts["clock"] = self._jump
+        acts = self.site.acts(self.chance)
         while time.monotonic() < until:
             time.sleep(self.chance.uniform(0.05, 0.8))
             name = self.chance.choice([*acts])
             acts[name]()
             self.faults[name] += 1
-        self.site.disk.free()
-        self.site.clock.jump(0)
-
-    def _fill(self) -> None:
-        self.site.disk.fill()
-        time.sleep(self.chance.uniform(0.1, 1.0))
-        if self.chance.random() < 0.3:
-            self.site.kill()
-        self.site.disk.free()
-
-    def _jump(self) -> None:
-        self.site.clock.jump(self.chance.randint(-_LONGEST_JUMP, _LONGEST_JUMP))
-        time.sleep(self.chance.uniform(0.1, 1.0))
-        if self.chance.random() < 0.3:
-            self.site.kill()
-        if self.chance.random() < 0.7:
-            self.site.clock.jump(0)
+        self.site.settle()
 
     def _over(self) -> float:
         """Up to here the service's clock may have said that it is over."""
-        return max(self.site.clock.latest, self.site.clock.now()) + _GRACE
+        return self.site.latest() + _GRACE
 
     def _check(self, authors: list[Author], readers: list[Reader]) -> None:
         assert not [wrong for author in authors for wrong in author.wrong]
@@ -115,7 +88,7 @@ class Run:
             sent = {entry for author in own for entry in author.receipts}
             sent |= {author.under_way.entry for author in own if author.under_way is not None}
             before = time.time() - _GRACE
-            logs = [page_through(device, self.site.url) for device in channel]
+            logs = [page_through(device, random.choice(self.site.urls)) for device in channel]
             for entries in logs:
                 assert [entry.seq for entry in entries] == sorted({entry.seq for entry in entries})
                 times = [entry.received_at for entry in entries]
@@ -164,12 +137,8 @@ class Run:
             pair for author in authors for pair in author.receipts.values() if pair[1].expires_at < time.time()
         ]
         deadline = time.monotonic() + 30
-        while True:
-            held, rows = self.site.files(), {one.entry for one in kept_entries(self.site.data)}
-            left = [asked for asked, _ in short if asked.entry in rows or asked.sealed[100:132] in held]
-            if not left:
-                return
-            assert time.monotonic() < deadline, f"{len(left)} expired entries are still in the files"
+        while left := self.site.left([asked for asked, _ in short]):
+            assert time.monotonic() < deadline, f"{len(left)} expired entries are still there"
             time.sleep(0.5)
 
     def _check_logs(self) -> None:
@@ -181,7 +150,10 @@ class Run:
         assert "Traceback" not in told
 
 
-def run(seed: int, seconds: float) -> tuple[int, Counter[str]]:
+SITES: dict[str, type[Embedded] | type[Shared]] = {"sqlite": Embedded, "postgresql": Shared}
+
+
+def run(seed: int, seconds: float, engine: str = "sqlite") -> tuple[int, Counter[str]]:
     """One run in a directory of its own."""
-    with tempfile.TemporaryDirectory(prefix="faults-") as root:
-        return Run(seed, seconds, Path(root)).go()
+    with tempfile.TemporaryDirectory(prefix="faults-", ignore_cleanup_errors=True) as root:
+        return Run(seed, seconds, Path(root), SITES[engine]).go()

@@ -31,6 +31,7 @@ from pourparler_policies.payload import (
     Said,
     Seated,
     Shortened,
+    Shuttle,
     Sounding,
     check_name,
     check_text,
@@ -38,6 +39,7 @@ from pourparler_policies.payload import (
     decode_application,
     encode,
 )
+from pourparler_policies.shuttle import events as shuttle
 from pourparler_policies.sounding.events import Missed
 
 SAID = Said(id=b"i" * 16, text="hello", life=60)
@@ -55,6 +57,7 @@ FILE = Attached(
     length=1000,
 )
 BESIDE = Beside(content=b"of a release")
+CARRIED = Shuttle.of(b"i" * 16, 60, shuttle.Carried(b"j" * 16))
 SHORTER = Shortened(id=b"i" * 16, life=0)
 STEP = Attesting(peer=b"p" * 16, step=b"step")
 SEATED = Seated(
@@ -286,6 +289,8 @@ def test_an_application_entry_holds_one_message_or_events_of_one_other_kind() ->
         [ACT, SEATED],
         [BESIDE, BESIDE],
         [BESIDE, ACT],
+        [CARRIED, CARRIED],
+        [CARRIED, SAID],
         [SOUNDING, SOUNDING],
         [SOUNDING, STEP],
     ):
@@ -302,14 +307,14 @@ def test_a_commit_explains_only_whom_it_seats() -> None:
 
 
 def test_messages_papers_and_attestation_are_outside_the_procedure() -> None:
-    outside = (SAID, FILE, SHORTER, BESIDE, STEP, SOUNDING)
-    assert [envelope(one).procedure for one in (*outside, ACT, SEATED)] == [False] * 6 + [True] * 2
-    kinds = (Said, Attached, Shortened, Act, Beside, Sounding, Attesting, Seated)
+    outside = (SAID, FILE, SHORTER, BESIDE, CARRIED, STEP, SOUNDING)
+    assert [envelope(one).procedure for one in (*outside, ACT, SEATED)] == [False] * 7 + [True] * 2
+    kinds = (Said, Attached, Shortened, Act, Beside, Shuttle, Sounding, Attesting, Seated)
     assert {one.model_fields["type"].default for one in kinds} == payload.TYPES
 
 
 def test_events_wait_in_a_vault_and_come_back_alike() -> None:
-    events: list[Event] = [SAID, FILE, SHORTER, ACT, STEP, SEATED]
+    events: list[Event] = [SAID, FILE, SHORTER, CARRIED, ACT, STEP, SEATED]
     assert payload.decode_events(payload.encode_events(events)) == events
     for junk in (b"", b"{}", b"[7]", b"[" * 50_000, payload.encode_events(events)[:-1]):
         with pytest.raises(Void):

@@ -58,7 +58,7 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
 def _add_commands(parser: argparse.ArgumentParser, commands: Any) -> None:
     import importlib.metadata  # noqa: PLC0415 -- see the module's docstring
 
-    from . import acts, cards, channels, charter, demo, notes, proxy, release_keys, table, talk  # noqa: PLC0415
+    from . import acts, cards, carrying, channels, charter, demo, notes, proxy, release_keys, table, talk  # noqa: PLC0415
     from .common import GlobalOptions  # noqa: PLC0415
 
     parser.add_argument(
@@ -70,6 +70,7 @@ def _add_commands(parser: argparse.ArgumentParser, commands: Any) -> None:
     channels.add_commands(commands, options)
     talk.add_commands(commands, options)
     table.add_commands(commands, options)
+    carrying.add_commands(commands, options)
     acts.add_commands(commands, options)
     proxy.add_commands(commands, options)
     release_keys.add_commands(commands, options)

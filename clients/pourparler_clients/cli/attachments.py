@@ -15,6 +15,7 @@ from ..channel import Channel
 from ..errors import UserError
 from ..store import Message
 from ..uploads import Report
+from . import waysout
 from .common import PASSING, duration, emit, local_time, progress, say_duration
 from .filelines import file_record, size_words
 from .prompts import typed
@@ -159,6 +160,7 @@ async def _save(arguments: argparse.Namespace, channel: Channel) -> None:
         size=size_words(message.attached.length),
         folder=plain(str(arguments.to), lines=False),
     )
+    waysout.remind(arguments, channel)
     if not arguments.yes:
         progress(arguments, means)
         nobody = "nothing was saved: say --yes if that is what you want"

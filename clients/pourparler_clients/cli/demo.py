@@ -5,7 +5,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from ..demo import release
+from ..demo import release, shuttle
 from ..demo.story import MAX_FILE, paragraphs, tell
 from ..errors import UserError
 
@@ -23,11 +23,21 @@ def add_commands(commands: Any) -> None:
         type=Path,
         help="a joint text in Markdown; [en] on a line begins a language",
     )
+    demo.add_argument(
+        "--shuttle", action="store_true", help="instead: two sides that share no channel, and an intermediary"
+    )
+    demo.add_argument(
+        "--packages", metavar="DIR", type=Path, help="the texts that are sounded in --shuttle, one a file"
+    )
     demo.add_argument("--keep", metavar="DIR", type=Path, help="keep the service's files and the vaults there")
     demo.set_defaults(func=_demo)
 
 
 def _demo(arguments: argparse.Namespace) -> int:
+    if arguments.shuttle:
+        return shuttle.tell(
+            shuttle.packages(arguments.packages), arguments.keep, lambda line: print(line, flush=True)
+        )
     text, name = _given(arguments.text, "text", "default.txt")
     messages = paragraphs(text, name)
     text, name = _given(arguments.communique, "communiqué", "communique.md")

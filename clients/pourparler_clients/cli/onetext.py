@@ -20,6 +20,7 @@ from ..channel import Channel
 from ..device import Device
 from ..errors import UserError
 from ..onetext import PAUSE, OneText
+from . import waysout
 from .common import (
     GlobalOptions,
     choose_channel,
@@ -342,6 +343,7 @@ def _cue(cue: Cue, done: str) -> Any:
 
 async def _export(arguments: argparse.Namespace, channel: Channel) -> None:
     note = channel.onetext.note()
+    waysout.remind(arguments, channel)
     arguments.out.write_bytes(note)
     emit(
         arguments,

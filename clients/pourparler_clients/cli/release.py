@@ -32,6 +32,7 @@ from ..errors import UserError
 from ..log import Log
 from ..papers import compose
 from ..subjects import body_name, code_of
+from . import waysout
 from .common import duration, emit, local_time, plain, read_text, say_duration
 from .prompts import typed
 from .showing import STAGES
@@ -448,6 +449,7 @@ async def _export(arguments: argparse.Namespace, channel: Channel) -> None:
             "several texts have been completed: name one with --text (see `pourparler release status`)"
         )
     note = _copy(arguments, channel, notes)
+    waysout.remind(arguments, channel)
     foot = note.communique.foot
     hint = "Anybody can check it"
     if foot.audience is Audience.CARD:

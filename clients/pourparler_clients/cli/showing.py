@@ -19,6 +19,7 @@ from ..invitations import Progress
 from ..store import Message, State
 from ..subjects import code_of, describe
 from . import soundlines
+from .carried import show_carried
 from .common import emit, local_time, plain, say_duration
 from .filelines import file_line, file_record
 
@@ -148,7 +149,7 @@ def title_of(channel: Channel) -> str:
 def news(arguments: argparse.Namespace, channel: Channel, happened: Iterable[Happening]) -> bool:
     """What happened besides messages. Returns False, having said so, when the channel has ended."""
     for happening in happened:
-        if happening.kind not in ("said", "removed", "closed"):
+        if happening.kind not in ("said", "shuttle", "removed", "closed"):
             show(arguments, channel, happening)
     return not ended(arguments, channel)
 
@@ -165,7 +166,7 @@ def ended(arguments: argparse.Namespace, channel: Channel) -> bool:
 
 def show(arguments: argparse.Namespace, channel: Channel, happening: Happening) -> None:
     """One happening."""
-    if happening.kind == "said" and happening.message is not None:
+    if happening.kind in ("said", "shuttle") and happening.message is not None:
         show_message(arguments, channel, happening.message, happening.member)
         return
     member = happening.member
@@ -195,7 +196,10 @@ def show(arguments: argparse.Namespace, channel: Channel, happening: Happening) 
 
 
 def show_message(arguments: argparse.Namespace, channel: Channel, message: Message, member: Member | None) -> None:
-    """One message."""
+    """One message, or a word on a carried one."""
+    if message.kind == "shuttle":
+        show_carried(arguments, message, name_of(member, channel.log.members) if member else _GONE)
+        return
     record = {
         "event": "said",
         "seq": message.seq,

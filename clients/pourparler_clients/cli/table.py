@@ -44,7 +44,8 @@ from ..errors import UserError
 from ..grounds import may_approve
 from ..log import Log
 from ..subjects import charter_names, code_of, describe, difference, find_subject
-from . import attachments, ideas, onetext, release, sound
+from . import attachments, handing, ideas, onetext, release, sound
+from .carried import title_line
 from .common import (
     GlobalOptions,
     choose_channel,
@@ -98,6 +99,7 @@ def _add_acts(commands: Any, further: Callable[[Any], None] | None = None) -> li
         add(kinds, name, text, _propose, *arguments, _AT_HOME, _WITHOUT)
         made[-1].set_defaults(make=make)
     release.add_acts(commands, add)
+    handing.add_acts(add, commands)
     sound.add_acts(commands, add)
     attachments.add_acts(commands, add)
     ideas.add_acts(commands, add)
@@ -268,14 +270,15 @@ async def _shorten(arguments: argparse.Namespace, channel: Channel) -> None:
     if arguments.number is None:
         for message in channel.log.store.messages(channel.clock()):
             if message.own:
+                text = title_line(message) if message.kind == "shuttle" else message.text
                 record = {
                     "event": "own",
                     "number": message.seq,
-                    "text": message.text,
+                    "text": text,
                     "expires_at": message.expires_at,
                 }
                 left = say_duration(max(0, message.expires_at - channel.clock()))
-                line = f"{'file: ' if message.attached else ''}{plain(message.text, lines=False)}"
+                line = f"{'file: ' if message.attached else ''}{plain(text, lines=False)}"
                 emit(arguments, record, [f"{message.seq:>8}  {left} left  {line[:60]}"])
         return
     await channel.shorten(arguments.number, arguments.to)

@@ -214,7 +214,7 @@ async def _show_new(
     arguments: argparse.Namespace, channel: Channel, happened: list[Happening], shown: set[int]
 ) -> None:
     for happening in happened:
-        if happening.kind != "said":
+        if happening.kind not in ("said", "shuttle"):
             show(arguments, channel, happening)
         elif happening.message is not None and happening.seq not in shown:
             for message in await channel.read([happening.message]):

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,8 +26,13 @@ class DemoError(PourparlerError):
     """The demonstration did not get through; the sentence says where."""
 
 
-def run(arguments: Sequence[str], passphrase: str | None = None, text: str | None = None) -> str:
-    """Runs one command to its end and returns what it printed."""
+def run(
+    arguments: Sequence[str],
+    passphrase: str | None = None,
+    text: str | None = None,
+    descriptors: Sequence[int] = (),
+) -> str:
+    """Runs one command to its end and returns what it printed. `descriptors` go to it as they are."""
     with _descriptor(passphrase) as options:
         done = subprocess.run(  # noqa: S603 -- our own program, arguments made here
             [*_PROGRAM, *arguments, *options.arguments],
@@ -35,7 +40,7 @@ def run(arguments: Sequence[str], passphrase: str | None = None, text: str | Non
             capture_output=True,
             text=True,
             timeout=PATIENCE,
-            pass_fds=options.descriptors,
+            pass_fds=(*options.descriptors, *descriptors),
             check=False,
         )
     if done.returncode != 0:
@@ -64,10 +69,28 @@ def _descriptor(passphrase: str | None) -> Any:
         os.close(reading)
 
 
+@contextlib.contextmanager
+def with_secrets(*secrets: str) -> Iterator[tuple[int, ...]]:
+    """Pipes with a secret in each, for a command that takes several: their reading ends."""
+    reading = []
+    try:
+        for secret in secrets:
+            end, writing = os.pipe()
+            reading.append(end)
+            os.write(writing, secret.encode() + b"\n")
+            os.close(writing)
+        yield tuple(reading)
+    finally:
+        for end in reading:
+            os.close(end)
+
+
 class Process:
     """A command that goes on: its lines arrive with the time at which they were read."""
 
-    def __init__(self, arguments: Sequence[str], passphrase: str | None = None) -> None:
+    def __init__(
+        self, arguments: Sequence[str], passphrase: str | None = None, descriptors: Sequence[int] = ()
+    ) -> None:
         self.name = arguments[0]
         with _descriptor(passphrase) as options:
             self._process = subprocess.Popen(  # noqa: S603 -- our own program, arguments made here
@@ -77,7 +100,7 @@ class Process:
                 stderr=subprocess.PIPE,
                 text=True,
                 bufsize=1,
-                pass_fds=options.descriptors,
+                pass_fds=(*options.descriptors, *descriptors),
             )
         self._lines: queue.Queue[tuple[float, str] | None] = queue.Queue()
         self._errors: list[str] = []

@@ -8,7 +8,7 @@ start from.
 
 from .canonical import decode
 from .document import Charter
-from .explaining import explain
+from .explaining import explain, reporting
 from .reading import CharterErrors, Error, parse
 
-__all__ = ["Charter", "CharterErrors", "Error", "decode", "explain", "parse"]
+__all__ = ["Charter", "CharterErrors", "Error", "decode", "explain", "parse", "reporting"]

@@ -72,7 +72,7 @@ def explain(charter: Charter, for_whom: str = "", *, accepted: bool = False) -> 
         _talk(charter),
         _absence(charter),
         _outside(charter),
-        _reporting(charter),
+        reporting(charter),
         _soundings(charter),
         _release(charter),
         *([_IDEAS] if charter.attribution.ideas else []),
@@ -262,7 +262,8 @@ def _outside(charter: Charter) -> str:
     return text
 
 
-def _reporting(charter: Charter) -> str:
+def reporting(charter: Charter) -> str:
+    """Who may tell whom at home, in which form: shown wherever something leaves a channel."""
     return "Reporting home. " + " ".join(map(_report, charter.reporting))
 
 

@@ -1,0 +1,1 @@
+"""Carried messages on a device: one room's (`room`), and the one act that opens two compartments (`crossing`)."""
