@@ -831,7 +831,7 @@ class Channel:
             await self._api.end_device(self.id)
 
     def require_open(self) -> None:
-        """Raises Halted unless this device may send here."""
-        self.log.check_may_send()
+        """Raises Halted unless this device may say something here."""
+        self.log.check_may_speak()
         if self.log.row.state is not State.OPEN:
             raise Halted(self.log.row.trouble)

@@ -2,6 +2,8 @@
 
 import asyncio
 import itertools
+import shutil
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +19,10 @@ from pourparler_clients.testing import PASSPHRASE, House, Person, PowerCut, brea
 from pourparler_policies.fold.facts import Amend, Erase, Recess
 from pourparler_policies.limits import DAY, HOUR, MINUTE
 from pourparler_policies.payload import Shortened
+from pourparler_service.database import OUTSIDE_BACKUPS
+from pourparler_service.examine import kept_entries, open_kept
+from pourparler_service.halves import HalfStore
+from pourparler_service.storagekeys import OWNER
 
 TEXT = "Both villages may use the wells on alternate days."
 
@@ -29,6 +35,19 @@ def lives(person: Person) -> dict[str, int]:
     """How long each message lives from now on, in seconds."""
     now = person.device.clock()
     return {message.text: message.expires_at - now for message in person.log.store.messages(now)}
+
+
+def stored_as(data: Path, *said: bytes) -> set[bytes]:
+    """By what the service's files show these sealed entries: they lie in it under storage keys."""
+    with tempfile.TemporaryDirectory() as place:
+        apart = Path(shutil.copytree(data / OUTSIDE_BACKUPS / "halves", Path(place) / "halves"))
+        store = HalfStore(apart)
+        try:
+            keys = list(store.all_of(OWNER).values())
+        finally:
+            store.close()
+    kept = [one for one in kept_entries(data) if set(said) & set(open_kept([one], keys))]
+    return {one.stored[len(one.stored) // 2 :][:32] for one in kept}
 
 
 async def read(person: Person) -> list[str]:
@@ -122,7 +141,8 @@ async def test_words_that_their_author_takes_back_end_everywhere_and_at_the_serv
     await ada.say(TEXT, "this stays")
     await ben.sync()
     seq, sealed = seqs(ada)[TEXT], ada.line.sealed[-2]
-    middle = {sealed[len(sealed) // 2 :][:32]}
+    middle = stored_as(data, sealed)
+    assert len(middle) == 1
     before = {one.name: stored_texts(one.copy(tmp_path / one.name), PASSPHRASE) for one in (ada, ben)}
     assert found(middle, files_below(data))
     await ada.channel.shorten(seq, 0)
@@ -223,7 +243,7 @@ async def test_a_session_that_is_ended_or_a_recess_leaves_no_text_on_devices_nor
     await ben.say("ben, in the session")
     await ada.sync()
     said = [seqs(ada)["ada, in the session"], seqs(ada)["ben, in the session"]]
-    middles = {sealed[len(sealed) // 2 :][:32] for sealed in (ada.line.sealed[-1], ben.line.sealed[-1])}
+    middles = stored_as(data, ada.line.sealed[-1], ben.line.sealed[-1])
     assert len(found(middles, files_below(data))) == 2
     until = ada.device.clock() + 30 * DAY
     await house.agree(ada, Erase(ada.log.row.cursor) if subject == "erase" else Recess(until))

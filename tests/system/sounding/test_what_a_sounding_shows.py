@@ -89,7 +89,7 @@ async def test_before_answering_the_screen_says_what_it_commits_to_and_what_othe
     room = await common_room(house, hours, "ada", "ben")
     await room.ask(PACKAGES[0])
     capsys.readouterr()
-    with pytest.raises(UserError, match="add --yes"):  # what is typed next in a talk would be said to everybody
+    with pytest.raises(UserError, match="--yes"):  # what is typed next in a talk would be said to everybody
         await do_words("sound answer --all", room.person("ada").channel, as_json=False)
     capsys.readouterr()
     await do_words("sound answer --all --yes", room.person("ada").channel, as_json=False)
