@@ -431,7 +431,8 @@ def test_no_option_takes_a_secret_and_no_process_shows_one(desk: Desk) -> None:
         name for name in options(build_parser()) if any(w in name for w in ("pass", "grant", "token", "key"))
     }
     public = {"key", "keys", "press_keys"}  # files of press keys
-    assert secret - public == {"passphrase_fd", "new_passphrase_fd", "backup_passphrase_fd", "grant_file"}
+    vaults = {f"{which}_passphrase_fd" for which in ("new", "backup", "also", "other", "to", "side")}
+    assert secret - public == {"passphrase_fd", "grant_file", *vaults}
     desk.room("ada", "ben")
     talk = Process(["talk", "--vault", str(desk.vault("ada")), "--json"], PASSPHRASE)
     talk.event(event="ready")
