@@ -1,5 +1,6 @@
 """The files to run it with: read by a parser, held against the program's own options, checked by systemd itself."""
 
+import argparse
 import re
 import shutil
 import subprocess
@@ -11,12 +12,13 @@ import yaml
 
 from pourparler_service.caps import Caps
 from pourparler_service.metrics import Metrics
-from pourparler_service.settings import OPTIONS
+from pourparler_service.settings import OPTIONS, Settings
 from pourparler_service.testing import command, environment
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 GUIDE = (Path(__file__).parents[2] / "docs" / "guides" / "operator.md").read_text()
 UNITS = sorted([*DEPLOY.glob("*.service"), *DEPLOY.glob("*.timer")])
+INSTANCE = "8471"
 ANALYZE = shutil.which("systemd-analyze")
 
 
@@ -37,17 +39,28 @@ def test_systemd_understands_every_line_of_a_unit(unit: Path, tmp_path: Path) ->
     for one in UNITS:
         text = one.read_text().replace("/opt/pourparler/bin/pourparler", "/bin/true")
         (tmp_path / one.name).write_text(text)
+        if "@." in one.name:
+            (tmp_path / one.name.replace("@.", f"@{INSTANCE}.")).symlink_to(tmp_path / one.name)
     done = subprocess.run(
-        [ANALYZE, "verify", "--man=no", "--recursive-errors=no", tmp_path / unit.name],
+        [
+            ANALYZE,
+            "verify",
+            "--man=no",
+            "--recursive-errors=no",
+            tmp_path / unit.name.replace("@.", f"@{INSTANCE}."),
+        ],
         check=False,
         capture_output=True,
         text=True,
     )
-    told = [line for line in done.stderr.splitlines() if unit.name in line]
+    told = [line for line in done.stderr.splitlines() if unit.stem.rstrip("@") in line]
     assert not told
 
 
-@pytest.mark.parametrize(("unit", "worst"), [("pourparler.service", 1.5), ("pourparler-backup.service", 1.5)])
+@pytest.mark.parametrize(
+    ("unit", "worst"),
+    [("pourparler.service", 1.5), ("pourparler@.service", 1.5), ("pourparler-backup.service", 1.5)],
+)
 def test_a_unit_gives_its_process_next_to_nothing_of_the_machine(unit: str, worst: float) -> None:
     if ANALYZE is None:
         pytest.skip("systemd-analyze is not installed (Debian: systemd)")
@@ -127,3 +140,10 @@ def test_whatever_a_manifest_selects_is_there() -> None:
         spec = one["spec"]
         selector = spec.get("podSelector") or spec.get("selector") or {}
         assert (selector.get("matchLabels", selector) or labels) == labels
+
+
+def test_the_example_settings_are_read_by_the_program_as_they_stand() -> None:
+    settings = Settings.from_options(argparse.Namespace(config=DEPLOY / "settings.toml"), {})
+    assert settings.database_url != settings.outside_url
+    assert settings.bus_url
+    assert settings.data is None

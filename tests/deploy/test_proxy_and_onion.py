@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import socket
 import subprocess
 import threading
 import time
@@ -16,60 +15,10 @@ from pourparler_policies.wire import Route
 from pourparler_service.connection import MAX_HEAD
 from pourparler_service.testing import ServerProcess, found_channel
 
+from .front import NGINX, OPENSSL, Front
+
 DEPLOY = Path(__file__).parents[2] / "deploy"
-NGINX, TOR, OPENSSL = (
-    shutil.which(name, path="/usr/sbin:/usr/bin:/sbin:/bin") for name in ("nginx", "tor", "openssl")
-)
-
-
-def free_port() -> int:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return int(held.getsockname()[1])
-
-
-class Front:
-    """nginx with the file of `deploy`, its ports and paths for this test."""
-
-    def __init__(self, root: Path, service: int) -> None:
-        assert NGINX is not None
-        self.root, self.tls, self.plain = root, free_port(), free_port()
-        pair = ["-keyout", root / "key.pem", "-out", root / "fullchain.pem"]
-        names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-        subprocess.run(
-            [str(OPENSSL), "req", "-x509", "-newkey", "ed25519", "-nodes", "-days", "2", *names, *pair],
-            check=True,
-            capture_output=True,
-        )
-        site = "".join(one.read_text() for one in sorted((DEPLOY / "nginx").glob("*.conf")))
-        site = re.sub(r"listen \[::\]:\d+[^;]*;", "", site)
-        site = site.replace("listen 443", f"listen 127.0.0.1:{self.tls}").replace(
-            "listen 80", f"listen 127.0.0.1:{self.plain}"
-        )
-        site = site.replace("127.0.0.1:8470", f"127.0.0.1:{service}").replace("/etc/pourparler/tls", str(root))
-        temporary = "".join(
-            f"{kind}_temp_path {root}/temp;\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-        )
-        (root / "site.conf").write_text(site)
-        (root / "nginx.conf").write_text(
-            f"daemon off; pid {root}/pid; error_log {root}/main.log; events {{ }}\n"
-            f"http {{ access_log {root}/access.log; {temporary} include {root}/site.conf; }}"
-        )
-        self.process = subprocess.Popen([NGINX, "-c", root / "nginx.conf", "-p", root], stderr=subprocess.PIPE)
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline and not (root / "pid").exists():
-            time.sleep(0.05)
-        self.url = f"https://localhost:{self.tls}"
-
-    def client(self) -> httpx.Client:
-        import ssl
-
-        trust = ssl.create_default_context(cafile=str(self.root / "fullchain.pem"))
-        return httpx.Client(base_url=self.url, verify=trust, trust_env=False, timeout=20)
-
-    def close(self) -> None:
-        self.process.terminate()
-        self.process.communicate(timeout=20)
+TOR = shutil.which("tor", path="/usr/sbin:/usr/bin:/sbin:/bin")
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +32,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 def front(server: ServerProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
     if NGINX is None or OPENSSL is None:
         pytest.skip("nginx is not installed (Debian: nginx-light)")
-    front = Front(tmp_path_factory.mktemp("front"), int(server.url.rpartition(":")[2]))
+    front = Front(tmp_path_factory.mktemp("front"), server.url)
     yield front
     front.close()
 

@@ -8,6 +8,7 @@ import contextlib
 import random
 import secrets
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -30,9 +31,11 @@ ENTRIES_A_SECOND = 30  # of one author: load, not saturation; the faults are wha
 class Author(threading.Thread):
     """Appends until it is stopped."""
 
-    def __init__(self, device: TestDevice, where: Where, chance: random.Random) -> None:
+    def __init__(
+        self, device: TestDevice, where: Where, chance: random.Random, trust: ssl.SSLContext | bool = True
+    ) -> None:
         super().__init__(daemon=True)
-        self.device, self.where, self.chance = device, where, chance
+        self.device, self.where, self.chance, self.trust = device, where, chance, trust
         self.receipts: dict[bytes, tuple[wire.Append, wire.Receipt]] = {}
         self.under_way: wire.Append | None = None
         self.wrong: list[str] = []
@@ -45,7 +48,7 @@ class Author(threading.Thread):
             self.ending.wait(0.05)
 
     def _talk(self) -> None:
-        with httpx.Client(base_url=self.where(), timeout=PATIENCE, trust_env=False) as client:
+        with httpx.Client(base_url=self.where(), timeout=PATIENCE, trust_env=False, verify=self.trust) as client:
             while not self.ending.is_set():
                 asked = self.under_way or self._next()
                 self.under_way = asked
@@ -82,9 +85,9 @@ class Author(threading.Thread):
 class Reader(threading.Thread):
     """Follows a channel's stream, again and again from where it was."""
 
-    def __init__(self, device: TestDevice, where: Where) -> None:
+    def __init__(self, device: TestDevice, where: Where, trust: ssl.SSLContext | bool = True) -> None:
         super().__init__(daemon=True)
-        self.device, self.where = device, where
+        self.device, self.where, self.trust = device, where, trust
         self.seen: list[tuple[int, bytes]] = []
         self.ending = threading.Event()
 
@@ -99,7 +102,7 @@ class Reader(threading.Thread):
         path = f"{self.device.path(Route.STREAM)}?after={after}"
         timeout = httpx.Timeout(PATIENCE, read=1.0)  # so that it looks whether it is over
         with (
-            httpx.Client(base_url=self.where(), timeout=timeout, trust_env=False) as client,
+            httpx.Client(base_url=self.where(), timeout=timeout, trust_env=False, verify=self.trust) as client,
             client.stream("GET", path, headers=self.device.headers) as stream,
         ):
             if stream.status_code != 200:

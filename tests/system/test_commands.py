@@ -18,6 +18,7 @@ import pytest
 from pourparler_clients.cli import build_parser
 from pourparler_clients.demo.processes import Process
 from pourparler_clients.device import Device
+from pourparler_clients.store import ChannelStore
 from pourparler_clients.testing import CHEAP, PASSPHRASE, Commands, Done, House, Running, pourparler
 from pourparler_clients.vault import Vault
 from pourparler_crypto.card import Card
@@ -491,6 +492,7 @@ def test_killing_talk_at_any_time_loses_and_doubles_nothing(desk: Desk) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_demonstration_keeps_what_it_was_asked_to_keep_and_nothing_of_what_was_said(tmp_path: Path) -> None:
     text = tmp_path / "text"
     paragraphs = ["Το πηγάδι ανήκει στο χωριό.", "The second well.\nOn two lines.", "第三口井。"]
@@ -505,9 +507,21 @@ def test_demonstration_keeps_what_it_was_asked_to_keep_and_nothing_of_what_was_s
         if path.is_file():
             data = path.read_bytes()
             assert not any(paragraph.encode() in data for paragraph in paragraphs)
-    for line in (kept / "passphrases.txt").read_text().splitlines():
-        name, _, passphrase = line.partition(": ")
+    lines = (kept / "passphrases.txt").read_text().splitlines()
+    passphrases = {name: passphrase for name, _, passphrase in (line.partition(": ") for line in lines)}
+    for name, passphrase in passphrases.items():
         Vault.open(kept / f"vault-{name.lower()}", passphrase).close()
+    assert "after: 0 files; 0 pieces" in done.out
+    old, new = (Card.decode((kept / f"Willow{which}.card").read_text()) for which in ("", "-again"))
+    back = Device.open(kept / "vault-willow", passphrases["Willow"])
+    assert back.card == new != old
+    seated = {
+        member.fingerprint for member in ChannelStore(back.vault, back.all_channels()[0].id).members().values()
+    }
+    back.vault.close()
+    assert len(seated) == 4
+    assert new.fingerprint in seated
+    assert old.fingerprint not in seated
     left = {path for path in set(Path("/proc").glob("[0-9]*")) - before if _runs_in(path, kept)}
     assert left == set()
 

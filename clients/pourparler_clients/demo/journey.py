@@ -32,11 +32,11 @@ def _clear(demo: Demo) -> None:
     demo.talks.pop(TRAVELLER).end_of_input()
     del demo.passphrases[TRAVELLER]
     left = search(vault, demo.root, lambda: run(["clear", "--yes", "--vault", str(vault)]))
-    say(f"     before: {left.before} files in her vault, of which {left.pieces} pieces are found")
+    say(f"     before: {left.before} files in her vault, of which all {left.pieces} pieces are found")
     say("     `pourparler clear` needs no network and no passphrase; now no passphrase opens anything.")
     say(f"     after: {left.files} files; {left.elsewhere} pieces in any file of this demonstration,")
     say(
-        f"     {left.below} in the blocks where they lay (what flash storage keeps of old blocks, no program knows)"
+        f"     and {left.below} where the files lay on the disk (old blocks of flash storage: no program can tell)."
     )
     if left.files or left.elsewhere or left.below:
         raise DemoError("something is left of a vault that was cleared: this is a defect, please report it")
