@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from pourparler_crypto.jr2.round import Round
 from pourparler_crypto.jr2.testing import TERMS, Party, release
-from pourparler_crypto.note.communique import Communique, Foot, Signatory
+from pourparler_crypto.note.communique import Audience, Communique, Foot, Signatory
 from pourparler_crypto.note.presskey import PressKey
 from pourparler_crypto.note.signed import Note, assemble, check_round
 from pourparler_crypto.releasekey import ReleaseKey
@@ -61,7 +61,8 @@ def released(
         deposit_by=TERMS.deposit_by + shift,
         not_before=TERMS.not_before + shift,
     )
-    about = Round(nonce or os.urandom(32), tuple(text.text for text in texts), texts[0].keys, terms)
+    private = texts[0].foot.audience is not Audience.BOARD
+    about = Round(nonce or os.urandom(32), tuple(text.text for text in texts), texts[0].keys, terms, private)
     check_round(about, texts)
     return assemble(release([Party(about, key) for key in keys])[1])
 
