@@ -174,7 +174,7 @@ def desk_of(party: Party) -> Desk:
 
 
 def release(everyone: Sequence[Party]) -> tuple[Desk, tuple[Completed, ...]]:
-    """All of it, from R1 to the publication; of a private text to its completion by a party, as the desk cannot."""
+    """All of it, from R1 to the publication."""
     play(everyone)
     desk = desk_of(everyone[0])
     for party in everyone:
@@ -182,10 +182,9 @@ def release(everyone: Sequence[Party]) -> tuple[Desk, tuple[Completed, ...]]:
     masks = desk.masks()
     if masks is None:
         raise AssertionError("all have signed")
-    shares = [_some(party.receive(masks)) for party in everyone]
-    for share in shares:
-        desk.take_share(share)
-    return desk, everyone[0].finish(shares) if everyone[0].round.private else desk.publish()
+    for party in everyone:
+        desk.take_share(_some(party.receive(masks)))
+    return desk, desk.publish()
 
 
 def _some(message: bytes | None) -> bytes:
