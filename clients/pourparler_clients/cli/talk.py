@@ -307,7 +307,10 @@ def _input_lines(patience: float) -> prompts.Lines:
     threading.Thread(target=read, daemon=True).start()
 
     async def next_line() -> bytes | None:
-        return await asyncio.wait_for(lines.get(), patience)
+        line = await asyncio.wait_for(lines.get(), patience)
+        if line is None:
+            lines.put_nowait(None)  # the end stays the end, whoever asks
+        return line
 
     return next_line
 
