@@ -61,7 +61,7 @@ def test_whatever_comes_is_understood_or_refused(parser: Parser) -> None:
     for seed in seeds:
         parser(seed)
 
-    @settings(max_examples=60, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=30, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
     @given(altered(seeds) | st.binary(max_size=64))
     def tried(data: bytes) -> None:
         parser(data)

@@ -29,7 +29,7 @@ from pourparler_service.grants import issue
 from pourparler_service.testing import ServerProcess, wire_text
 
 SEED = int(os.environ.get("POURPARLER_SEED", "0")) or random.SystemRandom().randrange(2**32)
-ROUNDS = 12
+ROUNDS = 6
 QUICK = ("--newcomer-handshakes", str(HANDSHAKE_BURST))  # whoever was just seated attests at once
 
 
