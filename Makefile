@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test test-fast lint bench-mls bench-jr2 bench-service faults fuzz fuzz-corpus lock clean
+.PHONY: help demo test test-fast test-long lint bench-mls bench-jr2 bench-service faults fuzz fuzz-corpus lock clean
 
 help:  ## what this file can do
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
@@ -25,11 +25,14 @@ $(STAMP): requirements.lock pyproject.toml
 demo: $(STAMP)  ## the main job: four devices talk off the record through a blind service
 	@$(BIN)/pourparler demo $(ARGS)
 
-test: $(STAMP)  ## every test
+test: $(STAMP)  ## the tests (a quarter of an hour on two cores); the longest are in test-long
 	$(BIN)/python -m pytest -q -n auto --dist worksteal $(ARGS)
 
 test-fast: $(STAMP)  ## without the tests that take longer than ten seconds
 	$(BIN)/python -m pytest -q -n auto --dist worksteal -m "not slow" $(ARGS)
+
+test-long: $(STAMP)  ## every test, also those that `make test` leaves out
+	POURPARLER_LONG=1 $(BIN)/python -m pytest -q -n auto --dist worksteal $(ARGS)
 
 lint: $(STAMP)  ## ruff, mypy strict, the layers of imports
 	$(BIN)/ruff check .

@@ -4,7 +4,18 @@ import os
 
 import pytest
 
+LONG = bool(os.environ.get("POURPARLER_LONG"))
+
 _skipped: list[str] = []
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What takes longest begins first, so that nothing long is left at the end; `long` runs only when asked for."""
+    if not LONG and "long" not in config.option.markexpr:
+        chosen = [item for item in items if item.get_closest_marker("long") is None]
+        config.hook.pytest_deselected(items=[item for item in items if item not in set(chosen)])
+        items[:] = chosen
+    items.sort(key=lambda item: (item.get_closest_marker("slow") is None, "demonstration" not in item.nodeid))
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

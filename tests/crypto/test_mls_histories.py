@@ -199,8 +199,8 @@ class History:
 
 
 MODEST = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-FEW = settings(MODEST, max_examples=5)
-MANY = settings(MODEST, max_examples=25)
+FEW = settings(MODEST, max_examples=3)
+MANY = settings(MODEST, max_examples=15)
 
 
 @MODEST

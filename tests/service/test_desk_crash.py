@@ -210,7 +210,7 @@ def test_killed_at_any_step_of_an_opening_or_the_last_signature_the_parties_go_o
     assert every_step(data, clock, begin, check) > 10
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_real_server_that_is_killed_again_and_again_publishes_once(tmp_path: Path) -> None:
     """Parties repeat what they have to say until the answer is final; the server dies under them."""
     server = ServerProcess(tmp_path)

@@ -153,7 +153,7 @@ def known_from_a_key_book(table: Table, note: Path) -> None:
     assert table.commands("verify", note, "--keys", twice).status == 1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_delegates_of_one_side_and_another_side_write_to_an_official_whose_card_alone_opens_it(
     commands: Commands, server: ServerProcess, tmp_path: Path
 ) -> None:
