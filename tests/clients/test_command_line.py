@@ -123,7 +123,8 @@ def test_channel_in_any_state_is_erased_here_without_the_service(vault: Path, co
         return commands(*arguments, "--vault", vault, passphrase=PASSPHRASE)
 
     refused = run("leave", "--here", "--channel", "2")
-    assert (refused.status, refused.errors) == (2, "pourparler: nothing was done\n")
+    assert refused.status == 2
+    assert refused.errors.endswith("pourparler: nothing was done\n")
     for number, state in enumerate(State, 1):
         listed = run("channels", "--json").records
         assert [(one["number"], one["state"]) for one in listed] == [
