@@ -153,9 +153,9 @@ class Channel:
             await self._sync()
 
     async def step(self, act: Callable[[], T]) -> T:
-        """A step of the vault, with the halves of keys that it lacks fetched. Raises Unreachable."""
+        """As `with_halves`, but always in turn: what was read before holds for what is done. Raises Unreachable."""
         async with self._turn:
-            return await self._halves.with_halves(act)
+            return await self.halves_for(act)
 
     # What a feature's class uses (`releasing.py`)
 

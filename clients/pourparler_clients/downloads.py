@@ -94,7 +94,7 @@ class Downloads:
     async def _find(self, seq: int) -> Message:
         async with self._channel._turn:
             store = self._log.store
-            message = await self._channel._halves.with_halves(lambda: store.message(seq))
+            message = await self._channel.halves_for(lambda: store.message(seq))
         if message is None or message.attached is None or message.held or not self._lives(message):
             raise UserError("there is no file of this number here: `pourparler files` lists them")
         return message

@@ -171,7 +171,7 @@ class Uploads:
                 spool.sync()
             attached = attached.model_copy(update={"digest": hashed.digest()})
             async with self._channel._turn:
-                return await self._channel._halves.with_halves(lambda: self._keep(attached, file, room))
+                return await self._channel.halves_for(lambda: self._keep(attached, file, room))
         finally:
             vault.spooling.discard(file)
             vault.sweep()
@@ -208,7 +208,7 @@ class Uploads:
     async def _next(self) -> Draft | None:
         async with self._channel._turn:
             store = self._log.store
-            return await self._channel._halves.with_halves(lambda: store.next_draft(Kind.UPLOAD))
+            return await self._channel.halves_for(lambda: store.next_draft(Kind.UPLOAD))
 
     def waiting(self) -> int:
         """How many attached files are not whole at the service yet."""

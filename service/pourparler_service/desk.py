@@ -31,12 +31,12 @@ from pourparler_policies.wire import CaseAnswer, Problem
 from . import board
 from .casestore import CaseStore, Living, name_of
 from .lane import FAULTS, Lane
+from .openings import Openings
 from .problems import Refusal
 from .settings import Settings
 from .writer import Writer
 
 TICK: Final = 1.0  # seconds between looks at the deadlines
-MAX_WAITING: Final = 500  # requests that wait for the disk: the next is told to come again
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -148,16 +148,14 @@ class Desk:
         self._lane = Lane("the desk", faults)
         self._cases: dict[bytes, LiveCase] = {}
         self._settling = asyncio.Lock()
-        self._waiting = 0
-        self._opened = 0.0  # cases opened, of the burst
-        self._opened_at = 0.0
+        self._openings = Openings(settings, "cases", "The desk has at most {} cases at a time here.")
         self._forgot = 0  # when old answers were last looked for
 
     # --- what is asked ----------------------------------------------------------------------------------------
 
     async def open(self, request: wire.OpenCase) -> None:
         """A case with its bundle. Raises Refusal."""
-        case = await self._run(_case, request)
+        case = await self._lane.run(_case, request)
         name, now = name_of(case.handle), self._now()
         if await self._known(name):
             return
@@ -166,13 +164,13 @@ class Desk:
         longest = self._settings.caps.longest_case
         if case.terms.not_before > now + longest:
             raise Refusal(Problem.OVER_CAP, f"A case lasts at most {longest} seconds here.")
-        self._spend_opening()
+        self._openings.spend(len(self._cases))
         forget_at = -(-(case.terms.not_before + limits.ANSWER_LIFE) // limits.DAY) * limits.DAY
-        await self._run(self._do_open, LiveCase(name, case, forget_at, _held(case)), request)
+        await self._lane.run(self._do_open, LiveCase(name, case, forget_at, _held(case)), request)
         await self._writer.submit(board.remember_case(name, forget_at))
 
     async def _known(self, name: bytes) -> bool:
-        return name in self._cases or await self._run(self._store.reply, name) is not None
+        return name in self._cases or await self._lane.run(self._store.reply, name) is not None
 
     async def deposit(self, handle: bytes, message: bytes) -> None:
         """R4 or R5. Raises Refusal when there is no such case, or the message does not fit it."""
@@ -193,7 +191,7 @@ class Desk:
         live = self._cases.get(name)
         if live is not None:
             return live.reply
-        ended = await self._run(self._store.reply, name)
+        ended = await self._lane.run(self._store.reply, name)
         if ended is None:
             raise Refusal(Problem.NOT_FOUND)
         return ended
@@ -202,32 +200,12 @@ class Desk:
         name, now = name_of(handle), self._now()
         await self._settle(name, now)
         if name in self._cases:
-            await self._run(self._do_checked, name, do, message, now)
-        elif await self._run(self._store.reply, name) is None:
+            await self._lane.run(self._do_checked, name, do, message, now)
+        elif await self._lane.run(self._store.reply, name) is None:
             raise Refusal(Problem.NOT_FOUND)
-
-    def _spend_opening(self) -> None:
-        """One pace for all, tied to no channel: nobody shows a token here (#28). Raises Refusal."""
-        caps, now = self._settings.caps, self._settings.clock()
-        if len(self._cases) >= caps.open_cases:
-            raise Refusal(Problem.OVER_CAP, f"The desk has at most {caps.open_cases} cases at a time here.")
-        spent = max(0.0, self._opened - max(0.0, now - self._opened_at) / caps.case_refill) + 1
-        if spent > caps.case_burst:
-            wait = max(1, int((spent - caps.case_burst) * caps.case_refill + 0.999))
-            raise Refusal(Problem.BUDGET, "Too many cases are being opened.", headers={"Retry-After": str(wait)})
-        self._opened, self._opened_at = spent, now
 
     def _now(self) -> int:
         return int(self._settings.clock())
-
-    async def _run(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        if self._waiting >= MAX_WAITING:
-            raise Refusal(Problem.UNAVAILABLE)
-        self._waiting += 1
-        try:
-            return await self._lane.submit(job, *args, **kwargs)
-        finally:
-            self._waiting -= 1
 
     # --- on the desk's thread ---------------------------------------------------------------------------------
 
@@ -335,7 +313,7 @@ class Desk:
         if abs(now - self._forgot) >= limits.HOUR:
             # The database first: what it remembers and the desk does not have counts as lost.
             await self._writer.submit(board.forget_cases(now))
-            await self._run(self._store.forget, now)
+            await self._lane.run(self._store.forget, now)
             self._forgot = now
 
     async def _settle(self, name: bytes, now: int) -> None:
@@ -344,7 +322,7 @@ class Desk:
         if live is None or table.tick(live.held, now) is live.held:
             return
         async with self._settling:
-            phase = await self._run(self._do_settle, name, now)
+            phase = await self._lane.run(self._do_settle, name, now)
             if phase is Phase.PUBLISHED:
                 await self._publish(name, now)
 
@@ -366,10 +344,10 @@ class Desk:
         board takes each text once.
         """
         live = self._cases[name]
-        notes = await self._run(self._notes, live)
+        notes = await self._lane.run(self._notes, live)
         posted = await self._writer.submit(board.post(notes, now, self._settings.caps.board_bytes))
         reply = self._published(live, notes if posted else [])
-        await self._run(self._do_published, live, reply, notes if posted else [], now)
+        await self._lane.run(self._do_published, live, reply, notes if posted else [], now)
 
     @staticmethod
     def _published(live: LiveCase, notes: Sequence[Note]) -> bytes:

@@ -18,6 +18,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 FAULTS: Final[tuple[type[Exception], ...]] = (OSError, sqlite3.Error)
+MAX_WAITING: Final = 500  # requests that wait for the disk: the next is told to come again
 _log = logging.getLogger("pourparler.service")
 
 
@@ -27,6 +28,7 @@ class Lane:
     def __init__(self, name: str, faults: tuple[type[Exception], ...] = FAULTS) -> None:
         self._name, self._faults = name, faults
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
+        self._waiting = 0
 
     def submit(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> "asyncio.Future[T]":
         """Queue a job now; the future has its result. A fault of the disk is logged by its kind, and refused."""
@@ -39,6 +41,16 @@ class Lane:
                 raise Refusal(Problem.UNAVAILABLE) from None
 
         return asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    async def run(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """As `submit`, for a request: refused when MAX_WAITING of them wait already."""
+        if self._waiting >= MAX_WAITING:
+            raise Refusal(Problem.UNAVAILABLE)
+        self._waiting += 1
+        try:
+            return await self.submit(job, *args, **kwargs)
+        finally:
+            self._waiting -= 1
 
     def later(self, job: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
         """Queue a job whose fault need not be told to anybody: whoever gave it tries again."""

@@ -13,7 +13,6 @@ told as lost, and never counted: DESIGN 4.5; research/review-protocol.md, 7.
 
 import asyncio
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
@@ -26,12 +25,12 @@ from pourparler_policies.wire import Problem, TallyAnswer
 from .casestore import CaseStore, Living, name_of
 from .database import OUTSIDE_BACKUPS, Database, DataError
 from .lane import FAULTS, Lane
+from .openings import Openings
 from .problems import Refusal
 from .settings import Settings
 
 FOLDER: Final = "tallies"  # in `database.OUTSIDE_BACKUPS`
 TICK: Final = 1.0  # seconds between looks at the deadlines
-MAX_WAITING: Final = 500  # requests that wait for the disk: the next is told to come again
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -86,9 +85,7 @@ class Tallies:
         self._settings, self._store = settings, store
         self._lane = Lane("a tally")
         self._living: dict[bytes, LiveTally] = {}
-        self._waiting = 0
-        self._opened = 0.0  # tallies opened, of the burst
-        self._opened_at = 0.0
+        self._openings = Openings(settings, "tallies", "There are at most {} tallies at a time here.")
         self._forgot = 0  # when old answers were last looked for
 
     async def open(self, request: wire.OpenTally) -> None:
@@ -98,25 +95,25 @@ class Tallies:
         except ProtocolError as error:
             raise Refusal(Problem.MALFORMED, f"This is no tally: {error}.") from None
         name, now = name_of(tally.handle), self._now()
-        if name in self._living or await self._run(self._store.reply, name) is not None:
+        if name in self._living or await self._lane.run(self._store.reply, name) is not None:
             return
         if tally.closes <= now:
             raise Refusal(Problem.MALFORMED, "This tally has closed.")
         longest = self._settings.caps.longest_case
         if tally.closes > now + longest:
             raise Refusal(Problem.OVER_CAP, f"A tally lasts at most {longest} seconds here.")
-        self._spend_opening()
+        self._openings.spend(len(self._living))
         forget_at = -(-(tally.closes + limits.ANSWER_LIFE) // limits.DAY) * limits.DAY
         filled = [tally.filling() for _ in tally.slots]
-        await self._run(self._do_open, LiveTally(name, tally, forget_at, filled, [False] * len(filled)))
+        await self._lane.run(self._do_open, LiveTally(name, tally, forget_at, filled, [False] * len(filled)))
 
     async def hand_in(self, handle: bytes, request: wire.HandIn) -> None:
         """What a device hands in. Raises Refusal when there is no such tally, or it does not fit, or too early."""
         name, now = name_of(handle), self._now()
         await self._settle(name, now)
         if name in self._living:
-            await self._run(self._do_hand_in, name, request, now)
-        elif await self._run(self._store.reply, name) is None:
+            await self._lane.run(self._do_hand_in, name, request, now)
+        elif await self._lane.run(self._store.reply, name) is None:
             raise Refusal(Problem.NOT_FOUND)
 
     async def reply(self, handle: bytes) -> bytes:
@@ -125,33 +122,13 @@ class Tallies:
         await self._settle(name, self._now())
         if name in self._living:
             return OPEN
-        ended = await self._run(self._store.reply, name)
+        ended = await self._lane.run(self._store.reply, name)
         if ended is None:
             raise Refusal(Problem.NOT_FOUND)
         return ended
 
-    def _spend_opening(self) -> None:
-        """One pace for all, tied to no channel, as for the desk's cases: nobody shows a token here. Raises Refusal."""
-        caps, now = self._settings.caps, self._settings.clock()
-        if len(self._living) >= caps.open_cases:
-            raise Refusal(Problem.OVER_CAP, f"There are at most {caps.open_cases} tallies at a time here.")
-        spent = max(0.0, self._opened - max(0.0, now - self._opened_at) / caps.case_refill) + 1
-        if spent > caps.case_burst:
-            wait = max(1, int((spent - caps.case_burst) * caps.case_refill + 0.999))
-            raise Refusal(Problem.BUDGET, "Too many tallies are being opened.", headers={"Retry-After": str(wait)})
-        self._opened, self._opened_at = spent, now
-
     def _now(self) -> int:
         return int(self._settings.clock())
-
-    async def _run(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        if self._waiting >= MAX_WAITING:
-            raise Refusal(Problem.UNAVAILABLE)
-        self._waiting += 1
-        try:
-            return await self._lane.submit(job, *args, **kwargs)
-        finally:
-            self._waiting -= 1
 
     # --- on the tallies' thread -------------------------------------------------------------------------------
 
@@ -203,13 +180,13 @@ class Tallies:
         if refused is not None:
             raise refused
         if abs(now - self._forgot) >= limits.HOUR:
-            await self._run(self._store.forget, now)
+            await self._lane.run(self._store.forget, now)
             self._forgot = now
 
     async def _settle(self, name: bytes, now: int) -> None:
         live = self._living.get(name)
         if live is not None and now >= live.tally.closes:
-            await self._run(self._do_count, name)
+            await self._lane.run(self._do_count, name)
 
     def _do_count(self, name: bytes) -> None:
         live = self._living.get(name)

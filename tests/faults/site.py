@@ -4,7 +4,6 @@ import os
 import random
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -87,7 +86,6 @@ class Embedded:
         self.disk, self.clock, self.root = Disk(root / "disk"), Clock(root), root
         self.data = self.disk.folder / "data"
         self.logs: list[str] = []
-        self._lock = threading.Lock()
         self._start()
 
     def _start(self) -> None:

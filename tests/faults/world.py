@@ -55,7 +55,7 @@ class Run:
                 author.ending.set()
             for author in authors:
                 author.join(60)
-            self._check(authors, readers)
+            self._check(authors)
             for one in (*readers, *others):
                 one.ending.set()
             for one in (*readers, *others):
@@ -81,7 +81,7 @@ class Run:
         """Up to here the service's clock may have said that it is over."""
         return self.site.latest() + _GRACE
 
-    def _check(self, authors: list[Author], readers: list[Reader]) -> None:
+    def _check(self, authors: list[Author]) -> None:
         assert not [wrong for author in authors for wrong in author.wrong]
         for channel in self.channels:
             own = [author for author in authors if author.device in channel]

@@ -14,7 +14,6 @@ from .parsers import Parser, parsers
 
 CORPUS = Path(__file__).parent / "corpus"
 PARSERS = parsers()
-# Given only inside others, or by no test of the corpus' making: hypothesis begins with nothing.
 INTERESTING = (
     b"",
     b"\x00",

@@ -184,18 +184,20 @@ class SharedDesk(Desk):
     # --- what is asked ----------------------------------------------------------------------------------------
 
     async def _known(self, name: bytes) -> bool:
-        return await self._run(self._store.told, name) is not None or await self._ended_reply(name) is not None
+        return (
+            await self._lane.run(self._store.told, name) is not None or await self._ended_reply(name) is not None
+        )
 
     async def _ended_reply(self, name: bytes) -> bytes | None:
-        return await self._run(self._store.reply, name)
+        return await self._lane.run(self._store.reply, name)
 
     async def reply(self, handle: bytes) -> bytes:
         """What the desk says, as JSON. Raises Refusal when it knows no such case."""
         name, now = name_of(handle), self._now()
-        told = await self._run(self._store.told, name)
+        told = await self._lane.run(self._store.told, name)
         if told is not None and told[1] <= now:
             await self._settle(name, now)
-            told = await self._run(self._store.told, name)
+            told = await self._lane.run(self._store.told, name)
         if told is not None:
             return bytes(told[0])
         ended = await self._ended_reply(name)
@@ -206,7 +208,7 @@ class SharedDesk(Desk):
     async def _act(self, handle: bytes, message: bytes, do: Callable[[LiveCase, bytes, int], None]) -> None:
         name, now = name_of(handle), self._now()
         await self._settle(name, now)
-        if not await self._run(self._do_locked, name, do, message, now) and not await self._known(name):
+        if not await self._lane.run(self._do_locked, name, do, message, now) and not await self._known(name):
             raise Refusal(Problem.NOT_FOUND)
 
     # --- on the desk's thread ---------------------------------------------------------------------------------
@@ -249,11 +251,11 @@ class SharedDesk(Desk):
     # --- deadlines --------------------------------------------------------------------------------------------
 
     async def _settle(self, name: bytes, now: int) -> None:
-        told = await self._run(self._store.told, name)
+        told = await self._lane.run(self._store.told, name)
         if told is None or told[1] > now:
             return
         async with self._settling:
-            phase, live = await self._run(self._do_settle_locked, name, now)
+            phase, live = await self._lane.run(self._do_settle_locked, name, now)
             if phase is Phase.PUBLISHED and live is not None:
                 await self._publish_shared(live, now)
 
@@ -266,12 +268,12 @@ class SharedDesk(Desk):
 
     async def _publish_shared(self, live: LiveCase, now: int) -> None:
         """As `_publish`; another process may be at it too: the board takes each text once, the case ends once."""
-        notes = await self._run(self._notes_of, live)
+        notes = await self._lane.run(self._notes_of, live)
         if notes is None:
             return
         posted = await self._writer.submit(board.post(notes, now, self._settings.caps.board_bytes))
         reply = self._published(live, notes if posted else [])
-        await self._run(self._do_published_shared, live, reply, notes if posted else [], now)
+        await self._lane.run(self._do_published_shared, live, reply, notes if posted else [], now)
 
     def _notes_of(self, live: LiveCase) -> Any:
         try:
@@ -291,7 +293,7 @@ class SharedDesk(Desk):
     async def once(self) -> None:
         """End every case that is due, and forget old answers. Raises Refusal when the database refuses."""
         now, refused = self._now(), None
-        for name in await self._run(self._store.due, now):
+        for name in await self._lane.run(self._store.due, now):
             try:
                 await self._settle(name, now)
             except Refusal as refusal:  # the others are due as well
@@ -300,7 +302,7 @@ class SharedDesk(Desk):
             raise refused
         if abs(now - self._forgot) >= limits.HOUR:
             await self._writer.submit(board.forget_cases(now))
-            await self._run(self._store.forget, now)
+            await self._lane.run(self._store.forget, now)
             self._forgot = now
 
     # --- start and stop ---------------------------------------------------------------------------------------

@@ -29,25 +29,25 @@ class SharedTallies(Tallies):
             name = name_of(Tally.decode(request.tally).handle)
         except ProtocolError as error:
             raise Refusal(Problem.MALFORMED, f"This is no tally: {error}.") from None
-        if await self._run(self._store.told, name) is None:
+        if await self._lane.run(self._store.told, name) is None:
             await super().open(request)
 
     async def hand_in(self, handle: bytes, request: wire.HandIn) -> None:
         """What a device hands in. Raises Refusal when there is no such tally, or it does not fit, or too early."""
         name, now = name_of(handle), self._now()
         await self._settle(name, now)
-        there = await self._run(self._do_hand_in_locked, name, request, now)
+        there = await self._lane.run(self._do_hand_in_locked, name, request, now)
         if not there and await self._ended(name) is None:
             raise Refusal(Problem.NOT_FOUND)
 
     async def _ended(self, name: bytes) -> bytes | None:
-        return await self._run(self._store.reply, name)
+        return await self._lane.run(self._store.reply, name)
 
     async def reply(self, handle: bytes) -> bytes:
         """What everybody is told, as JSON. Raises Refusal when there is no such tally."""
         name = name_of(handle)
         await self._settle(name, self._now())
-        told = await self._run(self._store.told, name)
+        told = await self._lane.run(self._store.told, name)
         if told is not None:
             return bytes(told[0])
         ended = await self._ended(name)
@@ -76,16 +76,16 @@ class SharedTallies(Tallies):
     async def once(self) -> None:
         """Count every tally that is due, and forget old answers. Raises Refusal when the database refuses."""
         now = self._now()
-        for name in await self._run(self._store.due, now):
+        for name in await self._lane.run(self._store.due, now):
             await self._settle(name, now)
         if abs(now - self._forgot) >= limits.HOUR:
-            await self._run(self._store.forget, now)
+            await self._lane.run(self._store.forget, now)
             self._forgot = now
 
     async def _settle(self, name: bytes, now: int) -> None:
-        told = await self._run(self._store.told, name)
+        told = await self._lane.run(self._store.told, name)
         if told is not None and told[1] <= now:
-            await self._run(self._do_count_locked, name)
+            await self._lane.run(self._do_count_locked, name)
 
     def _do_count_locked(self, name: bytes) -> None:
         def work() -> None:

@@ -86,17 +86,9 @@ async def test_a_service_that_replaces_a_packet_by_a_members_forgery_is_found_ou
     """Counting is not enough: with a member at its side the service can fill the list up again."""
     lists = await begin(circle)
     await circle.gather()
-    held, ada = circle.held, circle.person("ada")
-    (kept,) = ada.log.rounds.all()
-    publics = [held.parts[seat].key for seat in sorted(held.parts)]
-    forged = idea.seal(kept.key, ada.log.rounds.setting(held), publics, b"")
+    forged = forgery(circle, "ada")
     await circle.collect()
-    left_out = ben_packet(circle)
-
-    def rewrite(method: str, path: str, status: int, data: bytes) -> tuple[int, bytes]:
-        if method == "GET" and path.startswith("/v1/rounds/") and status == 200:
-            data = data.replace(b64(left_out), b64(forged))
-        return status, data
+    rewrite = instead(ben_packet(circle), forged)
 
     for person in circle.people:
         person.line.rewrite = rewrite
@@ -105,6 +97,25 @@ async def test_a_service_that_replaces_a_packet_by_a_members_forgery_is_found_ou
         person.line.rewrite = None
     assert shares(circle) == 0
     await came_to_nothing(circle, lists)
+
+
+def forgery(circle: Circle, name: str) -> bytes:
+    """A packet that opens as well as any, by a member who has sent its own already."""
+    held, person = circle.held, circle.person(name)
+    (kept,) = person.log.rounds.all()
+    publics = [held.parts[seat].key for seat in sorted(held.parts)]
+    return idea.seal(kept.key, person.log.rounds.setting(held), publics, b"")
+
+
+def instead(left_out: bytes, forged: bytes) -> Callable[[str, str, int, bytes], tuple[int, bytes]]:
+    """A service that shows the one packet in the other's place."""
+
+    def rewrite(method: str, path: str, status: int, data: bytes) -> tuple[int, bytes]:
+        if method == "GET" and path.startswith("/v1/rounds/") and status == 200:
+            data = data.replace(b64(left_out), b64(forged))
+        return status, data
+
+    return rewrite
 
 
 def ben_packet(circle: Circle) -> bytes:
@@ -122,18 +133,11 @@ async def test_a_service_that_shows_one_member_another_list_is_noticed_before_an
 ) -> None:
     lists = await begin(circle)
     await circle.gather()
-    held, cleo = circle.held, circle.person("cleo")
-    (kept,) = cleo.log.rounds.all()
-    publics = [held.parts[seat].key for seat in sorted(held.parts)]
-    forged = idea.seal(kept.key, cleo.log.rounds.setting(held), publics, b"")
+    forged = forgery(circle, "cleo")
     await circle.collect()
-    left_out = ben_packet(circle)
+    rewrite = instead(ben_packet(circle), forged)
 
-    def rewrite(method: str, path: str, status: int, data: bytes) -> tuple[int, bytes]:
-        if method == "GET" and path.startswith("/v1/rounds/") and status == 200:
-            data = data.replace(b64(left_out), b64(forged))
-        return status, data
-
+    cleo = circle.person("cleo")
     cleo.line.rewrite = rewrite  # to Ben and Ada it shows the truth
     await circle.settle()
     cleo.line.rewrite = None

@@ -1,0 +1,28 @@
+"""One pace for all at which cases and tallies are opened, tied to no channel: nobody shows a token there (#28)."""
+
+from pourparler_policies.wire import Problem
+
+from .problems import Refusal
+from .settings import Settings
+
+
+class Openings:
+    """Of `things` (a word for people, in the plural): so many in a burst, then one after another (`caps`)."""
+
+    def __init__(self, settings: Settings, things: str, full: str) -> None:
+        self._settings, self._things, self._full = settings, things, full
+        self._spent = 0.0  # of the burst
+        self._at = 0.0
+
+    def spend(self, living: int) -> None:
+        """One more, beside so many that are open. Raises Refusal."""
+        caps, now = self._settings.caps, self._settings.clock()
+        if living >= caps.open_cases:
+            raise Refusal(Problem.OVER_CAP, self._full.format(caps.open_cases))
+        spent = max(0.0, self._spent - max(0.0, now - self._at) / caps.case_refill) + 1
+        if spent > caps.case_burst:
+            wait = max(1, int((spent - caps.case_burst) * caps.case_refill + 0.999))
+            raise Refusal(
+                Problem.BUDGET, f"Too many {self._things} are being opened.", headers={"Retry-After": str(wait)}
+            )
+        self._spent, self._at = spent, now
