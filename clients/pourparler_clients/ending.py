@@ -139,24 +139,34 @@ class Ending:
 
     def _seeds(self, since: int) -> Iterator[tuple[int, bytes]]:
         """Numbers and seeds of keys that were replaced at `since` or before. Raises Lacking."""
-        held = self._log.store.hours
         for number, sealed, end in self._vault.rows(
             "SELECT number, seed, end FROM seed WHERE channel = ? AND since <= ? ORDER BY number DESC LIMIT ?",
             *(self._log.row.id, since, MAX_SEEDS - 1),
         ):
-            if held.is_over(end):
-                continue
-            try:
-                yield number, held.open(sealed, SEED + number, end)
-            except Lacking:
-                if not held.has(end):
-                    raise
+            seed = self._open(number, sealed, end)
+            if seed is not None:
+                yield number, seed
+
+    def _open(self, number: int, sealed: bytes, end: int) -> bytes | None:
+        """A kept key's seed; None where nothing opens it any more. Raises Lacking."""
+        held = self._log.store.hours
+        if held.is_over(end):
+            return None
+        try:
+            return held.open(sealed, SEED + number, end)
+        except Lacking:
+            if held.has(end):
+                return None
+            raise
 
     def published(self, seeds: tuple[bytes, ...]) -> None:
         """The log holds the disclosure of these: they are kept no more."""
-        with suppress(Lacking):
-            for number, seed in self._seeds(self._log.clock()):
-                if seed in seeds:
+        for number, sealed, end in self._vault.rows(
+            "SELECT number, seed, end FROM seed WHERE channel = ?", self._log.row.id
+        ):
+            # Each by itself: a newer key whose hour is not at hand must not keep these, to be disclosed for ever.
+            with suppress(Lacking):
+                if self._open(number, sealed, end) in seeds:
                     self._vault.execute("DELETE FROM seed WHERE number = ?", number)
         self._log.erased()
 

@@ -8,18 +8,15 @@
 Uma has a compartment for each side: two vaults. Adelina and Benedikt hold their side's release key.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 from pourparler_crypto.note import Communique, PressKey
 from pourparler_policies.limits import DAY
 from pourparler_policies.release.device import Stage
 from pourparler_policies.release.events import Shelved
-from pourparler_policies.wire import Problem
 
-from .errors import Refused
 from .happenings import Happening
 from .onetext import OneText
 from .signing_testing import DEPOSIT, HOUR, SIGN, WORDS, Hours, Signing, key_of, release_room
@@ -27,7 +24,6 @@ from .store import State
 from .testing import House, Person
 
 SIDES = ("North", "South")
-T = TypeVar("T")
 
 
 @dataclass
@@ -100,22 +96,9 @@ class Shuttle:
             (f"{side} League", key, number)
             for number, (side, key) in enumerate(zip(SIDES, self.keys, strict=True))
         ]
-        made = await self._patiently(
-            lambda: self.text.draft([("en", words)], signs, self.now() + HOUR, 20 * DAY, in_copies=in_copies)
-        )
+        made = await self.text.draft([("en", words)], signs, self.now() + HOUR, 20 * DAY, in_copies=in_copies)
         await self.visit()
         return made
-
-    async def _patiently(self, act: Callable[[], Awaitable[T]]) -> T:
-        """Does it; where a device has made too many changes, some hours later."""
-        for _ in range(3):
-            try:
-                return await act()
-            except Refused as refusal:
-                if refusal.problem is not Problem.BUDGET:
-                    raise
-                self.later(HOUR)
-        return await act()
 
     async def agree(self) -> None:
         """Everybody on both sides can live with it."""
@@ -157,7 +140,7 @@ class Shuttle:
         await self.visit()
         for carrier in self.carriers:
             for paper in list(carrier.log.folded.papers):
-                await self._patiently(lambda carrier=carrier, paper=paper: carrier.channel.do(Shelved(paper)))  # type: ignore[misc]
+                await carrier.channel.do(Shelved(paper))
         await self.visit()
         for person in self.people:
             person.device.purge()

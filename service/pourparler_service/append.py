@@ -148,7 +148,9 @@ class Append:
 
         Kept in memory only: a service that restarts gives every device a full burst.
         """
-        refilled = max(0.0, now - drafted.handshakes_at) / limits.HANDSHAKE_REFILL
+        if now < drafted.handshakes_at:  # the clock was set back: count from here
+            drafted.handshakes_at = drafted.state.handshakes_at = now
+        refilled = (now - drafted.handshakes_at) / limits.HANDSHAKE_REFILL
         spent = max(0.0, drafted.handshakes - refilled) + 1
         if spent > self._caps.handshake_burst:
             wait = math.ceil((spent - self._caps.handshake_burst) * limits.HANDSHAKE_REFILL)

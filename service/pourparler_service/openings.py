@@ -19,7 +19,8 @@ class Openings:
         caps, now = self._settings.caps, self._settings.clock()
         if living >= caps.open_cases:
             raise Refusal(Problem.OVER_CAP, self._full.format(caps.open_cases))
-        spent = max(0.0, self._spent - max(0.0, now - self._at) / caps.case_refill) + 1
+        self._at = min(self._at, now)  # the clock may have been set back: count from there
+        spent = max(0.0, self._spent - (now - self._at) / caps.case_refill) + 1
         if spent > caps.case_burst:
             wait = max(1, int((spent - caps.case_burst) * caps.case_refill + 0.999))
             raise Refusal(

@@ -203,6 +203,23 @@ def test_a_flood_of_handshakes_ends_while_the_others_still_get_through(tmp_path:
         assert honest.send(client, handshake=True).status_code == 201
 
 
+def test_a_clock_that_is_set_back_keeps_nobody_waiting_until_it_has_caught_up(tmp_path: Path) -> None:
+    now = [1_800_000_000.0]
+    with (
+        threaded(Settings(tmp_path, clock=lambda: now[0])) as url,
+        httpx.Client(base_url=url, timeout=20) as client,
+    ):
+        (founder,) = found_channel(client, tmp_path)
+        now[0] += limits.HANDSHAKE_BURST * limits.HANDSHAKE_REFILL
+        for _ in range(limits.HANDSHAKE_BURST):
+            assert founder.send(client, handshake=True).status_code == 201
+        now[0] -= limits.DAY
+        assert problem(founder.send(client, handshake=True)) == "budget"
+        now[0] += limits.HANDSHAKE_REFILL
+        assert founder.send(client, handshake=True).status_code == 201
+        assert problem(founder.send(client, handshake=True)) == "budget"
+
+
 def test_devices_that_a_member_seats_bring_it_no_handshakes(tmp_path: Path) -> None:
     """A member cannot make handshakes out of junk devices: all of them together have its own burst."""
     now = [1_800_000_000.0]

@@ -220,6 +220,21 @@ async def test_a_disclosed_key_serves_to_say_do_attest_commit_and_complain_nothi
     await go_on(*everybody)
 
 
+async def test_a_key_is_disclosed_once_though_the_device_has_no_half_of_a_newer_one_at_hand(house: House) -> None:
+    ada, ben = await house.room("ada", "ben", absence=30 * DAY)
+    await ada.channel.refresh_keys()
+    time_passes(17 * DAY, ada, ben)
+    await ada.sync()  # renews its key again
+    await ben.sync()
+    ada = await house.again(ada)
+    time_passes(17 * DAY, ada, ben)
+    for person in (ada, ben, ada, ben):
+        await person.sync()
+    events = [event for data in set(READ) for event in payload.decode(data).events]
+    acts = [event.event for event in events if isinstance(event, Act) and isinstance(event.event, Disclosed)]
+    assert len(acts) == len({act.seeds for act in acts}) > 0
+
+
 READ: list[bytes] = []
 
 
