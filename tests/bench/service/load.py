@@ -1,7 +1,9 @@
 """Load for a channel log: many devices that append and listen, in one process, over bare connections.
 
-Usage: load.py PLAN.json, which holds {"url", "channels": [[{channel, token, count, handshake_head}, …]],
-"rate": entries a second in all or null for as many as go, "seconds"}; it prints its figures as JSON.
+Usage: load.py PLAN.json, which holds {"urls", "channels": [[{channel, token, count, handshake_head, after}, …]],
+"rate": entries a second in all or null for as many as go, "seconds", "listening"}; it prints its figures as JSON.
+Devices are spread over the URLs. Where nobody is listening, a few connections serve all devices in turn, and an entry
+has arrived when its receipt has.
 
 HTTP is written and read by hand: the load must not cost more than what it measures. Bytes that the relay's floor
 and the service send alike are all it understands.
@@ -9,6 +11,7 @@ and the service send alike are all it understands.
 
 import asyncio
 import base64
+import itertools
 import json
 import os
 import sys
@@ -20,6 +23,7 @@ from urllib.parse import urlsplit
 
 import uvloop
 
+POSTERS = 48  # connections, where nobody is listening
 ENTRY = b'"entry":"'
 LIFE = 24 * 3600
 clock = time.perf_counter
@@ -55,8 +59,8 @@ class Stream(asyncio.Protocol):
 class Poster(asyncio.Protocol):
     """One device's connection for appends, kept alive."""
 
-    def __init__(self, device: "Device") -> None:
-        self.device, self.buffer = device, b""
+    def __init__(self) -> None:
+        self.buffer = b""
         self.waiting: asyncio.Future[bytes] | None = None
 
     def connection_made(self, transport: Any) -> None:
@@ -82,47 +86,52 @@ class Poster(asyncio.Protocol):
 
 
 class Device:
-    def __init__(self, load: "Load", plan: dict[str, Any], after: int) -> None:
-        self.load, self.after = load, after
+    def __init__(self, load: "Load", plan: dict[str, Any], url: str) -> None:
+        self.load, self.after = load, plan["after"]
         self.channel, self.token = plan["channel"].encode(), plan["token"].encode()
         self.count, self.handshake_head = plan["count"], plan["handshake_head"]
-        self.host = load.host.encode()
+        where = urlsplit(url)
+        self.name, self.port, self.host = where.hostname, where.port, where.netloc.encode()
+        self.prefix = self.head(b"POST", b"entries") + b"Content-Type: application/json\r\nContent-Length: "
 
     def head(self, method: bytes, place: bytes) -> bytes:
         return b"%b /v1/channels/%b/%b HTTP/1.1\r\nHost: %b\r\nAuthorization: Bearer %b\r\n" % (
             method, self.channel, place, self.host, self.token,
         )  # fmt: skip
 
-    async def connect(self) -> None:
+    async def listen(self) -> None:
         loop = asyncio.get_running_loop()
-        _, self.stream = await loop.create_connection(lambda: Stream(self), self.load.name, self.load.port)
-        _, self.poster = await loop.create_connection(lambda: Poster(self), self.load.name, self.load.port)
-        await asyncio.wait_for(self.stream.ready, 30)
-        self.prefix = self.head(b"POST", b"entries") + b"Content-Type: application/json\r\nContent-Length: "
+        _, stream = await loop.create_connection(lambda: Stream(self), self.name, self.port)
+        await asyncio.wait_for(stream.ready, 30)
 
-    async def append(self) -> None:
+    async def connect(self) -> Poster:
+        _, poster = await asyncio.get_running_loop().create_connection(Poster, self.name, self.port)
+        return poster
+
+    async def append(self, poster: Poster) -> None:
         self.count += 1
         entry = b64(os.urandom(16)).encode()
         body = (
             b'{"entry":"%b","handshake":false,"sealed":"%b","life":%d,"delete_hash":"%b","handshake_head":%d,"count":%d}'
             % (entry, self.load.sealed(), LIFE, self.load.hash, self.handshake_head, self.count)
         )
-        self.poster.waiting = asyncio.get_running_loop().create_future()
+        poster.waiting = asyncio.get_running_loop().create_future()
         self.load.sent(entry)
-        self.poster.transport.write(b"%b%d\r\n\r\n%b" % (self.prefix, len(body), body))
-        answer = await self.poster.waiting
+        poster.transport.write(b"%b%d\r\n\r\n%b" % (self.prefix, len(body), body))
+        answer = await poster.waiting
         if not answer.startswith(b"HTTP/1.1 201"):
             raise RuntimeError(f"refused: {answer[:400]!r}")
         self.load.accepted += 1
+        if not self.load.listening:
+            self.load.arrived(entry, clock())
 
 
 class Load:
     def __init__(self, plan: dict[str, Any]) -> None:
-        where = urlsplit(plan["url"])
-        self.name, self.port, self.host = where.hostname, where.port, where.netloc
-        self.rate, self.seconds = plan["rate"], plan["seconds"]
-        self.members = len(plan["channels"][0])
-        self.devices = [Device(self, one, one.get("after", 0)) for channel in plan["channels"] for one in channel]
+        self.rate, self.seconds, self.listening = plan["rate"], plan["seconds"], plan["listening"]
+        self.members = len(plan["channels"][0]) if self.listening else 1
+        plans = [one for channel in plan["channels"] for one in channel]
+        self.devices = [Device(self, one, url) for one, url in zip(plans, itertools.cycle(plan["urls"]))]
         self.accepted = self.delivered = 0
         self.pending: dict[bytes, list[Any]] = {}
         self.latencies: list[float] = []
@@ -148,14 +157,23 @@ class Load:
             del self.pending[entry]
 
     async def run(self) -> dict[str, Any]:
-        for device in self.devices:
-            await device.connect()
+        # Who posts next, and over which connection.
+        free: deque[tuple[Poster, deque[Device]]] = deque()
+        if self.listening:
+            for device in self.devices:
+                await device.listen()
+                free.append((await device.connect(), deque([device])))
+        else:
+            number = min(POSTERS, len(self.devices))
+            for place in range(number):
+                share = deque(self.devices[place::number])
+                free.append((await share[0].connect(), share))
         started, cpu = clock(), time.process_time()
         until = started + self.seconds
         if self.rate is None:
-            await asyncio.gather(*(self._as_fast_as_it_goes(device, until) for device in self.devices))
+            await asyncio.gather(*(self._as_fast_as_it_goes(*one, until) for one in free))
         else:
-            await self._at_rate(started, until)
+            await self._at_rate(free, started, until)
         ended = clock()
         waited = ended + 20
         while self.pending and clock() < waited:
@@ -170,22 +188,23 @@ class Load:
             "counts": [device.count for device in self.devices],
         }
 
-    async def _as_fast_as_it_goes(self, device: Device, until: float) -> None:
+    async def _as_fast_as_it_goes(self, poster: Poster, devices: deque[Device], until: float) -> None:
         while clock() < until:
-            await device.append()
+            devices.rotate(1)
+            await devices[0].append(poster)
 
-    async def _at_rate(self, started: float, until: float) -> None:
+    async def _at_rate(self, free: deque[tuple[Poster, deque[Device]]], started: float, until: float) -> None:
         tasks, number = set(), 0
-        free = deque(self.devices)
         while (due := started + number / self.rate) < until:
             await asyncio.sleep(max(0.0, due - clock()))
-            device = free.popleft()
+            poster, devices = one = free.popleft()
+            devices.rotate(1)
 
-            def back(task: asyncio.Task[None], device: Device = device) -> None:
+            def back(task: asyncio.Task[None], one: tuple[Poster, deque[Device]] = one) -> None:
                 tasks.discard(task)
-                free.append(device)
+                free.append(one)
 
-            task = asyncio.ensure_future(device.append())
+            task = asyncio.ensure_future(devices[0].append(poster))
             tasks.add(task)
             task.add_done_callback(back)
             number += 1

@@ -1,0 +1,1 @@
+"""What `make bench-service` is made of: load, cells of the matrix, floors and peers."""
