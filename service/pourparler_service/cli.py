@@ -96,7 +96,8 @@ def run_serve(args: argparse.Namespace) -> int:
         return _fail(_cannot_listen(args.host, args.port, error))
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
     try:
-        _run(settings, listener, args.host, args.metrics_port)
+        with listener:
+            _run(settings, listener, args.host, args.metrics_port)
     except DataError as error:
         return _fail(str(error))
     return 0
@@ -130,7 +131,11 @@ def _listen(host: str, port: int, *, warn: bool = True) -> socket.socket:
     family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     listener = socket.socket(family, kind, proto)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(address)
+    try:
+        listener.bind(address)
+    except OSError:
+        listener.close()
+        raise
     if warn and not ipaddress.ip_address(address[0]).is_loopback:
         print(  # noqa: T201
             "Warning: this address can be reached from other machines, and this server speaks no TLS: "
