@@ -152,6 +152,8 @@ def main() -> None:
             named.append((name, relay(cell, load) if cell.engine == "relay" else service(cell, load, args.dir)))
         if args.peers and heading == "8 channels of 6 devices":
             for name, measure in PEERS.items():
+                if args.only and args.only.lower() not in f"{heading} {name}".lower():
+                    continue
                 try:
                     named.append((name, measure(Cell(name), load)))
                 except Absent as reason:
