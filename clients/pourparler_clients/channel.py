@@ -46,12 +46,14 @@ from .fetching import CONTRADICTION, Fetcher
 from .happenings import Happening
 from .ideas import Ideas
 from .log import FORKED, OLD_COPY, RESTORED, SET_BACK, Clock, Log
+from .messages import Message
 from .onetext import Side
+from .outbox import Kind, Outgoing
 from .releasing import Releases
 from .sealing import Admit, Sealer
 from .shuttle.room import Shuttles
 from .soundings import Soundings
-from .store import Kind, Message, Outgoing, State
+from .store import State
 from .upkeep import due_charter, due_presence, due_removals
 from .uploads import Uploads
 
@@ -172,7 +174,7 @@ class Channel:
     def draft(self, events: list[payload.Event], life: int, kind: Kind = Kind.ACT) -> int:
         """Keeps what is to be sent with the next visit, for `life` seconds; returns its number."""
         with self.log.step():
-            return self.log.store.add_draft(kind, payload.encode_events(events), life, self.clock() + life)
+            return self.log.store.outbox.add(kind, payload.encode_events(events), life, self.clock() + life)
 
     def tell(self, happened: list[Happening]) -> None:
         """News for the person."""
@@ -213,7 +215,7 @@ class Channel:
         try:
             await self.deliver(draft)
         except Unreachable:
-            if not waits and self.log.store.has_draft(draft):
+            if not waits and self.log.store.outbox.has(draft):
                 self.sealer.drop_unsealed(draft)
             raise
 
@@ -223,7 +225,7 @@ class Channel:
             async with self._turn:
                 await self._sync()
         except Refused as refusal:
-            if self.log.store.has_draft(draft):
+            if self.log.store.outbox.has(draft):
                 raise Unreachable(f"{refusal} (the message waits in the vault)") from None
             raise
         if draft in self.log.delivered:
@@ -231,7 +233,7 @@ class Channel:
                 raise UserError(f"this was not said: {self.log.delivered[draft]}")
             return
         self.log.check_may_speak()
-        if self.log.store.has_draft(draft):
+        if self.log.store.outbox.has(draft):
             raise Waits(self.sealer.why_not_said())
         raise UserError("this was not said: its life was over before it could be sent")
 
@@ -278,7 +280,9 @@ class Channel:
         Returns when the log holds that. Raises UserError when it is not an own message, or lives shorter already.
         Unreachable: it waits in the vault, and is done when the service answers.
         """
-        message = next((one for one in self.log.store.messages(self.clock()) if one.seq == seq and one.own), None)
+        message = next(
+            (one for one in self.log.store.messages.shown(self.clock()) if one.seq == seq and one.own), None
+        )
         if message is None or message.sender != self.log.row.credential:
             raise UserError("this is not a message of yours that is alive here")
         if message.received_at + life >= message.expires_at:
@@ -336,7 +340,7 @@ class Channel:
                 await self._sync()
             except PourparlerError:
                 # An act that failed must not happen by itself later, when somebody only wanted to read.
-                if self.log.store.has_draft(draft) and self.sealer.drop_unsealed(draft):
+                if self.log.store.outbox.has(draft) and self.sealer.drop_unsealed(draft):
                     raise
                 if draft not in self.log.delivered:
                     raise Unreachable("it may still be sent, when the service answers again") from None
@@ -593,7 +597,7 @@ class Channel:
         """Once a connection: is this vault the newest copy, and has the service kept what it accepted?"""
         seen = await self._api.channel(self.id)
         row = self.log.row
-        used = {row.count - 1, row.count} if self.log.store.outgoing() else {row.count}
+        used = {row.count - 1, row.count} if self.log.store.outbox.outgoing() else {row.count}
         if seen.count not in used:
             return self._stop(OLD_COPY if seen.count > row.count else SET_BACK)
         if seen.head < row.cursor:
@@ -619,7 +623,7 @@ class Channel:
     async def flush(self, *, drafts: bool = True) -> None:
         """Sends the entry under way, then draft after draft, each until the log holds it."""
         while self.log.row.state is State.OPEN:
-            outgoing = self.log.store.outgoing()
+            outgoing = self.log.store.outbox.outgoing()
             if outgoing is None and drafts:
                 outgoing, happened = await self._halves.with_halves(
                     lambda: self.sealer.next(self.clock(), owed=self.clock() >= self._handshakes_at)
@@ -644,7 +648,7 @@ class Channel:
 
     async def _too_late(self, outgoing: Outgoing) -> bool:
         """Gives up an entry whose life ended under way, unless the service has it: it would live a second time."""
-        if outgoing.draft is None or not self.log.store.draft_ended(outgoing.draft, self.clock()):
+        if outgoing.draft is None or not self.log.store.outbox.is_over(outgoing.draft, self.clock()):
             return False
         seen = await self._api.channel(self.id)
         if seen.count != self.log.row.count - 1:
@@ -682,7 +686,7 @@ class Channel:
             await self._fold([entry])
             return await self._finish_if_ended()
         await self._pull()
-        if self.log.row.state is State.OPEN and self.log.store.outgoing() == outgoing:
+        if self.log.row.state is State.OPEN and self.log.store.outbox.outgoing() == outgoing:
             if outgoing.handshake or self.log.row.cursor < receipt.seq:
                 # Accepted, it says, and yet not in the log that it shows.
                 self._alarm(FORKED)
@@ -715,7 +719,7 @@ class Channel:
 
     async def _owed_commits(self) -> None:
         """Leaves that have to go, a charter that every party has approved, a sign of being there (DESIGN 4.3)."""
-        if self.clock() < self._handshakes_at or self.log.store.outgoing() is not None or self.log.closing:
+        if self.clock() < self._handshakes_at or self.log.store.outbox.outgoing() is not None or self.log.closing:
             return
         if due_removals(self.log, self.clock()):
             await self._commit_if_possible(
@@ -765,21 +769,21 @@ class Channel:
         except Refused as refusal:
             if refusal.problem not in (Problem.BUDGET, None):
                 raise
-            if self.log.store.outgoing() is not None:
+            if self.log.store.outbox.outgoing() is not None:
                 raise
             self._handshakes_at = self.clock() + max(1, refusal.retry_after)
 
     async def _delete_sent(self) -> None:
         """Own entries that were taken back, or erased with their session, end at the service too; so do own files."""
         await self.uploads.delete_due()
-        for sent in self.log.store.due_deletions(self.clock()):
+        for sent in self.log.store.messages.due_deletions(self.clock()):
             try:
                 await self._api.delete(self.id, sent.entry, sent.secret)
             except Refused as refusal:
                 if refusal.problem is not Problem.NOT_FOUND:
                     return  # at the next visit
             with self.log.step():
-                self.log.store.drop_sent(sent.seq)
+                self.log.store.messages.drop_sent(sent.seq)
 
     def _update_due(self) -> bool:
         """On the charter's schedule: before something is said, somewhat later by itself; and once after a recess."""
@@ -793,7 +797,7 @@ class Channel:
             return True
         # Not all at the same moment; each device always as much later.
         period = self.log.charter.retention.keys
-        later = 0 if self.log.store.waiting() else period * row.credential[0] // 1024
+        later = 0 if self.log.store.outbox.waiting() else period * row.credential[0] // 1024
         return now - row.updated_at > period + later
 
     async def _end_late_tokens(self) -> None:

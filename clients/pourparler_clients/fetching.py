@@ -50,7 +50,7 @@ class Fetcher:
 
     async def stored(self) -> None:
         """What is missing to open what this device has stored."""
-        ends = self._log.store.lacking(self._log.clock())
+        ends = self._log.store.sealed.lacking(self._log.clock())
         await self._ask(blocks(ends), ends)
 
     async def again(self) -> None:
@@ -102,4 +102,4 @@ class Fetcher:
         replaced = self._log.store.hours.learn(block, halves)
         if replaced:
             with self._log.step():
-                self._log.store.reseal(replaced)
+                self._log.store.sealed.reseal(replaced)

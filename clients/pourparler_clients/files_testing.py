@@ -14,8 +14,8 @@ from pourparler_policies import payload, wire
 from pourparler_policies.limits import DAY, chunk_of
 from pourparler_policies.payload import Attached
 
+from .messages import Message
 from .spool import PART_FILES
-from .store import Message
 from .testing import Person
 from .uploads import kind_of, size_for
 

@@ -55,8 +55,9 @@ from .attesting import Attestations
 from .channel import Channel
 from .judging import Judged, judge_commit
 from .log import Log
+from .outbox import Kind, Outgoing
 from .sealing import bucket_for
-from .store import Kind, Outgoing, State
+from .store import State
 from .suite import SUITE
 from .testing import Person, Rewrite, rewrite_pages
 

@@ -49,13 +49,15 @@ from .errors import Halted, UserError
 from .happenings import Happening
 from .hours import ALONE
 from .judging import Judged, judge_application, judge_commit, roster_of
+from .messages import Message, Sent
+from .outbox import Kind, Outgoing
 from .relayed import Relayed
 from .rooms import Rooms
 from .rounds import Rounds
 from .shuttle.kept import kept as kept_word
 from .signing import Signing
 from .soundlog import SoundLog
-from .store import ChannelStore, Kind, Message, Outgoing, Row, Sent, State
+from .store import ChannelStore, Row, State
 from .vault import Vault
 
 Clock = Callable[[], int]  # Unix seconds
@@ -218,7 +220,7 @@ class Log:
         happened: list[Happening] = []
         if entry.received_at < row.received_at:
             happened += self.alarm(FORKED)
-        outgoing = self.store.outgoing()
+        outgoing = self.store.outbox.outgoing()
         if outgoing is not None and outgoing.entry == entry.entry:
             happened += self._fold_own(entry, outgoing)
         else:
@@ -249,8 +251,8 @@ class Log:
             outgoing.handshake != entry.handshake
         ):
             return self.alarm(FORKED)
-        said = self.store.envelope(outgoing)
-        self.store.drop_outgoing(with_draft=True)
+        said = self.store.outbox.envelope(outgoing)
+        self.store.outbox.drop_outgoing(with_draft=True)
         if not said:  # its life was over before it came here
             self._deliver(outgoing)
             return []
@@ -493,7 +495,7 @@ class Log:
             self.erased()
             return happened
         if self.consent.erased > before.erased:
-            self.store.erase_messages(self.consent.erased)
+            self.store.messages.erase_up_to(self.consent.erased)
             self.rounds.texts.erase()
             self.erased()
         return happened + self._release()
@@ -522,7 +524,7 @@ class Log:
             kind=kind,
         )
         sent = Sent(entry.seq, entry.entry, outgoing.delete_secret, entry.expires_at) if outgoing else None
-        kept = self.store.add_message(message, sent)
+        kept = self.store.messages.add(message, sent)
         if attached is not None and own:
             self.rooms.posted(attached.attachment, entry.seq)
         if not kept or message.held:
@@ -543,11 +545,12 @@ class Log:
 
     def longest_life(self) -> int:
         """How long a message lives here at most (seconds): the charter's rule, or this device's own if shorter."""
-        return min(self.charter.retention.messages, self.store.own_rule()[0] or self.charter.retention.messages)
+        longest = self.charter.retention.messages
+        return min(longest, self.store.messages.own_rule()[0] or longest)
 
     def life_once_read(self) -> int:
         """How long a message lives here once it was shown (seconds): the shorter rule; 0 when there is none."""
-        rules = (self.charter.retention.after_reading, self.store.own_rule()[1])
+        rules = (self.charter.retention.after_reading, self.store.messages.own_rule()[1])
         return min((rule for rule in rules if rule), default=0)
 
     def read(self, messages: list[Message], *, opened: bool = False) -> list[Message]:
@@ -557,7 +560,7 @@ class Log:
         is read when it is `opened`, not when its name is shown. Raises Lacking.
         """
         life, now = self.life_once_read(), self.clock()
-        alive = self.store.places(now)
+        alive = self.store.messages.places(now)
         messages = [
             replace(message, expires_at=alive[message.seq][0], end=alive[message.seq][1])
             for message in messages
@@ -585,14 +588,14 @@ class Log:
             end = min(message.end, end)
         self.erased()
         if expires_at <= self.clock() or self.store.hours.is_over(end):
-            self.store.erase_message(message.seq)
+            self.store.messages.erase(message.seq)
         else:
-            self.store.shorten(message, min(message.expires_at, expires_at), end)
+            self.store.messages.shorten(message, min(message.expires_at, expires_at), end)
 
     def apply_rules(self) -> None:
         """What is stored obeys the rules as they are now, where they are stricter than before. Raises Lacking."""
         life, offline = self.longest_life(), self.charter.retention.read_offline
-        for message in self.store.kept_messages(self.clock()):
+        for message in self.store.messages.living(self.clock()):
             expires_at = min(message.received_at + life, message.expires_at)
             if expires_at < message.expires_at or (message.end == ALONE and not offline):
                 self._let_live(message, expires_at, self.end_of(expires_at, life))
@@ -601,20 +604,20 @@ class Log:
     def set_own_rule(self, messages: int, after_reading: int) -> None:
         """This device's own lives, in seconds; 0: no such rule. Raises Lacking, and then nothing changes."""
         with self.step():
-            self.store.save_own_rule(messages, after_reading)
+            self.store.messages.save_own_rule(messages, after_reading)
             self.apply_rules()
 
     def _shorten(self, entry: wire.Entry, shorter: list[payload.Event], sender: bytes) -> list[Happening]:
         happened: list[Happening] = []
         for event in shorter:
-            found = self.store.find_message(sender, event.id) if isinstance(event, Shortened) else None
+            found = self.store.messages.find(sender, event.id) if isinstance(event, Shortened) else None
             if not isinstance(event, Shortened) or found is None:
                 continue
             seq, received_at = found
             expires_at = min(received_at, self.clock()) + event.life
             if sender == self.row.credential:
-                self.store.delete_sent(seq, received_at + event.life)
-            message = self.store.message(seq)
+                self.store.messages.delete_sent(seq, received_at + event.life)
+            message = self.store.messages.one(seq)
             if message is not None and expires_at < message.expires_at:
                 self._let_live(message, expires_at, self.end_of(expires_at, max(1, event.life)))
                 happened.append(Happening("shortened", entry.seq, message, self.members.get(sender)))
@@ -639,7 +642,7 @@ class Log:
         if self.store.hours.is_over(end):
             raise UserError("this device's clock is too slow for so short a life: set it, or choose a longer life")
         with self.step():
-            return self.store.add_draft(kind, content, life, expires_at, end)
+            return self.store.outbox.add(kind, content, life, expires_at, end)
 
     def _release(self) -> list[Happening]:
         """What was held back while somebody was unattested is shown once nobody is."""
@@ -647,7 +650,7 @@ class Log:
             return []
         return [
             Happening(message.kind, message.seq, message, self.members.get(message.sender))
-            for message in self.store.release(self.clock())
+            for message in self.store.messages.release(self.clock())
         ]
 
     def _attest(self, entry: wire.Entry, steps: list[payload.Event], sender: bytes) -> list[Happening]:
@@ -780,14 +783,14 @@ class Log:
 
     def resolve_ended(self) -> None:
         """The entry under way was accepted, and ended before this device could fold it."""
-        outgoing = self.store.outgoing()
+        outgoing = self.store.outbox.outgoing()
         with self.step():
             if outgoing is not None:
                 self._deliver(outgoing)
                 if outgoing.kind is Kind.ATTESTING:
                     events = payload.decode(outgoing.envelope).events
                     self.attestations.sent(event for event in events if isinstance(event, Attesting))
-            self.store.drop_outgoing(with_draft=True)
+            self.store.outbox.drop_outgoing(with_draft=True)
             self.row.missed = max(0, self.row.missed - 1)
 
     def skip_to(self, head: int) -> None:

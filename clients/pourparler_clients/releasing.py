@@ -21,9 +21,10 @@ from .api import NEVER
 from .deskwork import visit
 from .errors import Lacking, Refused, Unreachable, UserError
 from .happenings import Happening
+from .outbox import Kind
 from .papers import revision
 from .signing import Signing
-from .store import Kind, State
+from .store import State
 from .upkeep import due_hour
 
 if TYPE_CHECKING:

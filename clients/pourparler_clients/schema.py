@@ -48,7 +48,7 @@ MIGRATIONS: list[list[str]] = [
         """CREATE TABLE draft (
             number INTEGER PRIMARY KEY AUTOINCREMENT,
             channel BLOB NOT NULL REFERENCES channel ON DELETE CASCADE,
-            kind TEXT NOT NULL,                 -- store.Kind: said or act
+            kind TEXT NOT NULL,                 -- outbox.Kind: said or act
             content BLOB NOT NULL,              -- payload.encode_events; acts get their counters when they are sealed
             life INTEGER NOT NULL,
             expires_at INTEGER NOT NULL,        -- a text that could not be sent in its own lifetime is erased
@@ -58,7 +58,7 @@ MIGRATIONS: list[list[str]] = [
         """CREATE TABLE outbox (
             channel BLOB PRIMARY KEY REFERENCES channel ON DELETE CASCADE,
             entry BLOB NOT NULL,
-            kind TEXT NOT NULL,                 -- store.Kind
+            kind TEXT NOT NULL,                 -- outbox.Kind
             append BLOB NOT NULL,               -- the request as it is sent
             handshake INTEGER NOT NULL,
             envelope BLOB NOT NULL,             -- of a message: sealed as its draft is

@@ -120,7 +120,7 @@ async def test_after_the_end_any_member_makes_up_any_message_of_any_other_and_no
             expires_at=now + DAY,
         )
         judge.log.fold([entry])
-        assert [(one.text, one.sender) for one in judge.log.store.messages(now)] == [(text, author)]
+        assert [(one.text, one.sender) for one in judge.log.store.messages.shown(now)] == [(text, author)]
         await judge.close()
 
 
