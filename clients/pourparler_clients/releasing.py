@@ -154,4 +154,4 @@ class Releases:
             happened += (more := part.follow(channel.clock(), silent=late and not final))
         channel.tell(more)
         if happened or part.kept != before:
-            await channel.flush()
+            await channel.sending.flush()

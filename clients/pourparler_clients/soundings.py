@@ -177,7 +177,7 @@ class Soundings:
             happened = log.soundings.follow(channel.clock())
         channel.tell(happened)
         if log.soundings.kept != before:
-            await channel.flush()
+            await channel.sending.flush()
 
     async def recall(self) -> None:
         """Takes back what one's own side has asked, before devices hand in. Raises UserError."""

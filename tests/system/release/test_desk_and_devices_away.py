@@ -3,8 +3,8 @@
 import httpx
 import pytest
 
-from pourparler_clients.channel import IN_VAIN
 from pourparler_clients.outbox import Kind
+from pourparler_clients.sending import IN_VAIN
 from pourparler_clients.signing_testing import SIGN, Hours, desk_says, release_room, secrets_of, stage_of
 from pourparler_clients.testing import House, Person
 from pourparler_crypto.note import Note
