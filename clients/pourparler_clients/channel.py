@@ -201,9 +201,9 @@ class Channel:
             if self.log.store.outbox.has(draft):
                 raise Unreachable(f"{refusal} (the message waits in the vault)") from None
             raise
-        if draft in self.log.delivered:
-            if self.log.delivered[draft]:
-                raise UserError(f"this was not said: {self.log.delivered[draft]}")
+        if draft in self.log.own_entries.delivered:
+            if self.log.own_entries.delivered[draft]:
+                raise UserError(f"this was not said: {self.log.own_entries.delivered[draft]}")
             return
         self.log.check_may_speak()
         if self.log.store.outbox.has(draft):
@@ -217,12 +217,12 @@ class Channel:
         is left out: it is read when there is a connection.
         """
         try:
-            return self.log.read(messages, opened=opened)
+            return self.log.lives.read(messages, opened=opened)
         except Lacking:
             pass
         async with self._turn:
             try:
-                return await self._halves.with_halves(lambda: self.log.read(messages, opened=opened))
+                return await self._halves.with_halves(lambda: self.log.lives.read(messages, opened=opened))
             except (Unreachable, Refused):
                 return []
 
@@ -244,7 +244,7 @@ class Channel:
         draft = self.draft(shorter, self.log.charter.retention.procedure, Kind.SHORTENED)
         async with self._turn:
             await self._sync()
-        if draft not in self.log.delivered:
+        if draft not in self.log.own_entries.delivered:
             self.log.check_may_send()
             raise Waits("others change the channel now")
 
@@ -253,7 +253,7 @@ class Channel:
         if messages < 0 or after_reading < 0:
             raise UserError("a life is more than no time")
         async with self._turn:
-            await self._halves.with_halves(lambda: self.log.set_own_rule(messages, after_reading))
+            await self._halves.with_halves(lambda: self.log.lives.set_own_rule(messages, after_reading))
             await self._halves.ahead()
 
     def may_miss(self, life: int) -> list[Member]:
@@ -294,9 +294,9 @@ class Channel:
                 # An act that failed must not happen by itself later, when somebody only wanted to read.
                 if self.log.store.outbox.has(draft) and self.sealer.drop_unsealed(draft):
                     raise
-                if draft not in self.log.delivered:
+                if draft not in self.log.own_entries.delivered:
                     raise Unreachable("it may still be sent, when the service answers again") from None
-        void = self.log.delivered.get(draft)
+        void = self.log.own_entries.delivered.get(draft)
         if void:
             raise UserError(f"this counts for nothing: {void}")
         if void is None and not self.pulling.ended:

@@ -67,7 +67,7 @@ class Fetcher:
             return
         held.forget(log.clock())
         now = max(log.clock(), log.row.received_at)
-        lives = {log.charter.retention.messages, log.longest_life(), log.life_once_read(), *self.lives} - {0}
+        lives = {log.charter.retention.messages, log.lives.longest(), log.lives.once_read(), *self.lives} - {0}
         if not held.refused:
             lives.add(log.ending.life())
         needed = [hours.end(now + life, life) for life in lives]

@@ -74,7 +74,7 @@ async def put(person: Person, attached: Attached, chunks: Sequence[bytes | None]
 async def post(person: Person, attached: Attached) -> None:
     """Says that there is this file, whatever there is."""
     until = person.clock() + attached.life
-    person.log.add_draft(payload.encode_events([attached]), attached.life, until)
+    person.log.lives.add_draft(payload.encode_events([attached]), attached.life, until)
     await person.sync()
 
 

@@ -34,12 +34,12 @@ class Keeping:
         """Stores what is to be said; returns the draft's number. Raises Unkept."""
         content, until = payload.encode_events([said]), self._log.clock() + said.life
         try:
-            return self._log.add_draft(content, said.life, until)
+            return self._log.lives.add_draft(content, said.life, until)
         except Lacking:
             pass
         try:
             async with self._turn:
-                return await self._halves.with_halves(lambda: self._log.add_draft(content, said.life, until))
+                return await self._halves.with_halves(lambda: self._log.lives.add_draft(content, said.life, until))
         except Refused as refusal:
             raise UserError(_NO_KEY if refusal.problem is Problem.OVER_CAP else str(refusal)) from None
         except Unreachable:
@@ -67,7 +67,7 @@ class Keeping:
             left = min(said.life, until - self._log.clock())
             try:
                 if left > 0:
-                    self._log.add_draft(payload.encode_events([said]), left, until)
+                    self._log.lives.add_draft(payload.encode_events([said]), left, until)
             except UserError as error:
                 self._tell([Happening("refused", self._log.row.cursor, text=str(error))])
             self._said.pop(0)

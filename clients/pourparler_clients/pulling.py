@@ -15,8 +15,9 @@ from .api import Api
 from .errors import Refused, Unreachable
 from .fetching import CONTRADICTION, Fetcher
 from .happenings import Happening
-from .log import OLD_COPY, RESTORED, SET_BACK, Log
+from .log import Log
 from .store import State
+from .troubles import OLD_COPY, RESTORED, SET_BACK
 
 _GOODBYE: Final = 5.0  # seconds that a device waits for the service when a channel has ended
 

@@ -80,7 +80,7 @@ class Releases:
         content, life = payload.encode_events([Beside.of(event)]), max(1, life)
         async with channel.turn:
             until = channel.clock() + life
-            await channel.halves_for(lambda: channel.log.add_draft(content, life, until, Kind.BESIDE))
+            await channel.halves_for(lambda: channel.log.lives.add_draft(content, life, until, Kind.BESIDE))
             await channel.catch_up()
 
     async def _ready_for(self, life: int) -> None:
@@ -88,7 +88,7 @@ class Releases:
         channel = self._channel
 
         def check() -> None:
-            end = channel.log.draft_end(life, channel.clock() + life)
+            end = channel.log.lives.draft_end(life, channel.clock() + life)
             if channel.log.store.hours.lacking([end]):
                 raise Lacking(end)
 

@@ -23,7 +23,7 @@ MIGRATIONS: list[list[str]] = [
             updated_at INTEGER NOT NULL,        -- this device's last own key update
             missed INTEGER NOT NULL DEFAULT 0,  -- entries that ended before this device saw them
             number INTEGER NOT NULL UNIQUE,     -- by which a person names it; stays
-            complaint BLOB NOT NULL             -- sealed and still to be sent: log.complain
+            complaint BLOB NOT NULL             -- sealed and still to be sent: complaints.py
         ) WITHOUT ROWID""",
         # The vault's half of the keys under which this channel's texts are stored, 32 random bytes (hours.py).
         """CREATE TABLE vault_half (

@@ -129,7 +129,7 @@ class Sealer:
             except Void as error:
                 with log.step():
                     log.store.outbox.drop(draft.number)
-                log.delivered[draft.number] = str(error)
+                log.own_entries.delivered[draft.number] = str(error)
                 happened.append(Happening("refused", log.row.cursor, text=str(error)))
             else:
                 break
@@ -220,7 +220,7 @@ class Sealer:
                 else None,
                 commit=canonical(judged.commit),
             )
-        log.commit_sealed = (outgoing.entry, now)
+        log.own_entries.commit_sealed = (outgoing.entry, now)
         return outgoing
 
     def _put(

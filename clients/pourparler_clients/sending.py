@@ -16,11 +16,12 @@ from .api import NEVER, Api
 from .errors import Refused, Stale, UserError, WrongCount
 from .fetching import Fetcher
 from .happenings import Happening
-from .log import FORKED, OLD_COPY, SET_BACK, Log
+from .log import Log
 from .outbox import Kind, Outgoing
 from .pulling import Pulling
 from .sealing import Sealer
 from .store import State
+from .troubles import FORKED, OLD_COPY, SET_BACK
 
 MAX_TRIES: Final = 12  # times a handshake is sealed anew before the person is told that the channel is too busy
 IN_VAIN: Final = 60  # seconds before a device tries again what did not count, for its clock seems to be fast
@@ -60,9 +61,11 @@ class Sending:
             if await self._too_late(outgoing):
                 continue
             try:
-                self._log.owed_in_vain = False
+                self._log.own_entries.in_vain = False
                 await self.send(outgoing)
-                if self._log.owed_in_vain:  # by the log's time it is too early: it would be void again at once
+                if (
+                    self._log.own_entries.in_vain
+                ):  # by the log's time it is too early: it would be void again at once
                     self.handshakes_at = self._log.clock() + IN_VAIN
             except Stale:
                 await self._catch_up(outgoing)
@@ -117,7 +120,7 @@ class Sending:
                 # Accepted, it says, and yet not in the log that it shows.
                 self._pulling.alarm(FORKED)
             else:
-                self._log.resolve_ended()
+                self._log.own_entries.resolve_ended()
         return None
 
     async def _catch_up(self, refused: Outgoing) -> None:

@@ -221,9 +221,9 @@ class Soundings:
         except PourparlerError:
             if log.store.outbox.has(draft) and self._channel.sealer.drop_unsealed(draft):
                 raise
-            if draft not in log.delivered:
+            if draft not in log.own_entries.delivered:
                 raise Unreachable("it may still be sent, when the service answers again") from None
-        if void := log.delivered.get(draft):
+        if void := log.own_entries.delivered.get(draft):
             raise UserError(f"this counts for nothing: {void}")
 
 

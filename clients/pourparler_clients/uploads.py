@@ -139,7 +139,7 @@ class Uploads:
             source.close()
         await self.send(report)
         # `talk` goes on with files by itself: it may have sent this one meanwhile, or have given it up.
-        if draft not in self._log.delivered and not self._log.store.outbox.has(draft):
+        if draft not in self._log.own_entries.delivered and not self._log.store.outbox.has(draft):
             raise UserError(_OVER.format(name=name))
 
     async def _seal(self, source: Source, name: str, size: int, life: int) -> int:
@@ -179,7 +179,7 @@ class Uploads:
     def _keep(self, attached: Attached, file: str, room: Room) -> int:
         log = self._log
         until = self._channel.clock() + attached.life
-        end = log.end_of(max(until, log.row.received_at + attached.life), attached.life)
+        end = log.lives.end_of(max(until, log.row.received_at + attached.life), attached.life)
         if log.store.hours.is_over(end):
             raise UserError("this device's clock is too slow for so short a life: set it, or choose a longer life")
         with log.step():

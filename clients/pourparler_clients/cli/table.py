@@ -297,11 +297,11 @@ async def _lives(arguments: argparse.Namespace, channel: Channel) -> None:
         "event": "lives",
         "charter": {"messages": rules.messages, "after_reading": rules.after_reading},
         "own": {"messages": messages, "after_reading": after_reading},
-        "messages": log.longest_life(),
-        "after_reading": log.life_once_read(),
+        "messages": log.lives.longest(),
+        "after_reading": log.lives.once_read(),
     }
-    once = log.life_once_read()
-    lines = [f"On this device a message lives for {say_duration(log.longest_life())}."]
+    once = log.lives.once_read()
+    lines = [f"On this device a message lives for {say_duration(log.lives.longest())}."]
     if once:
         lines.append(f"Once it was shown here, it lives for {say_duration(once)}.")
     if messages or after_reading:

@@ -140,7 +140,7 @@ class Parcels:
 
     def _keep(self, kind: Kind, content: bytes, ends: int, life: int = 1) -> None:
         log = self._log
-        end = log.end_of(ends, max(1, ends - log.clock()))
+        end = log.lives.end_of(ends, max(1, ends - log.clock()))
         if ends <= log.clock() or log.store.hours.is_over(end):
             raise UserError("this would have ended already")
         log.store.outbox.add(kind, content, life, ends, end)
