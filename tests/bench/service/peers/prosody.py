@@ -2,10 +2,12 @@
 
 Chosen as what a careful group could run today on a small machine of its own. It is given every advantage: only the
 modules that rooms and logging in need, no TLS, no stream management, warnings alone logged, no limits of pace, Nagle's
-algorithm off, passwords kept plain. Accounts are made as its own storage keeps them.
+algorithm off, passwords kept plain. Accounts are made as its own storage keeps them. Two choices weigh. Lua collects by
+generations: Prosody's default (incremental, for little memory) costs nearly twice the CPU. And it stores in its own
+files: over SQLite it commits each entry by itself, durably, and was five times slower.
 
 Beside our service it does
-- less: the archive (its default storage, a file for each room) is appended to without fsync, so what was reflected may
+- less: the archive (its default storage, one file a room) is appended to without fsync, so what was reflected may
   be lost when the machine stops; an entry repeated is a second entry; no order against what its author had seen;
 - more: it parses XML, knows who is in the room, gives each entry an id in the archive, and writes its author's name.
 
@@ -32,6 +34,7 @@ data_path = "{data}"
 log = {{ warn = "{log}" }}
 interfaces = {{ "127.0.0.1" }}
 c2s_ports = {{ {port} }}
+gc = {{ mode = "generational" }}
 network_backend = "epoll"
 network_settings = {{ nagle = false }}
 modules_enabled = {{ "saslauth" }}
