@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import httpx
+
 from pourparler_crypto.note import Note, PressKey, Refused, ReleaseKey
 from pourparler_policies.release.facts import MAX_NOTE
+from pourparler_policies.wire import Route
 
-from ..api import encode_id
 from ..errors import UserError
 from ..papers import compose
 from .processes import PATIENCE, DemoError, Process, run
@@ -172,7 +174,20 @@ def _verify(cast: Cast, path: Path, say: Say) -> None:
     say(f"     OpenSSL alone: {count} of {whole} signatures verify." if count >= 0 else "     (No openssl here.)")
     if 0 <= count < whole:
         raise DemoError("OpenSSL does not verify every signature: this is a defect, please report it")
-    say(f"     Anybody reads it at {cast.url}/board/{encode_id(note.communique.digest)}")
+    say(f"     Anybody reads it, while this service runs, at {read_at(cast.url, note)}")
+
+
+def read_at(service: str, note: Note) -> str:
+    """The address of a note's page on a service's board, where it was found just now. Raises DemoError."""
+    digest = note.communique.digest.hex()
+    place = service + Route.BOARD_PAGE.replace("{digest}", digest)
+    try:
+        page = httpx.get(place, trust_env=False, timeout=PATIENCE)
+    except httpx.HTTPError:
+        raise DemoError(f"the service does not answer at {place}") from None
+    if page.status_code != httpx.codes.OK or digest not in page.text:
+        raise DemoError(f"the board does not show the text at {place}: this is a defect, please report it")
+    return place
 
 
 def openssl(note: Note) -> int:

@@ -60,6 +60,7 @@ def test_signature_lines_are_refused_for_each_reason() -> None:
     foreign = other.encode().splitlines(keepends=True)[-1].replace(b"party-2", b"party-9")
     whole = made.encode()
     assert broken(text) is Refusal.NO_SIGNATURES
+    assert broken(b"words\n") is Refusal.NO_SIGNATURES
     assert broken(text + b"\n") is Refusal.NO_SIGNATURES
     assert broken(whole[:-1]) is Refusal.NO_FINAL_NEWLINE
     assert broken(b"".join([text, b"\n", *lines[:2]])) is Refusal.MISSING_SIGNATURE
