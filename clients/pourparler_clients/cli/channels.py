@@ -18,6 +18,7 @@ from ..errors import Unreachable, UserError
 from ..invitations import INVITATION_LIFE, Progress
 from ..joining import Invitation
 from ..store import ChannelStore, State
+from . import locking
 from .common import (
     GlobalOptions,
     add_yes,
@@ -229,7 +230,7 @@ def _ask_host(host: str) -> None:
     """Who runs the host learns this device's network address: the person decides."""
     if not sys.stdin.isatty():
         raise UserError(f"nobody is there to be asked whether to connect to {host}: use a terminal, or --accept")
-    if input(f"The invitation names a service: connect to {host}? [yes/no] ").strip().lower() not in ("yes", "y"):
+    if locking.asked(f"The invitation names a service: connect to {host}? [yes/no] ").lower() not in ("yes", "y"):
         raise UserError("nothing was done: no connection was made")
 
 
@@ -257,7 +258,7 @@ def _agreed(arguments: argparse.Namespace, offer: Invitation) -> bool:
     )
     if not sys.stdin.isatty():
         raise UserError("nobody is there to accept the charter: use a terminal, or --accept")
-    return input("Do you accept this charter? [yes/no] ").strip().lower() in ("yes", "y")
+    return locking.asked("Do you accept this charter? [yes/no] ").lower() in ("yes", "y")
 
 
 def _withheld(charter: Charter, offer: Invitation) -> list[str]:
@@ -287,7 +288,7 @@ def _sure(arguments: argparse.Namespace, question: str) -> None:
     if not sys.stdin.isatty():  # nobody can be asked; what it would have done is said all the same
         progress(arguments, question)
         raise UserError("nothing was done")
-    if input(f"{question} [yes/no] ").strip().lower() != "yes":
+    if locking.asked(f"{question} [yes/no] ").lower() != "yes":
         raise UserError("nothing was done")
 
 
