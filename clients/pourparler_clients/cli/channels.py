@@ -301,6 +301,16 @@ async def _resume(arguments: argparse.Namespace) -> int:
     return 0
 
 
+_STILL_HERE: Final = (
+    "{why}. You have not left yet, and everything of the channel is still on this device. If it has to go now: `pourparler "
+    "leave --here` erases it here without the service; your place stays then"
+)
+_NOT_ENDED: Final = (
+    "{why}. Nothing is ended yet, here or anywhere. What is on this device can go without the service: `pourparler leave "
+    "--here`"
+)
+
+
 async def _leave(arguments: argparse.Namespace) -> int:
     async with open_device(arguments) as device:
         if arguments.here:
@@ -314,7 +324,10 @@ async def _leave(arguments: argparse.Namespace) -> int:
             "stay and keep what you said as long as it lives. This cannot be undone: you come back only as somebody "
             "new, with every party's consent.",
         )
-        await channel.leave()
+        try:
+            await channel.leave()
+        except Unreachable as error:
+            raise Unreachable(_STILL_HERE.format(why=error)) from None
         emit(
             arguments,
             {"state": "removed", "title": channel.log.charter.title},
@@ -357,7 +370,10 @@ async def _close(arguments: argparse.Namespace) -> int:
             f"Ask to end “{title}” for everyone? When all have approved, every device erases it, and that cannot be "
             "undone. Nothing kept from here can prove who said it.",
         )
-        await channel.close_for_all()
+        try:
+            await channel.close_for_all()
+        except Unreachable as error:
+            raise Unreachable(_NOT_ENDED.format(why=error)) from None
         state = "proposed"
         if channel.log.row.state is State.CLOSED:
             state = "closed"
