@@ -14,7 +14,7 @@ from typing import Any, Final
 import httpx
 
 from pourparler_service.postgres.testing import administer, databases
-from pourparler_service.testing import READY, ServerProcess, b64, found_channel
+from pourparler_service.testing import READY, ServerProcess, found_channel
 
 from .filling import Seat, fill
 from .processes import Spent, cpu, find, memory, tree, tree_cpu
@@ -227,18 +227,12 @@ def _size(data: Path, name: str | None) -> int:
 
 def relay(cell: Cell, load: Load) -> Figures:
     """The empty relay's figures: it stores nothing and checks nobody."""
-    process = subprocess.Popen([sys.executable, HERE / "relay_floor.py"], stdout=subprocess.PIPE, text=True)
-    try:
-        if process.stdout is None:
-            raise RuntimeError("no output")
-        url = process.stdout.readline().strip().removeprefix(READY)
-        channels = [b64(bytes([number]) * 16) for number in range(cell.channels)]
-        seats = [
-            [Seat(bytes([number]) * 16, bytes([number, place]) * 16) for place in range(cell.devices)]
-            for number, _ in enumerate(channels)
-        ]
-        full, fixed = load.run([url], seats, lambda: Spent(cpu(process.pid), 0.0), spread=cell.spread)
-        return Figures(full, fixed, memory(process.pid))
-    finally:
-        process.terminate()
-        process.wait(10)
+    channels = [bytes([number]) * 16 for number in range(cell.channels)]
+    seats = [[Seat(one, bytes([place]) * 32) for place in range(cell.devices)] for one in channels]
+    with subprocess.Popen([sys.executable, HERE / "relay_floor.py"], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            url = process.stdout.readline().strip().removeprefix(READY) if process.stdout else ""
+            full, fixed = load.run([url], seats, lambda: Spent(cpu(process.pid), 0.0), spread=cell.spread)
+            return Figures(full, fixed, memory(process.pid))
+        finally:
+            process.terminate()
