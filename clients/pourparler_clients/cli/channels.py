@@ -302,12 +302,12 @@ async def _resume(arguments: argparse.Namespace) -> int:
 
 
 _STILL_HERE: Final = (
-    "{why}. You have not left yet, and everything of the channel is still on this device. If it has to go now: `pourparler "
-    "leave --here` erases it here without the service; your place stays then"
+    "{why}. You have not left yet, and everything of the channel is still on this device. If it has to go now: "
+    "`pourparler leave --here` erases it here without the service; your place stays then"
 )
 _NOT_ENDED: Final = (
-    "{why}. Nothing is ended yet, here or anywhere. What is on this device can go without the service: `pourparler leave "
-    "--here`"
+    "{why}. Nothing is ended yet, here or anywhere. What is on this device can go without the service: "
+    "`pourparler leave --here`"
 )
 
 
