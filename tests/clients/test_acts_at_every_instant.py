@@ -14,11 +14,12 @@ from pourparler_clients.errors import UserError
 from pourparler_clients.examine import files_below, found, vault_pages
 from pourparler_clients.hours import ALONE
 from pourparler_clients.instants_testing import Image, forked, instants, lay, spread, torn
-from pourparler_clients.store import ChannelStore, Message
+from pourparler_clients.messages import Message
+from pourparler_clients.store import ChannelStore
 from pourparler_clients.testing import CHEAP, PASSPHRASE, channel_row
 from pourparler_clients.vault import DATABASE_NAME, HEADER_NAME, Vault, clear, unlock
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # with POURPARLER_LONG every image is opened
 
 NEW = "another horse battery staple"
 CHANNEL, OTHER = bytes(16), bytes([1]) * 16
@@ -40,7 +41,7 @@ def say(vault: Vault, channel: bytes, numbers: range, expires_at: int = 2**40) -
     with vault.transaction():
         for number in numbers:
             message = Message(number, bytes(16), b"%016d" % number, "", ALONE, 0, expires_at, own=False)
-            store.add_message(message)
+            store.messages.add(message)
             text = f"<{number:06}>" * (20 + 37 * number % 300)
             vault.execute("UPDATE message SET text = ? WHERE seq = ?", text.encode(), number)
 

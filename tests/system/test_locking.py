@@ -108,6 +108,7 @@ async def test_a_closed_terminal_or_a_polite_end_locks(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 async def test_power_cut_at_every_instant_of_an_auto_lock_loses_nothing(house: House, tmp_path: Path) -> None:
     vault, passphrase, ready = await a_talk(house), secret(), threading.Event()
     talk = subprocess.Popen(
