@@ -20,6 +20,7 @@ from pourparler_crypto.note import PressKey, ReleaseKey, open_backup, seal_backu
 from .. import releasekeys
 from ..errors import UserError
 from ..vault import MIN_PASSPHRASE, Vault
+from . import locking
 from .common import GlobalOptions, emit, line_from, open_device, progress, read_text
 from .files import check_new, create
 
@@ -188,7 +189,7 @@ def _forget(arguments: argparse.Namespace) -> int:
         press = releasekeys.choose(vault, _name(arguments.name)).press
         if not arguments.yes:
             progress(arguments, _FORGET.format(name=press.name, digits=press.digits))
-            if not sys.stdin.isatty() or input("To do it, type its name: ").strip() != press.name:
+            if not sys.stdin.isatty() or locking.asked("To do it, type its name: ") != press.name:
                 raise UserError("nothing was done")
         releasekeys.forget(vault, press.public)
     emit(arguments, _record(press) | {"state": "forgotten"}, [f"{press.name} is no longer in this vault."])
