@@ -614,7 +614,7 @@ def pourparler(
             [sys.executable, "-m", "pourparler_clients.cli", *map(str, arguments), *extra],
             input=text,
             capture_output=True,
-            timeout=400,
+            timeout=580,  # seconds: below what the longest test is given
             pass_fds=descriptors,
             env={**os.environ, **(environment or {})},
             check=False,
