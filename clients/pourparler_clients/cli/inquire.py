@@ -77,8 +77,7 @@ async def _inquire(arguments: argparse.Namespace) -> int:
     cards = [Card.decode(read_text(path, "card")) for path in arguments.cards]
     charter = read_charter(arguments.charter)
     places = [arguments.out / f"{number}.inquiry" for number in range(1, len(cards) + 1)]
-    if any(os.path.lexists(place) for place in places):
-        raise UserError(f"{arguments.out} has inquiries in it already: choose another folder with --out")
+    _check_new(places)
     digits, texts = inquiries.make(
         cards,
         charter,
@@ -102,6 +101,12 @@ async def _inquire(arguments: argparse.Namespace) -> int:
         ],
     )
     return 0
+
+
+def _check_new(places: list[Path]) -> None:
+    """Raises UserError where other inquiries are, perhaps another side's."""
+    if any(os.path.lexists(place) for place in places):
+        raise UserError(f"{places[0].parent} has inquiries in it already: choose another folder with --out")
 
 
 async def _inquiry(arguments: argparse.Namespace) -> int:

@@ -107,8 +107,8 @@ class Shuttles:
             raise UserError("it was carried before your recall came: ask the intermediary")
 
     async def put(self, text: str, until: int, *, hypothetical: bool = False) -> bytes:
-        """The intermediary's own idea, put to this side at once; it may be answered until `until` (Unix seconds) at most.
-        Returns its id.
+        """The intermediary's own idea, put to this side at once; returns its id. It may be answered until `until` (Unix
+        seconds) at most.
 
         It goes the way of what is carried, with times like those: nothing tells whether somebody handed it over.
         """

@@ -11,7 +11,20 @@ from typing import Final
 
 from pourparler_policies.errors import Void
 
-from .events import NOTHING, Answer, Carried, Event, Fidelity, Freed, HandedOver, Judge, Put, Recalled, Source, Terms
+from .events import (
+    NOTHING,
+    Answer,
+    Carried,
+    Event,
+    Fidelity,
+    Freed,
+    HandedOver,
+    Judge,
+    Put,
+    Recalled,
+    Source,
+    Terms,
+)
 from .room import EMPTY, Author, Item, Room, Said, apply, at
 from .table import LIFE, Phase, Trigger
 

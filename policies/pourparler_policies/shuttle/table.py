@@ -1,7 +1,8 @@
 """The life of a carried message as a table. What the table does not have counts for nothing.
 
 `LIFE` is the life of an item, in whichever room: in its author's it is carried and never answered, for that room knows
-nothing of an answer before it is passed on; where it is put it begins as carried, and its answer is an item of its own. `WHO` says whose word moves it.
+nothing of an answer before it is passed on; where it is put it begins as carried, and its answer is an item of its own.
+`WHO` says whose word moves it.
 """
 
 from collections.abc import Mapping

@@ -6,6 +6,7 @@ import pytest
 
 from pourparler_policies.release.exploring import walk
 from pourparler_policies.shuttle import exploring_room
+from pourparler_policies.shuttle.events import Judge
 from pourparler_policies.shuttle.exploring import (
     ITEM,
     PROMISES,
@@ -14,7 +15,6 @@ from pourparler_policies.shuttle.exploring import (
     key,
     start,
 )
-from pourparler_policies.shuttle.events import Judge
 from pourparler_policies.shuttle.table import LIFE, Phase, Trigger
 
 
