@@ -44,8 +44,8 @@ from pourparler_policies.release.facts import Paper
 from pourparler_policies.release.relayed import Arranged, Leg, Part
 
 from .errors import Refused, Unreachable, UserError
+from .outbox import Kind
 from .papers import Said, compose
-from .store import Kind
 
 if TYPE_CHECKING:
     from .channel import Channel

@@ -21,9 +21,10 @@ from .api import NEVER
 from .deskwork import visit
 from .errors import Lacking, Refused, Unreachable, UserError
 from .happenings import Happening
+from .outbox import Kind
 from .papers import revision
 from .signing import Signing
-from .store import Kind, State
+from .store import State
 from .upkeep import due_hour
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class Releases:
         content, life = payload.encode_events([Beside.of(event)]), max(1, life)
         async with channel.turn:
             until = channel.clock() + life
-            await channel.halves_for(lambda: channel.log.add_draft(content, life, until, Kind.BESIDE))
+            await channel.halves_for(lambda: channel.log.lives.add_draft(content, life, until, Kind.BESIDE))
             await channel.catch_up()
 
     async def _ready_for(self, life: int) -> None:
@@ -87,7 +88,7 @@ class Releases:
         channel = self._channel
 
         def check() -> None:
-            end = channel.log.draft_end(life, channel.clock() + life)
+            end = channel.log.lives.draft_end(life, channel.clock() + life)
             if channel.log.store.hours.lacking([end]):
                 raise Lacking(end)
 
@@ -153,4 +154,4 @@ class Releases:
             happened += (more := part.follow(channel.clock(), silent=late and not final))
         channel.tell(more)
         if happened or part.kept != before:
-            await channel.flush()
+            await channel.sending.flush()

@@ -18,6 +18,7 @@ import pytest
 from pourparler_clients.cli import build_parser
 from pourparler_clients.demo.processes import Process
 from pourparler_clients.device import Device
+from pourparler_clients.outbox import Kind
 from pourparler_clients.store import ChannelStore
 from pourparler_clients.testing import CHEAP, PASSPHRASE, Commands, Done, House, Running, pourparler
 from pourparler_clients.vault import Vault
@@ -449,7 +450,7 @@ def drafts(vault: Path) -> list[str]:
         async with Device.open(vault, PASSPHRASE) as device:
             (channel,) = device.channels()
             await channel.open_texts()
-            waiting = channel.log.store.said_waiting()
+            waiting = channel.log.store.outbox.kept(Kind.SAID).values()
             return [event["text"] for content in waiting for event in json.loads(content)]
 
     return asyncio.run(look())

@@ -19,11 +19,12 @@ from pourparler_policies.shuttle.events import MAX_CONDITION, MAX_TEXT
 from ..channel import Channel
 from ..device import Device
 from ..errors import UserError
+from ..outbox import Kind
 from ..shuttle.desk import Contact, Desk, count, look, sort
 from ..shuttle.kept import said
 from ..shuttle.parcels import MAX_NOTE, Note, Waiting
 from ..shuttle.room import code
-from ..store import ChannelStore, Kind
+from ..store import ChannelStore
 from ..subjects import body_name
 from . import asking
 from .carried import item_record, say_put, say_terms
@@ -299,8 +300,8 @@ async def _elsewhere(arguments: argparse.Namespace, channel: Channel) -> int:
     for number in ChannelStore.all(channel.log.vault):
         if number != channel.id:
             store = ChannelStore(channel.log.vault, number)
-            room = fold((said(one) for one in store.messages(now) if one.kind == "shuttle"), now)
-            total += sort(room).waits + store.counted(Kind.PARCEL)
+            words = (said(one) for one in store.messages.shown(now) if one.kind == "shuttle")
+            total += sort(fold(words, now)).waits + store.outbox.count(Kind.PARCEL)
     place = getattr(arguments, "other", None)
     if place is None:
         return total

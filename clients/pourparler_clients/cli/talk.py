@@ -75,11 +75,11 @@ async def _say(arguments: argparse.Namespace) -> int:
         try:
             await channel.say(text, arguments.life)
         except Unkept as error:
-            record = {"said": False, "waiting": channel.log.store.waiting(), "title": title}
+            record = {"said": False, "waiting": channel.log.store.outbox.waiting(), "title": title}
             emit(arguments, record, [_GONE.format(why=error)])
             return 1
         except Unreachable as error:
-            record = {"said": False, "waiting": channel.log.store.waiting(), "title": title}
+            record = {"said": False, "waiting": channel.log.store.outbox.waiting(), "title": title}
             emit(arguments, record, [_WAITS.format(why=error)])
             return 1
         except PourparlerError:
