@@ -12,7 +12,7 @@ COMMON = "[en]\nThe mill is shared, week by week.\n\n[fa]\nآسیاب هفته�
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)  # its appointments are as long as the machine is slow
 def test_demonstration_of_the_shuttle_releases_the_one_of_somebodys_files_that_suits_both(tmp_path: Path) -> None:
     given, kept = tmp_path / "given", tmp_path / "kept"
     given.mkdir()
@@ -20,7 +20,14 @@ def test_demonstration_of_the_shuttle_releases_the_one_of_somebodys_files_that_s
     (given / "b.md").write_text(COMMON, encoding="utf-8")
     (given / "c.txt").write_text("A second mill is built.\n")
     done = pourparler(
-        "demo", "--shuttle", "--packages", given, "--keep", kept, environment={"TMPDIR": str(tmp_path / "tmp")}
+        "demo",
+        "--shuttle",
+        "--packages",
+        given,
+        "--keep",
+        kept,
+        environment={"TMPDIR": str(tmp_path / "tmp")},
+        patience=1400,
     )
     assert done.status == 0, done
     assert "all accept package 2 (“b.md”)" in done.out
