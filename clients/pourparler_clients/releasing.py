@@ -95,10 +95,12 @@ class Releases:
         async with channel.turn:
             await channel.halves_for(check)
 
-    async def act(self, cue: Cue, part: Signing | None = None) -> None:
+    async def act(self, cue: Cue, part: Signing | None = None, *, shown: bytes = b"") -> None:
         """A person's act in a joint release: signs, withdraws, agrees again, refuses, stops. Raises UserError.
 
-        `part`: the relayed one (`onetext.py`); without it, the one of this channel.
+        `part`: the relayed one (`onetext.py`); without it, the one of this channel. `shown`: the nonce of the round
+        whose text the person was shown. While they read, that round may have ended and another one, about another
+        text, have come to the same point: then nothing is done.
 
         Who takes a word back need not wait for a service that does not answer. Unreachable: it is done on this
         device, and goes out when the service answers.
@@ -112,8 +114,15 @@ class Releases:
                 if cue not in (Cue.WITHDRAW, Cue.REFUSE):
                     raise
             log.check_may_send()
+            signing = part or log.signing
             with log.step():
-                (part or log.signing).act(cue, channel.clock())
+                kept = signing.kept
+                if shown and (kept is None or kept.own.nonce != shown):
+                    raise UserError(
+                        "what you were shown is over, and it may be about another text by now: look at it again. "
+                        "Nothing was signed"
+                    )
+                signing.act(cue, channel.clock())
             try:
                 await channel.catch_up()
             except Unreachable:

@@ -18,6 +18,7 @@ from pourparler_policies.charter.explaining import explain
 from .. import inquiries
 from ..errors import Refused, Unreachable, UserError
 from ..inquiries import ALL, MISSED, NOT_ALL, UNKNOWN, Held
+from . import locking
 from .common import duration, emit, local_time, open_device, plain, read_charter, read_text
 from .files import create
 
@@ -120,7 +121,7 @@ async def _inquiry(arguments: argparse.Namespace) -> int:
             if not sys.stdin.isatty():
                 raise UserError("nobody is there to be asked: use a terminal, or --say")
             asked = "Would you meet, on these terms? Type yes, no, or nothing for later: "
-            said = (await asyncio.to_thread(input, asked)).strip().casefold()
+            said = (await locking.answered(asked)).strip().casefold()
             if said not in ("yes", "no", ""):  # who believes to have said yes must not be silently counted as a no
                 raise UserError("nothing was answered: that is neither yes nor no. Run the same command again")
         if said in ("yes", "no"):

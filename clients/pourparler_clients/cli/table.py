@@ -8,6 +8,7 @@ import argparse
 import shlex
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -40,7 +41,7 @@ from pourparler_policies.fold.facts import (
 )
 
 from ..channel import Channel
-from ..errors import UserError
+from ..errors import Halted, UserError
 from ..grounds import may_approve
 from ..log import Log
 from ..subjects import charter_names, code_of, describe, difference, find_subject
@@ -149,6 +150,8 @@ async def do_words(line: str, channel: Channel, *, as_json: bool) -> None:
 async def _run(arguments: argparse.Namespace) -> int:
     async with open_device(arguments) as device:
         channel = choose_channel(device, arguments)
+        with suppress(Halted):  # it has ended: what follows says so
+            arguments.had = release.words_here(channel.log)
         if not news(arguments, channel, await channel.sync()):
             return 1
         await arguments.act(arguments, channel)
