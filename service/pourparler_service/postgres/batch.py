@@ -9,12 +9,13 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
+import psycopg
 from sqlalchemy import Connection
 
 from ..problems import unauthorized
 from ..state import ChannelState, DeviceState, Receipt, Registry
 from ..writer import Batch, ChannelDraft, DeviceDraft
-from .engine import Links, driver
+from .engine import driver
 from .partitions import Bodies
 
 WORK: Final = 0x706F7572_00000100  # advisory locks of kinds of work (`Batch.alone`)
@@ -124,11 +125,11 @@ class SharedBatch(Batch):
     """The transaction under way."""
 
     def __init__(
-        self, connection: Connection, links: Links, bodies: Bodies, outside: Any, registry: Registry, now: float
+        self, connection: Connection, bodies: Bodies, outside: Any, registry: Registry, now: float
     ) -> None:
         # Whole seconds: PostgreSQL would round what is compared with a whole number, and end it early.
         self._begin(connection, driver(connection), bodies, outside, float(int(now)))
-        self._links, self._registry = links, registry
+        self._registry = registry
         self.held: dict[int, Held] = {}
         self.roster: dict[int, list[Seated]] = {}  # of channels that another process changed
         self._looked: set[tuple[int, bytes]] = set()
@@ -136,10 +137,17 @@ class SharedBatch(Batch):
         self._rows: dict[int, tuple[int, bytes | None, bytes | None]] = {}
         self.before: dict[int, int] = {}  # head of each channel when the batch began
 
-    def foresee(self, entries: Sequence[tuple[int, int, bytes]]) -> None:
-        """Lock and read, in one turn, what these appends need: keys of channel and device, and the entry's id."""
-        raw, channels = self.raw, sorted({one[0] for one in entries})
+    def begin(self, entries: Sequence[tuple[int, int, bytes]] = ()) -> None:
+        """Begin the transaction. In the same turn lock and read what these appends need: keys of channel and device, and
+        the entry's id."""
+        raw = self.raw
+        if not entries:
+            raw.execute("BEGIN")
+            return
+        channels = sorted({one[0] for one in entries})
         with raw.pipeline():
+            raw.execute("BEGIN")
+            self.places.foresee(len(entries))
             held = raw.execute(_HOLD, (channels,))
             devices = raw.execute(_DEVICES, (sorted({one[1] for one in entries}),))
             seen = raw.execute(_SEEN, ([one[0] for one in entries], [one[2] for one in entries]))
@@ -245,7 +253,7 @@ class SharedBatch(Batch):
             self.entries = {}
 
     def seal(self, generation: int = 0) -> None:
-        """Write everything that is still only a draft."""
+        """Write everything that is still only a draft, and commit, in one turn."""
         with self.raw.pipeline():
             self.flush()
             heads = [
@@ -265,6 +273,9 @@ class SharedBatch(Batch):
             if self.turned:
                 self.dirty = True
                 self.raw.execute(_TURN, (sorted(self.turned),))
+            ended = self.raw.execute("COMMIT")
+        if ended.statusmessage != "COMMIT":  # PostgreSQL answers so, without an error, when something before it failed
+            raise psycopg.OperationalError("nothing was committed")
 
     def publish(self) -> None:
         """Everything is durable: show it. What other processes did before stays out of the tail."""

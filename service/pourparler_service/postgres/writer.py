@@ -19,7 +19,7 @@ from ..problems import Refusal
 from ..state import Registry
 from ..writer import MAX_BATCH, Batch
 from .batch import SharedBatch
-from .engine import FAULTS, Links, retried
+from .engine import Links, driver, retried
 from .partitions import Bodies
 
 T = TypeVar("T")
@@ -115,18 +115,16 @@ class SharedWriter:
         return retried(self._links, lambda: self._once(acts))
 
     def _once(self, acts: list[Callable[[Batch], Any]]) -> tuple[SharedBatch, list[Any]]:
+        connection = self._links.get()
+        bodies = Bodies(self._links, driver(connection), self._known, self._numbers)
+        batch = SharedBatch(connection, bodies, self._outside, self._registry, self._clock())
         try:
-            with self._links.transaction() as connection:
-                raw: Any = connection.connection.driver_connection
-                bodies = Bodies(self._links, raw, self._known, self._numbers)
-                batch = SharedBatch(connection, self._links, bodies, self._outside, self._registry, self._clock())
-                foreseen = [act.foreseen() for act in acts if isinstance(act, Append)]
-                if foreseen:
-                    batch.foresee(foreseen)
-                results = [_result(act, batch) for act in acts]
-                batch.seal()
-        except FAULTS:
+            batch.begin([act.foreseen() for act in acts if isinstance(act, Append)])
+            results = [_result(act, batch) for act in acts]
+            batch.seal()
+        except BaseException as error:
             self._known.clear()  # a partition may have been dropped
+            self._links.recover(error)
             raise
         return batch, results
 
