@@ -1,9 +1,13 @@
 """The transactions of the service over PostgreSQL: whole or not at all, and in few turns."""
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
+import httpx
+import psycopg
 import pytest
 
 from pourparler_policies.limits import DAY
@@ -12,6 +16,7 @@ from pourparler_service.postgres.engine import Links, Shared, driver
 from pourparler_service.postgres.partitions import Bodies, partition_of
 from pourparler_service.postgres.registry import SharedRegistry
 from pourparler_service.postgres.testing import SERVER, databases
+from pourparler_service.testing import found_channel, running
 
 UNTIL = 1_800_000_000
 
@@ -46,3 +51,30 @@ def test_a_batch_waits_for_the_database_twice(links: Links, tmp_path: Path) -> N
         raw.pgconn.untrace()
     turns = (tmp_path / "trace").read_text().count("ReadyForQuery")
     assert turns == 2
+
+
+def test_who_waits_for_one_channel_holds_up_no_other_and_what_waits_keeps_its_order(
+    postgres: None, tmp_path: Path
+) -> None:
+    with (
+        databases(tmp_path) as name,
+        running(tmp_path) as server,
+        httpx.Client(base_url=server.url, timeout=30) as client,
+        psycopg.connect(f"{SERVER}/{name}") as other,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        (held,), (free,) = found_channel(client, tmp_path), found_channel(client, tmp_path)
+        for device in (held, free):  # the storage key and the partition are there
+            device.send(client).raise_for_status()
+        other.execute("SELECT FROM channel WHERE channel = %s FOR UPDATE", (held.channel,))
+        asked = [held.append(count=held.count + further) for further in (1, 2)]
+        waiting = []
+        for one in asked:
+            waiting.append(pool.submit(held.send, client, one))
+            time.sleep(0.3)  # so that the second comes after the first
+        for _ in range(3):
+            free.send(client).raise_for_status()
+        assert not any(one.done() for one in waiting)
+        other.rollback()
+        seqs = [one.result().raise_for_status().json()["seq"] for one in waiting]
+        assert seqs == [2, 3]

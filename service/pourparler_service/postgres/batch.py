@@ -41,9 +41,10 @@ _INSERT: Final = (
     " %b::bigint[], %b::bytea[], %b::bytea[], %b::bigint[])"
 )
 _ADVANCE: Final = (
-    "UPDATE channel SET head = a.head, handshake_head = a.handshake_head, received_at = a.received_at"
-    " FROM unnest(%b::integer[], %b::bigint[], %b::bigint[], %b::bigint[])"
-    " AS a (key, head, handshake_head, received_at)"
+    "UPDATE channel SET head = a.head, handshake_head = a.handshake_head, received_at = a.received_at,"
+    " stored = channel.stored + a.size"
+    " FROM unnest(%b::integer[], %b::bigint[], %b::bigint[], %b::bigint[], %b::bigint[])"
+    " AS a (key, head, handshake_head, received_at, size)"
     " WHERE channel.key = a.key"
 )
 _COUNT: Final = (
@@ -138,8 +139,9 @@ class SharedBatch(Batch):
         self.before: dict[int, int] = {}  # head of each channel when the batch began
 
     def begin(self, entries: Sequence[tuple[int, int, bytes]] = ()) -> None:
-        """Begin the transaction. In the same turn lock and read what these appends need: keys of channel and device, and
-        the entry's id."""
+        """Begin the transaction. In the same turn lock and read what these appends need: keys of channel and device,
+        and the entry's id.
+        """
         raw = self.raw
         if not entries:
             raw.execute("BEGIN")
@@ -256,9 +258,10 @@ class SharedBatch(Batch):
         """Write everything that is still only a draft, and commit, in one turn."""
         with self.raw.pipeline():
             self.flush()
+            added = dict(self._added)
             heads = [
-                (draft.state.key, draft.head, draft.handshake_head, draft.received_at)
-                for draft in self.channels.values()
+                (key, draft.head, draft.handshake_head, draft.received_at, added.pop(key, 0))
+                for key, draft in self.channels.items()
                 if draft.frames
             ]
             marks = [
@@ -266,7 +269,7 @@ class SharedBatch(Batch):
                 for one in self.devices.values()
                 if one.mark is not None
             ]
-            for statement, rows in ((_ADVANCE, heads), (_COUNT, marks), (_STORED, sorted(self._added.items()))):
+            for statement, rows in ((_ADVANCE, heads), (_COUNT, marks), (_STORED, sorted(added.items()))):
                 if rows:
                     self.dirty = True
                     self.raw.execute(statement, [list(column) for column in zip(*rows, strict=True)])
@@ -274,7 +277,9 @@ class SharedBatch(Batch):
                 self.dirty = True
                 self.raw.execute(_TURN, (sorted(self.turned),))
             ended = self.raw.execute("COMMIT")
-        if ended.statusmessage != "COMMIT":  # PostgreSQL answers so, without an error, when something before it failed
+        if (
+            ended.statusmessage != "COMMIT"
+        ):  # PostgreSQL answers so, without an error, when something before it failed
             raise psycopg.OperationalError("nothing was committed")
 
     def publish(self) -> None:
@@ -283,7 +288,7 @@ class SharedBatch(Batch):
             state = self._registry.peek(key)
             if state is None:
                 continue
-            if key in self.roster:
+            if key in self.roster and state.version <= held.version:  # else a later batch was shown first
                 mirror(state, self.roster[key], held.version)
             if state.head < held.head:
                 state.head, state.handshake_head = held.head, held.handshake_head

@@ -54,8 +54,8 @@ class Bodies:
     def place(self, sealed: bytes, until: int, life: int) -> int:
         """A place for `sealed`. Returns its key; the bytes are written by `flush`."""
         if not self._numbers:
-            drawn, self._drawn = self._drawn or self._raw.execute(_NUMBERS), None
-            (first,) = drawn.fetchone()
+            drawn: Any = self._drawn or self._raw.execute(_NUMBERS)
+            (first,), self._drawn = drawn.fetchone(), None
             self._numbers.extend(range(first + BLOCK - 1, first - 1, -1))
         key = partition_of(until, life) << BITS | self._numbers.pop()
         self._new.append((key, sealed))
