@@ -29,7 +29,8 @@ from .partitions import Bodies
 
 T = TypeVar("T")
 
-LANES: Final = 2  # batches of appends under way at a time
+LANES: Final = 2  # batches of appends under way at a time ...
+FEW: Final = 8  # ... while there are fewer appends in them: with more, one large batch costs less than two
 
 _Appending = tuple[Append, "asyncio.Future[Any]"]
 _Job = tuple[Callable[[Batch], Any], "asyncio.Future[Any]"]
@@ -57,6 +58,7 @@ class SharedWriter:
         self._free: list[list[int]] = [[] for _ in range(LANES)]
         self._free_for_others: list[list[int]] = [[]]
         self._talking: set[int] = set()  # keys of channels that a batch under way appends to
+        self._appending = 0  # appends in these batches
         self._due = False  # `_next` will be called
         self._closed = False
         self._loop = asyncio.get_running_loop()
@@ -95,7 +97,8 @@ class SharedWriter:
         self._due = False
         if self._others and self._free_for_others:
             self._begin([self._others.popleft()], self._free_for_others, set())
-        while self._free and (jobs := self._gather()):
+        while self._free and self._appending < FEW and (jobs := self._gather()):
+            self._appending += len(jobs)
             self._begin(jobs, self._free, {act.foreseen()[0] for act, _ in jobs})
         if len(self._free) + len(self._free_for_others) == LANES + 1:
             self._idle.set()
@@ -117,6 +120,7 @@ class SharedWriter:
         def ended(done: "asyncio.Future[tuple[SharedBatch, list[Any]]]") -> None:
             lane.append(numbers)
             self._talking -= channels
+            self._appending -= len(jobs) if channels else 0
             self._performed(jobs, done)
 
         acts = [act for act, _ in jobs]
