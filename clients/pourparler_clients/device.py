@@ -101,12 +101,14 @@ class Device:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Closes connections and vault."""
-        for channel in (*self._channels.values(), *self._left):
-            await channel.aclose()
-        self._channels.clear()
-        self.purge()
-        self.vault.close()
+        """Closes connections and vault: the vault whatever befalls the rest."""
+        try:
+            for channel in (*self._channels.values(), *self._left):
+                await channel.aclose()
+            self._channels.clear()
+            self.purge()
+        finally:
+            self.vault.close()
 
     async def visit_inquiries(self) -> list[inquiries.Held]:
         """What this device owes inquiries before there is a channel; returns them. Raises Unreachable, Refused."""

@@ -25,9 +25,9 @@ from pourparler_policies.payload import Attached
 from pourparler_policies.wire import Problem
 
 from .errors import Refused, Spoiled, Unreachable, UserError
+from .messages import Message
 from .saving import check_folder, place
 from .spool import Spool, new_part
-from .store import Message
 from .uploads import Report, silent
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Downloads:
 
     def list(self) -> list[Message]:
         """The files that are alive, may be shown and open with the keys at hand, in the log's order."""
-        return [one for one in self._log.store.messages(self._channel.clock()) if one.attached is not None]
+        return [one for one in self._log.store.messages.shown(self._channel.clock()) if one.attached is not None]
 
     async def fetch(self, seq: int, report: Report | None = None) -> Message:
         """Fetches a file by its message's seq, or goes on with it; it is here, whole and sealed, when this returns.
@@ -94,7 +94,7 @@ class Downloads:
     async def _find(self, seq: int) -> Message:
         async with self._channel._turn:
             store = self._log.store
-            message = await self._channel.halves_for(lambda: store.message(seq))
+            message = await self._channel.halves_for(lambda: store.messages.one(seq))
         if message is None or message.attached is None or message.held or not self._lives(message):
             raise UserError("there is no file of this number here: `pourparler files` lists them")
         return message
@@ -118,7 +118,7 @@ class Downloads:
         opening.finish()
 
     def _lives(self, message: Message) -> bool:
-        return message.seq in self._log.store.places(self._channel.clock())
+        return message.seq in self._log.store.messages.places(self._channel.clock())
 
     async def text(self, seq: int, report: Report | None = None) -> tuple[Message, str]:
         """A file by its message's seq, if it is plain text (UTF-8) that can be shown. Its life after reading begins.

@@ -28,7 +28,8 @@ from pourparler_policies.limits import chunk_of
 from pourparler_policies.payload import Attached
 
 from .hours import DRAFT, IDEA
-from .store import FILE_MARK, ChannelStore
+from .messages import FILE_MARK
+from .store import ChannelStore
 from .vault import DATABASE_NAME, HEADER_NAME, Vault, unlock
 
 _PAGE: Final = 4096  # bytes

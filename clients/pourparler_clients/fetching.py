@@ -50,7 +50,7 @@ class Fetcher:
 
     async def stored(self) -> None:
         """What is missing to open what this device has stored."""
-        ends = self._log.store.lacking(self._log.clock())
+        ends = self._log.store.sealed.lacking(self._log.clock())
         await self._ask(blocks(ends), ends)
 
     async def again(self) -> None:
@@ -67,7 +67,7 @@ class Fetcher:
             return
         held.forget(log.clock())
         now = max(log.clock(), log.row.received_at)
-        lives = {log.charter.retention.messages, log.longest_life(), log.life_once_read(), *self.lives} - {0}
+        lives = {log.charter.retention.messages, log.lives.longest(), log.lives.once_read(), *self.lives} - {0}
         if not held.refused:
             lives.add(log.ending.life())
         needed = [hours.end(now + life, life) for life in lives]
@@ -102,4 +102,4 @@ class Fetcher:
         replaced = self._log.store.hours.learn(block, halves)
         if replaced:
             with self._log.step():
-                self._log.store.reseal(replaced)
+                self._log.store.sealed.reseal(replaced)

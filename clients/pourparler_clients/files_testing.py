@@ -14,8 +14,8 @@ from pourparler_policies import payload, wire
 from pourparler_policies.limits import DAY, chunk_of
 from pourparler_policies.payload import Attached
 
+from .messages import Message
 from .spool import PART_FILES
-from .store import Message
 from .testing import Person
 from .uploads import kind_of, size_for
 
@@ -74,7 +74,7 @@ async def put(person: Person, attached: Attached, chunks: Sequence[bytes | None]
 async def post(person: Person, attached: Attached) -> None:
     """Says that there is this file, whatever there is."""
     until = person.clock() + attached.life
-    person.log.add_draft(payload.encode_events([attached]), attached.life, until)
+    person.log.lives.add_draft(payload.encode_events([attached]), attached.life, until)
     await person.sync()
 
 

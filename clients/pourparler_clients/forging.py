@@ -55,8 +55,9 @@ from .attesting import Attestations
 from .channel import Channel
 from .judging import Judged, judge_commit
 from .log import Log
+from .outbox import Kind, Outgoing
 from .sealing import bucket_for
-from .store import Kind, Outgoing, State
+from .store import State
 from .suite import SUITE
 from .testing import Person, Rewrite, rewrite_pages
 
@@ -151,7 +152,7 @@ class Hostile:
     async def catch_up(self) -> None:
         """Folds to the head, and does nothing of what it owes."""
         async with self.person.channel._turn:
-            await self.person.channel._pull()
+            await self.person.channel.pulling.pull()
 
     async def _send(
         self,
@@ -171,7 +172,7 @@ class Hostile:
                 kind, sealed, envelope, handshake=handshake, life=life, draft=None, admit=admit, commit=commit
             )
         async with channel._turn:
-            await channel._send(outgoing)
+            await channel.sending.send(outgoing)
         return outgoing.entry
 
     # Commits

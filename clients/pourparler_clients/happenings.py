@@ -16,7 +16,7 @@ from pourparler_policies.release import events as release_events
 from pourparler_policies.release.decoding import Act
 from pourparler_policies.release.facts import Phase as CasePhase
 
-from .store import Message
+from .messages import Message
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@
 4. Where a charter lets people read without a connection the key is the vault's alone: then a copy of the vault
    opens a text also after its time.
 
-No network here: what is missing is raised as `Lacking`, and `channel.py` asks the service for it.
+No network here: what is missing is raised as `Lacking`, and `fetching.py` asks the service for it.
 """
 
 from collections.abc import Iterable, Sequence

@@ -122,7 +122,7 @@ class Ideas:
     def _keep(self, kind: str, written: bytes, life: int, *, round_: bytes = b"", least: int = 0) -> int:
         log = self._channel.log
         expires_at = log.clock() + life
-        end = log.end_of(max(expires_at, log.row.received_at + life), life)
+        end = log.lives.end_of(max(expires_at, log.row.received_at + life), life)
         return log.rounds.texts.add(kind, written, end, expires_at, round_=round_, least=least)
 
     def _keep_ballot(self, round_: bytes, written: bytes, life: int) -> int:

@@ -139,13 +139,13 @@ class IdeaTexts:
 
     def apply_rules(self) -> None:
         """Lists obey the rules as they are now, where they are stricter than before; raises Lacking."""
-        life = self._log.longest_life()
+        life = self._log.lives.longest()
         for opened in self.lists():
             self._shorten(opened, life, opened.since)
 
     def read(self, opened: Opened) -> Opened:
         """Who shows a list calls this first: its life after reading begins now. Raises Lacking."""
-        life, now = self._log.life_once_read(), self._log.clock()
+        life, now = self._log.lives.once_read(), self._log.clock()
         if life and opened.expires_at > now + life:
             self._shorten(opened, life, now)
             return replace(opened, expires_at=now + life)
@@ -153,7 +153,7 @@ class IdeaTexts:
 
     def _shorten(self, opened: Opened, life: int, since: int) -> None:
         vault, expires_at = self._log.vault, since + life
-        end = self._log.end_of(
+        end = self._log.lives.end_of(
             max(since, self._log.row.received_at if since > opened.since else since) + life, life
         )
         for text in (*self.of(SHOWN, opened.round), *self.of(MARKED, opened.round)):

@@ -6,36 +6,30 @@
 3. An entry is void only for what every member can check; what this device alone sees (a fork, an old copy, a path
    that only it cannot process) raises an alarm or halts.
 
-Longer than 500 lines: whatever an entry can do happens here, in one transaction. DESIGN 3 (laws of the fold), 4.1, 4.3.
+What an entry of another says is read in `entries.py`, what became of an own one in `ownentries.py`; `lives.py` keeps
+messages as long as the rules say, `complaints.py` hears who cannot follow. DESIGN 3 (laws of the fold), 4.1, 4.3.
 """
 
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 from pourparler_crypto import complaint
 from pourparler_crypto.card import CardKey, check_digits
 from pourparler_crypto.errors import (
-    CryptoError,
     NotAcceptable,
-    NotAuthentic,
     OwnMessage,
     ProtocolError,
     UnprocessablePath,
     WrongEpoch,
 )
-from pourparler_crypto.mls import ApplicationMessage, Group, ReceivedProposal, StagedCommit, verify_signature
-from pourparler_crypto.mls.limits import MAX_FORWARD
-from pourparler_crypto.stamp import EXPORT_LABEL, KEY_LENGTH, open_stamp
-from pourparler_policies import charter, hours, payload, release, wire
+from pourparler_crypto.mls import Group, ReceivedProposal, StagedCommit
+from pourparler_crypto.stamp import EXPORT_LABEL, KEY_LENGTH
+from pourparler_policies import charter, payload, wire
 from pourparler_policies.admission import procedure_digest
 from pourparler_policies.chain import extend
 from pourparler_policies.errors import Unknown, Void
-from pourparler_policies.filenames import harmless
-from pourparler_policies.fold import standing, talk
-from pourparler_policies.fold.decoding import decode_commit
-from pourparler_policies.fold.events import Complained, Disclosed, Entry
+from pourparler_policies.fold.events import Disclosed
 from pourparler_policies.fold.facts import Amend, Phase
 from pourparler_policies.fold.facts import State as Consent
 from pourparler_policies.payload import Attached, Attesting, Beside, Said, Shortened, Shuttle, Sounding
@@ -44,56 +38,28 @@ from pourparler_policies.release.relayed import Arranged, Passage
 
 from . import happenings
 from .attesting import Attestations
+from .complaints import Complaints
 from .ending import AWAY, SPOKEN, Ending
+from .entries import Copied, Entries
 from .errors import Halted, UserError
 from .happenings import Happening
-from .hours import ALONE
-from .judging import Judged, judge_application, judge_commit, roster_of
+from .judging import Judged, roster_of
+from .lives import Lives
+from .outbox import Outgoing
+from .ownentries import OwnEntries
 from .relayed import Relayed
 from .rooms import Rooms
 from .rounds import Rounds
-from .shuttle.kept import kept as kept_word
 from .signing import Signing
 from .soundlog import SoundLog
-from .store import ChannelStore, Kind, Message, Outgoing, Row, Sent, State
+from .store import ChannelStore, Row, State
+from .troubles import FORKED, IMPOSTOR, OLD_COPY, TOLD_OTHERWISE, UNKNOWN, UNPROCESSABLE
 from .vault import Vault
 
 Clock = Callable[[], int]  # Unix seconds
 
-
-class _Copied(Exception):
-    """What its author signed for another key: an insider's copy. It counts as not authentic, so nothing changes."""
-
-
 # Phases into which a device's own event leads only when it leaves, or was never attested and withdraws.
 _FAREWELL = frozenset({Phase.LEAVING, Phase.STRANDED})
-
-OLD_COPY = (
-    "this vault is an older copy: another copy of it has been used since. Nothing more is sent from here; "
-    "use the newer copy, or clear this one and ask to be seated again"
-)
-SET_BACK = (
-    "the service has lost entries that it had accepted (restored from a backup?). Nothing more is sent from here; "
-    "ask the others what they see, and the operator what happened"
-)
-FORKED = (
-    "the service shows you another course of events than it shows others. Nothing more is sent from here; compare "
-    "the channel's digits (`pourparler who`) with the others by voice"
-)
-UNPROCESSABLE = (
-    "a change of the channel's keys cannot be opened on this device, though others may open it. "
-    "The others are told so; ask one of them to invite your card again"
-)
-RESTORED = (
-    "the service was restored from a backup: messages may be missing here that others have. Ask them what they "
-    "see, then go on with `pourparler resume`"
-)
-UNKNOWN = "the channel holds something that this version of Pourparler does not know: update it, then go on"
-TOLD_OTHERWISE = "it was told another course of events than yours: remove it, and let somebody else invite it"
-IMPOSTOR = (
-    "somebody was seated with this device's card who is not this device. Nothing more is sent from here; tell the "
-    "others, by a way you trust"
-)
 
 
 class Log:
@@ -108,12 +74,12 @@ class Log:
         key = CardKey(secret)
         self.own_card = key.card(name)
         self.attestations = Attestations(self.store, key, self.own_card)
-        self.delivered: dict[int, str] = {}  # drafts that the log was seen to hold, and why one counts for nothing
-        # The newest own commit of this process: its entry's id, and when by its clock.
-        self.commit_sealed = (b"", 0)
         self._keys_ended = False
-        self.owed_in_vain = False  # what this device owed by itself did not count: its clock may be fast
         self._reload()
+        self.entries = Entries(self)
+        self.own_entries = OwnEntries(self)
+        self.complaints = Complaints(self)
+        self.lives = Lives(self)
         self.signing = Signing(self)
         self.relayed = Relayed(self)
         self.soundings = SoundLog(self, key)
@@ -218,9 +184,9 @@ class Log:
         happened: list[Happening] = []
         if entry.received_at < row.received_at:
             happened += self.alarm(FORKED)
-        outgoing = self.store.outgoing()
+        outgoing = self.store.outbox.outgoing()
         if outgoing is not None and outgoing.entry == entry.entry:
-            happened += self._fold_own(entry, outgoing)
+            happened += self.own_entries.fold(entry, outgoing)
         else:
             happened += self._fold_other(entry)
         if row.state is State.HALTED:
@@ -244,57 +210,9 @@ class Log:
         row.received_at = max(row.received_at, entry.received_at)
         return happened
 
-    def _fold_own(self, entry: wire.Entry, outgoing: Outgoing) -> list[Happening]:
-        if wire.Append.model_validate_json(outgoing.append).sealed != entry.sealed or (
-            outgoing.handshake != entry.handshake
-        ):
-            return self.alarm(FORKED)
-        said = self.store.envelope(outgoing)
-        self.store.drop_outgoing(with_draft=True)
-        if not said:  # its life was over before it came here
-            self._deliver(outgoing)
-            return []
-        envelope = payload.decode(said)
-        if outgoing.kind is Kind.COMMIT:
-            return self._fold_own_commit(entry, envelope, outgoing.commit)
-        author = self.row.credential
-        try:
-            self.ending.check_renewed(author, entry.received_at)
-            judged = judge_application(self.folded, envelope, author, entry.seq, entry.received_at)
-        except Void as error:
-            self._deliver(outgoing, str(error))
-            self.owed_in_vain |= outgoing.draft is None
-            return [Happening("refused", entry.seq, text=str(error))] if outgoing.draft is not None else []
-        except Unknown:
-            return self.halt(UNKNOWN)
-        void = next((void for _, _, void in judged.acts if void), "")
-        self._deliver(outgoing, void)
-        self.owed_in_vain |= bool(void) and outgoing.draft is None
-        return self._apply(entry, judged, author, outgoing)
-
-    def _deliver(self, outgoing: Outgoing, void: str = "") -> None:
-        if outgoing.draft is not None:
-            self.delivered[outgoing.draft] = void
-
-    def _fold_own_commit(self, entry: wire.Entry, envelope: payload.Envelope, commit: bytes) -> list[Happening]:
-        following = Group.load(self.store.records(pending=True))
-        self.store.drop_records(pending=True)
-        does = decode_commit(commit)
-        try:
-            self.ending.check_renewed(self.row.credential, entry.received_at)
-            after = release.apply(self.folded, Entry(entry.seq, entry.received_at, self.row.credential, does))
-            judged = Judged(envelope, after, does)
-        except Void:  # for instance a notice that had not passed by the service's clock: void for everybody
-            return []
-        self.ending.retire(self.group.signature_seed)
-        # By this device's own clock; after a crash by the service's, which may lie, but must not put it off.
-        sealed, at = self.commit_sealed
-        self.row.updated_at = min(at if sealed == entry.entry else entry.received_at, self.clock())
-        return self._begin_epoch(entry, judged, following)
-
     def _fold_other(self, entry: wire.Entry) -> list[Happening]:
         if complaint.is_complaint(entry.sealed):
-            return self._fold_complaint(entry)
+            return self.complaints.fold(entry)
         try:
             received = self.group.decrypt(entry.sealed)
         except UnprocessablePath as error:
@@ -304,7 +222,7 @@ class Log:
             return []
         except OwnMessage as error:
             # Under a key whose number it does not name it is what an insider sealed anew, and void for everybody.
-            return self.halt(OLD_COPY) if self._key_of(error) == error.generation else []
+            return self.halt(OLD_COPY) if self.entries.key_of(error) == error.generation else []
         except WrongEpoch as error:
             # A log that lacks somebody's commit looks like this. Every member of an honest log sees the same.
             return self.alarm(FORKED) if error.epoch > self.group.epoch else []
@@ -314,13 +232,13 @@ class Log:
             self.store.change_records({k: v for k, v in received.changes.items() if not k.startswith("proposal/")})
             self._group = None
             return []
-        author = self._credential(received.sender)
+        author = self.entries.credential(received.sender)
         happened: list[Happening] = []
         try:
-            envelope = self._read(entry, received)
+            envelope = self.entries.read(entry, received)
             happened = self._compare(entry, envelope, author)  # also of what is void: a fork shows in it first
-            judged = self._judge(entry, received, envelope)
-        except _Copied:
+            judged = self.entries.judge(entry, received, envelope)
+        except Copied:
             self._group = None  # its key is still its author's to use
             return []
         except Unknown:
@@ -333,90 +251,34 @@ class Log:
         if isinstance(received, StagedCommit):
             if received.removes_me:
                 return happened + self._end(State.REMOVED, Happening("removed", entry.seq))
-            return happened + self._begin_epoch(entry, judged, received.apply())
-        return happened + self._apply(entry, judged, author, None)
-
-    def _read(self, entry: wire.Entry, received: ApplicationMessage | StagedCommit) -> payload.Envelope:
-        """What an authentic entry says. Raises _Copied, Unknown, Void or ProtocolError.
-
-        The flag stands on commits and on the procedure's events: so the chain, and what a Welcome says of the
-        members, hold at the handshake head, and no such entry can come between a commit's sealing and its place.
-        """
-        if received.generation is None:
-            raise Void("entries travel as PrivateMessage")
-        if received.generation > MAX_FORWARD:  # for who is behind it is TooFarAhead
-            raise Void("an epoch has no more keys than a member who was away can skip")
-        with self._unknown_from(received.sender):
-            if isinstance(received, ApplicationMessage):
-                envelope = payload.decode_application(received.data)
-            else:
-                envelope = payload.decode_commit(open_stamp(self.stamp_key(), received.authenticated_data))
-        if envelope.key != received.generation:
-            raise _Copied
-        if entry.handshake != (envelope.procedure or isinstance(received, StagedCommit)):
-            raise Void("the entry's flag contradicts its content")
-        return envelope
-
-    def _judge(
-        self, entry: wire.Entry, received: ApplicationMessage | StagedCommit, envelope: payload.Envelope
-    ) -> Judged:
-        """What an authentic entry does, if every member may count it. Raises Unknown, Void or ProtocolError."""
-        author, place = self._credential(received.sender), (entry.seq, entry.received_at)
-        self.ending.check_renewed(author, entry.received_at)
-        with self._unknown_from(received.sender):
-            if isinstance(received, ApplicationMessage):
-                return judge_application(self.folded, envelope, author, *place)
-            return judge_commit(self.folded, self.members, self.group, received, envelope, *place)
-
-    @contextmanager
-    def _unknown_from(self, sender: int) -> Iterator[None]:
-        """Void instead of Unknown from who is not attested: it has no say in any version, and so halts nobody."""
-        try:
-            yield
-        except Unknown:
-            if self._attested(self._credential(sender)):
-                raise
-            raise Void("what an unattested device says counts for nothing but attestation") from None
-
-    def _attested(self, credential: bytes) -> bool:
-        device = standing.by_credential(self.consent, credential)
-        return device is not None and device.phase is Phase.PRESENT
-
-    def _key_of(self, own: OwnMessage) -> int | None:
-        """The number of the message key that an entry of this leaf names; None when it is no entry of this client."""
-        try:
-            data = open_stamp(self.stamp_key(), own.data) if own.handshake else own.data
-            return payload.decode(data).key
-        except Unknown:
-            return own.generation  # a newer version has written it, from another copy
-        except (Void, ProtocolError):
-            return None
+            return happened + self.begin_epoch(entry, judged, received.apply())
+        return happened + self.apply(entry, judged, author, None)
 
     def _fold_unprocessable(self, entry: wire.Entry, error: UnprocessablePath) -> list[Happening]:
         """Only this device cannot open the commit: a complaint, unless it is void for everybody anyway."""
         try:
             if error.commit is not None:
-                self._judge(entry, error.commit, self._read(entry, error.commit))
+                self.entries.judge(entry, error.commit, self.entries.read(entry, error.commit))
         except Unknown:
             return self.halt(UNKNOWN)
-        except _Copied:
+        except Copied:
             return []
         except (Void, ProtocolError):
             self.store.change_records(error.changes)
             return []
-        self.complain(entry.entry)
+        self.complaints.save(entry.entry)
         return self.halt(UNPROCESSABLE)
 
-    def _begin_epoch(self, entry: wire.Entry, judged: Judged, following: Group) -> list[Happening]:
+    def begin_epoch(self, entry: wire.Entry, judged: Judged, following: Group) -> list[Happening]:
         """A commit takes effect."""
         before, old = self.consent, self.members
         self._group = following
         self.erased()
         self.store.replace_records(following.records())
-        self.store.add_complaint_key(following.epoch, self.complaint_key())
+        self.store.add_complaint_key(following.epoch, self.complaints.key())
         self.members = roster_of(judged, old, following)
         self.store.save_members(self.members.values())
-        self._settle(judged.state)
+        self.settle(judged.state)
         if judged.state.consent.rules.charter != before.rules.charter:
             self._amend(before, judged.state.consent.rules.charter)
         for credential in old.keys() - self.members.keys():
@@ -429,7 +291,7 @@ class Log:
         ]
         if own is None or own.credential != self.row.credential:
             happened += self.alarm(IMPOSTOR)
-        return happened + self._release()
+        return happened + self.lives.release()
 
     def _amend(self, before: Consent, charter_hash: bytes) -> None:
         for held in before.open.values():
@@ -437,9 +299,10 @@ class Log:
                 amended = charter.decode(held.subject.charter)
                 if amended.hash == charter_hash:
                     self.charter, self.row.charter = amended, held.subject.charter
-                    self.apply_rules()
+                    self.lives.apply_rules()
 
-    def _settle(self, state: Folded) -> None:
+    def settle(self, state: Folded) -> None:
+        """Another folded state, and what goes with it; in a transaction."""
         if self._folded is not None and state.papers.keys() != self._folded.papers.keys():
             parts = (self.signing.kept, self.relayed.kept)
             held = frozenset(kept.own.text for kept in parts if kept is not None)
@@ -449,13 +312,13 @@ class Log:
         self.rounds.changed(before.round if before is not None else None, state.round)
         self.ending.note(state.consent)
 
-    def _apply(
+    def apply(
         self, entry: wire.Entry, judged: Judged, sender: bytes, outgoing: Outgoing | None
     ) -> list[Happening]:
         """What an application entry says; `outgoing` when it is this device's own."""
         event = judged.envelope.events[0]
         if isinstance(event, Said | Attached | Shuttle):
-            return self._add_message(entry, event, sender, outgoing)
+            return self.lives.fold_message(entry, event, sender, outgoing)
         if isinstance(event, Attesting):
             return self._attest(entry, judged.envelope.events, sender)
         if isinstance(event, Beside):
@@ -464,11 +327,11 @@ class Log:
                 return self.relayed.fold_passage(entry, beside, sender)
             return self.signing.fold_beside(entry, beside, sender)
         if isinstance(event, Shortened):
-            return self._shorten(entry, judged.envelope.events, sender)
+            return self.lives.fold_shorter(entry, judged.envelope.events, sender)
         if isinstance(event, Sounding):
             return self.soundings.receive(entry, event.event, sender, outgoing.draft if outgoing else None)
         before = self.consent
-        self._settle(judged.state)
+        self.settle(judged.state)
         happened: list[Happening] = []
         author = self.members.get(sender)
         states = [*(state for _, state, _ in judged.acts[1:]), judged.state]
@@ -493,162 +356,10 @@ class Log:
             self.erased()
             return happened
         if self.consent.erased > before.erased:
-            self.store.erase_messages(self.consent.erased)
+            self.store.messages.erase_up_to(self.consent.erased)
             self.rounds.texts.erase()
             self.erased()
-        return happened + self._release()
-
-    def _add_message(
-        self, entry: wire.Entry, event: Said | Attached | Shuttle, sender: bytes, outgoing: Outgoing | None
-    ) -> list[Happening]:
-        # The shortest rule wins: what the author said, what the charter says, what the service said. A time in the
-        # future, as a lying service may give, makes nothing live longer by this device's clock.
-        life = min(event.life, self.longest_life())
-        expires_at = min(entry.expires_at, min(entry.received_at, self.clock()) + life)
-        end = self.end_of(min(entry.expires_at, entry.received_at + life), life)
-        if expires_at <= self.clock() or self.store.hours.is_over(end):
-            self.row.missed += outgoing is None
-            return []
-        own = outgoing is not None
-        held = not talk.may_show(self.consent, self.own_card.fingerprint)
-        kind = "shuttle" if isinstance(event, Shuttle) else "said"
-        attached = event if isinstance(event, Attached) else None
-        place = (end, entry.received_at, expires_at)
-        message = Message(
-            *(entry.seq, sender, event.id, self._text(event, sender), *place),
-            own=own,
-            held=held,
-            attached=attached,
-            kind=kind,
-        )
-        sent = Sent(entry.seq, entry.entry, outgoing.delete_secret, entry.expires_at) if outgoing else None
-        kept = self.store.add_message(message, sent)
-        if attached is not None and own:
-            self.rooms.posted(attached.attachment, entry.seq)
-        if not kept or message.held:
-            return []
-        return [Happening(kind, entry.seq, message, self.members.get(sender))]
-
-    def _text(self, event: Said | Attached | Shuttle, sender: bytes) -> str:
-        """As a message's row has it."""
-        match event:
-            case Said():
-                return event.text
-            case Attached():
-                return harmless(event.name)
-            case Shuttle():
-                return kept_word(self.consent, sender, event.event)
-
-    # Shorter lives
-
-    def longest_life(self) -> int:
-        """How long a message lives here at most (seconds): the charter's rule, or this device's own if shorter."""
-        return min(self.charter.retention.messages, self.store.own_rule()[0] or self.charter.retention.messages)
-
-    def life_once_read(self) -> int:
-        """How long a message lives here once it was shown (seconds): the shorter rule; 0 when there is none."""
-        rules = (self.charter.retention.after_reading, self.store.own_rule()[1])
-        return min((rule for rule in rules if rule), default=0)
-
-    def read(self, messages: list[Message], *, opened: bool = False) -> list[Message]:
-        """Who shows messages calls this first, and shows what it returns: their life after reading begins now.
-
-        That is saved, under the shorter key, before anybody sees the text. What is gone meanwhile is left out. A file
-        is read when it is `opened`, not when its name is shown. Raises Lacking.
-        """
-        life, now = self.life_once_read(), self.clock()
-        alive = self.store.places(now)
-        messages = [
-            replace(message, expires_at=alive[message.seq][0], end=alive[message.seq][1])
-            for message in messages
-            if message.seq in alive
-        ]
-        late = [
-            message
-            for message in messages
-            if life and message.expires_at > now + life and (opened or message.attached is None)
-        ]
-        if late:
-            end = self.end_of(max(now, self.row.received_at) + life, life)
-            with self.step():
-                for message in late:
-                    self._let_live(message, now + life, end)
-        return [
-            message if message not in late else replace(message, expires_at=now + life) for message in messages
-        ]
-
-    def _let_live(self, message: Message, expires_at: int, end: int) -> None:
-        """The shorter of two lives, and of two keys the one that ends earlier. `message` as it is stored now."""
-        if end == ALONE:
-            end = message.end
-        elif message.end != ALONE:
-            end = min(message.end, end)
-        self.erased()
-        if expires_at <= self.clock() or self.store.hours.is_over(end):
-            self.store.erase_message(message.seq)
-        else:
-            self.store.shorten(message, min(message.expires_at, expires_at), end)
-
-    def apply_rules(self) -> None:
-        """What is stored obeys the rules as they are now, where they are stricter than before. Raises Lacking."""
-        life, offline = self.longest_life(), self.charter.retention.read_offline
-        for message in self.store.kept_messages(self.clock()):
-            expires_at = min(message.received_at + life, message.expires_at)
-            if expires_at < message.expires_at or (message.end == ALONE and not offline):
-                self._let_live(message, expires_at, self.end_of(expires_at, life))
-        self.rounds.texts.apply_rules()
-
-    def set_own_rule(self, messages: int, after_reading: int) -> None:
-        """This device's own lives, in seconds; 0: no such rule. Raises Lacking, and then nothing changes."""
-        with self.step():
-            self.store.save_own_rule(messages, after_reading)
-            self.apply_rules()
-
-    def _shorten(self, entry: wire.Entry, shorter: list[payload.Event], sender: bytes) -> list[Happening]:
-        happened: list[Happening] = []
-        for event in shorter:
-            found = self.store.find_message(sender, event.id) if isinstance(event, Shortened) else None
-            if not isinstance(event, Shortened) or found is None:
-                continue
-            seq, received_at = found
-            expires_at = min(received_at, self.clock()) + event.life
-            if sender == self.row.credential:
-                self.store.delete_sent(seq, received_at + event.life)
-            message = self.store.message(seq)
-            if message is not None and expires_at < message.expires_at:
-                self._let_live(message, expires_at, self.end_of(expires_at, max(1, event.life)))
-                happened.append(Happening("shortened", entry.seq, message, self.members.get(sender)))
-        return happened
-
-    def end_of(self, expires_at: int, life: int) -> int:
-        """When the key is destroyed of a text that expires at `expires_at` (Unix seconds) after `life` seconds.
-
-        By the log's time, not by this device's clock: a wrong one must not cost messages that others can read.
-        """
-        return ALONE if self.charter.retention.read_offline else hours.end(expires_at, life)
-
-    def draft_end(self, life: int, expires_at: int) -> int:
-        """The end under which a text is kept that waits to be sent, of this life (seconds)."""
-        return self.end_of(max(expires_at, self.row.received_at + life), life)
-
-    def add_draft(self, content: bytes, life: int, expires_at: int, kind: Kind = Kind.SAID) -> int:
-        """Keeps a message or words of a paper (payload.encode_events) to be sent; returns the draft's number. Raises
-        Lacking or UserError.
-        """
-        end = self.draft_end(life, expires_at)
-        if self.store.hours.is_over(end):
-            raise UserError("this device's clock is too slow for so short a life: set it, or choose a longer life")
-        with self.step():
-            return self.store.add_draft(kind, content, life, expires_at, end)
-
-    def _release(self) -> list[Happening]:
-        """What was held back while somebody was unattested is shown once nobody is."""
-        if not talk.may_show(self.consent, self.own_card.fingerprint):
-            return []
-        return [
-            Happening(message.kind, message.seq, message, self.members.get(message.sender))
-            for message in self.store.release(self.clock())
-        ]
+        return happened + self.lives.release()
 
     def _attest(self, entry: wire.Entry, steps: list[payload.Event], sender: bytes) -> list[Happening]:
         mine = [event for event in steps if isinstance(event, Attesting)]
@@ -664,69 +375,17 @@ class Log:
         ]
         return [Happening("warned", entry.seq, member=peer, text=warning.text) for warning in warnings]
 
-    # Complaints
-
-    def complaint_key(self) -> bytes:
-        """The key (32 bytes) under which a member of this epoch may complain later."""
-        return self.group.export(complaint.EXPORT_LABEL, b"", complaint.KEY_LENGTH)
-
-    def complain(self, refused: bytes) -> None:
-        """Saves a complaint about the entry `refused` (its id): this device alone cannot process its commit."""
-        device = self.consent.devices.get(self.own_card.fingerprint)
-        counter = (device.counter if device is not None else 0) + 1
-        made = complaint.Complaint(self.row.credential, counter, refused)
-        signature = self.group.sign(complaint.EXPORT_LABEL, made.signed(self.row.id, self.group.epoch))
-        made = complaint.Complaint(self.row.credential, counter, refused, signature)
-        self.store.save_complaint(complaint.seal(self.complaint_key(), self.row.id, self.group.epoch, made))
-
-    def _fold_complaint(self, entry: wire.Entry) -> list[Happening]:
-        try:
-            epoch = complaint.epoch_of(entry.sealed)
-            key = self.store.complaint_keys().get(epoch)
-            if key is None or not entry.handshake:
-                return []
-            said = complaint.open_(key, self.row.id, entry.sealed)
-            member = self.members.get(said.credential)
-            if member is None:
-                return []
-            # Who cannot follow has renewed nothing since: its key is the newest. Older ones may have been disclosed.
-            self._check_complaint(said, epoch, member.keys[-1:])
-        except CryptoError:
-            return []
-        before = self.consent
-        place = Entry(entry.seq, entry.received_at, said.credential, Complained(), said.counter)
-        self._settle(release.step(self.folded, place).state)
-        return [
-            *happenings.of_states(
-                entry.seq, before, self.consent, self.members, self.members, self.own_card.fingerprint
-            )
-        ]
-
-    def _check_complaint(self, said: complaint.Complaint, epoch: int, keys: tuple[bytes, ...]) -> None:
-        for key in reversed(keys):
-            try:
-                verify_signature(
-                    self.group.suite, key, complaint.EXPORT_LABEL, said.signed(self.row.id, epoch), said.signature
-                )
-            except ProtocolError:
-                continue
-            return
-        raise NotAuthentic("the complaint is not signed by a key that this device's leaf has had")
-
     def _compare(self, entry: wire.Entry, envelope: payload.Envelope, author: bytes) -> list[Happening]:
         # The service takes an entry only from who has seen its newest handshake: an older stamp is of somebody from
         # whom it has kept back the rest.
         if (envelope.seq, envelope.chain) != (self.chain.seq, self.chain.head):
-            if not self._attested(author):
+            if not self.entries.attested(author):
                 # An impostor could stop everybody by it, and a newcomer whose inviter lied to it cannot help it.
                 return [Happening("warned", entry.seq, member=self.members[author], text=TOLD_OTHERWISE)]
             # It may be the author that lies, and not the service: people must know whom to ask.
             name = self.members[author].name if author in self.members else "somebody"
             return self.alarm(f"{FORKED}; it was noticed in what {name} sent")
         return []
-
-    def _credential(self, leaf: int) -> bytes:
-        return next(member.credential for member in self.group.members if member.leaf == leaf)
 
     # Endings
 
@@ -777,18 +436,6 @@ class Log:
         if self.row.state not in (State.OPEN, State.ALARM):
             return ""
         return check_digits(hashlib.sha256(self.group.epoch_authenticator + self.chain.head).digest())
-
-    def resolve_ended(self) -> None:
-        """The entry under way was accepted, and ended before this device could fold it."""
-        outgoing = self.store.outgoing()
-        with self.step():
-            if outgoing is not None:
-                self._deliver(outgoing)
-                if outgoing.kind is Kind.ATTESTING:
-                    events = payload.decode(outgoing.envelope).events
-                    self.attestations.sent(event for event in events if isinstance(event, Attesting))
-            self.store.drop_outgoing(with_draft=True)
-            self.row.missed = max(0, self.row.missed - 1)
 
     def skip_to(self, head: int) -> None:
         """The log's newest entries have ended: the cursor moves past them."""

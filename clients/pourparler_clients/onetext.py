@@ -44,8 +44,8 @@ from pourparler_policies.release.facts import Paper
 from pourparler_policies.release.relayed import Arranged, Leg, Part
 
 from .errors import Refused, Unreachable, UserError
+from .outbox import Kind
 from .papers import Said, compose
-from .store import Kind
 
 if TYPE_CHECKING:
     from .channel import Channel
@@ -168,11 +168,12 @@ class Side:
                 self._log.relayed.ready(channel.clock())
             await channel.catch_up()
 
-    async def sign(self, *, checked: Iterable[PressKey]) -> None:
+    async def sign(self, *, checked: Iterable[PressKey], shown: bytes = b"") -> None:
         """Signs: published when the last side has signed.
 
         `checked` are the press keys of the others that this person has checked without the intermediary: who carries
-        the text could have put a key of its own into it. Raises UserError, and names whose key was not checked.
+        the text could have put a key of its own into it. `shown` as for `Releases.act`. Raises UserError, and names
+        whose key was not checked.
         """
         known = {(key.name, key.public) for key in checked}
         _, _, others = self.to_sign()
@@ -182,7 +183,7 @@ class Side:
                 f"the key of {', '.join(f'“{name}”' for name in unchecked)} in this text is not among those that you "
                 "have checked: get it from where they publish it, never from the intermediary. Nothing was signed"
             )
-        await self.act(Cue.SIGN)
+        await self._channel.releases.act(Cue.SIGN, self._log.relayed, shown=shown)
 
     def note(self) -> bytes:
         """The completed note, this side's own copy. Raises UserError when there is none."""

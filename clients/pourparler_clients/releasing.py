@@ -21,9 +21,10 @@ from .api import NEVER
 from .deskwork import visit
 from .errors import Lacking, Refused, Unreachable, UserError
 from .happenings import Happening
+from .outbox import Kind
 from .papers import revision
 from .signing import Signing
-from .store import Kind, State
+from .store import State
 from .upkeep import due_hour
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class Releases:
         content, life = payload.encode_events([Beside.of(event)]), max(1, life)
         async with channel.turn:
             until = channel.clock() + life
-            await channel.halves_for(lambda: channel.log.add_draft(content, life, until, Kind.BESIDE))
+            await channel.halves_for(lambda: channel.log.lives.add_draft(content, life, until, Kind.BESIDE))
             await channel.catch_up()
 
     async def _ready_for(self, life: int) -> None:
@@ -87,17 +88,19 @@ class Releases:
         channel = self._channel
 
         def check() -> None:
-            end = channel.log.draft_end(life, channel.clock() + life)
+            end = channel.log.lives.draft_end(life, channel.clock() + life)
             if channel.log.store.hours.lacking([end]):
                 raise Lacking(end)
 
         async with channel.turn:
             await channel.halves_for(check)
 
-    async def act(self, cue: Cue, part: Signing | None = None) -> None:
+    async def act(self, cue: Cue, part: Signing | None = None, *, shown: bytes = b"") -> None:
         """A person's act in a joint release: signs, withdraws, agrees again, refuses, stops. Raises UserError.
 
-        `part`: the relayed one (`onetext.py`); without it, the one of this channel.
+        `part`: the relayed one (`onetext.py`); without it, the one of this channel. `shown`: the nonce of the round
+        whose text the person was shown. While they read, that round may have ended and another one, about another
+        text, have come to the same point: then nothing is done.
 
         Who takes a word back need not wait for a service that does not answer. Unreachable: it is done on this
         device, and goes out when the service answers.
@@ -111,8 +114,15 @@ class Releases:
                 if cue not in (Cue.WITHDRAW, Cue.REFUSE):
                     raise
             log.check_may_send()
+            signing = part or log.signing
             with log.step():
-                (part or log.signing).act(cue, channel.clock())
+                kept = signing.kept
+                if shown and (kept is None or kept.own.nonce != shown):
+                    raise UserError(
+                        "what you were shown is over, and it may be about another text by now: look at it again. "
+                        "Nothing was signed"
+                    )
+                signing.act(cue, channel.clock())
             try:
                 await channel.catch_up()
             except Unreachable:
@@ -153,4 +163,4 @@ class Releases:
             happened += (more := part.follow(channel.clock(), silent=late and not final))
         channel.tell(more)
         if happened or part.kept != before:
-            await channel.flush()
+            await channel.sending.flush()

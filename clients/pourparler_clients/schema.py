@@ -23,7 +23,7 @@ MIGRATIONS: list[list[str]] = [
             updated_at INTEGER NOT NULL,        -- this device's last own key update
             missed INTEGER NOT NULL DEFAULT 0,  -- entries that ended before this device saw them
             number INTEGER NOT NULL UNIQUE,     -- by which a person names it; stays
-            complaint BLOB NOT NULL             -- sealed and still to be sent: log.complain
+            complaint BLOB NOT NULL             -- sealed and still to be sent: complaints.py
         ) WITHOUT ROWID""",
         # The vault's half of the keys under which this channel's texts are stored, 32 random bytes (hours.py).
         """CREATE TABLE vault_half (
@@ -48,7 +48,7 @@ MIGRATIONS: list[list[str]] = [
         """CREATE TABLE draft (
             number INTEGER PRIMARY KEY AUTOINCREMENT,
             channel BLOB NOT NULL REFERENCES channel ON DELETE CASCADE,
-            kind TEXT NOT NULL,                 -- store.Kind: said or act
+            kind TEXT NOT NULL,                 -- outbox.Kind: said or act
             content BLOB NOT NULL,              -- payload.encode_events; acts get their counters when they are sealed
             life INTEGER NOT NULL,
             expires_at INTEGER NOT NULL,        -- a text that could not be sent in its own lifetime is erased
@@ -58,7 +58,7 @@ MIGRATIONS: list[list[str]] = [
         """CREATE TABLE outbox (
             channel BLOB PRIMARY KEY REFERENCES channel ON DELETE CASCADE,
             entry BLOB NOT NULL,
-            kind TEXT NOT NULL,                 -- store.Kind
+            kind TEXT NOT NULL,                 -- outbox.Kind
             append BLOB NOT NULL,               -- the request as it is sent
             handshake INTEGER NOT NULL,
             envelope BLOB NOT NULL,             -- of a message: sealed as its draft is

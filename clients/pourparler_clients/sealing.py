@@ -27,7 +27,7 @@ from .errors import UserError
 from .happenings import Happening
 from .judging import judge_commit
 from .log import Log
-from .store import Draft, Kind, Outgoing
+from .outbox import Draft, Kind, Outgoing
 from .upkeep import due_acts
 
 LOST = "a message that waited here can no longer be read: the service has lost its half of its key. Say it again"
@@ -59,7 +59,7 @@ class Sealer:
         log = self._log
         log.check_may_send()
         happened = self._drop_void_acts(now)
-        draft = log.store.next_draft(Kind.ACT)
+        draft = log.store.outbox.next(Kind.ACT)
         if draft is not None:
             return self._seal_acts(self._events(draft), draft), happened
         acts = due_acts(log, now) if owed else []
@@ -74,10 +74,10 @@ class Sealer:
         sounding = log.soundings.due(now) if log.soundings.active else None
         if sounding is not None:
             return self._seal([sounding[0]], Kind.SOUNDING, sounding[1], None), happened
-        draft = log.store.next_draft(Kind.SOUNDING)
+        draft = log.store.outbox.next(Kind.SOUNDING)
         if draft is not None:
             return self._seal(payload.decode_events(draft.content), Kind.SOUNDING, draft.life, draft), happened
-        draft = log.store.next_draft(Kind.SHORTENED)
+        draft = log.store.outbox.next(Kind.SHORTENED)
         if draft is not None:
             events = payload.decode_events(draft.content)
             # It lives as long as the procedure: who comes back is not told that it "expired unread".
@@ -85,7 +85,7 @@ class Sealer:
         draft = self._next_said(now)
         if draft is not None and not draft.content:
             with log.step():
-                log.store.drop_draft(draft.number)
+                log.store.outbox.drop(draft.number)
             return None, [*happened, Happening("refused", log.row.cursor, text=LOST)]
         if draft is not None:
             life = min(draft.life, log.charter.retention.messages) if draft.kind is Kind.SAID else draft.life
@@ -114,22 +114,22 @@ class Sealer:
 
     def _next_said(self, now: int) -> Draft | None:
         log = self._log
-        if log.store.has_ended_drafts(now):
+        if log.store.outbox.has_ended(now):
             with log.step():
-                log.store.drop_ended_drafts(now)
+                log.store.outbox.drop_ended(now)
         if self.why_not_said():
             return None
-        return log.store.next_draft(Kind.BESIDE) or log.store.next_draft(Kind.SAID)
+        return log.store.outbox.next(Kind.BESIDE) or log.store.outbox.next(Kind.SAID)
 
     def _drop_void_acts(self, now: int) -> list[Happening]:
         log, happened = self._log, []
-        while (draft := log.store.next_draft(Kind.ACT)) is not None:
+        while (draft := log.store.outbox.next(Kind.ACT)) is not None:
             try:
                 self.check_acts(self._events(draft), now)
             except Void as error:
                 with log.step():
-                    log.store.drop_draft(draft.number)
-                log.delivered[draft.number] = str(error)
+                    log.store.outbox.drop(draft.number)
+                log.own_entries.delivered[draft.number] = str(error)
                 happened.append(Happening("refused", log.row.cursor, text=str(error)))
             else:
                 break
@@ -182,7 +182,7 @@ class Sealer:
         """
         log = self._log
         log.check_may_send()
-        if log.store.outgoing() is not None:
+        if log.store.outbox.outgoing() is not None:
             raise RuntimeError("an entry is under way: send it first")
         events: list[Event] = [seated] if seated is not None else []
         key = log.group.next_generation(handshake=True)
@@ -220,7 +220,7 @@ class Sealer:
                 else None,
                 commit=canonical(judged.commit),
             )
-        log.commit_sealed = (outgoing.entry, now)
+        log.own_entries.commit_sealed = (outgoing.entry, now)
         return outgoing
 
     def _put(
@@ -250,23 +250,23 @@ class Sealer:
         outgoing = Outgoing(
             append.entry, kind, append.model_dump_json().encode(), handshake, envelope, draft, secret, commit
         )
-        self._log.store.put_outgoing(outgoing)
+        self._log.store.outbox.put_outgoing(outgoing)
         return outgoing
 
     def drop_refused(self, *, with_draft: bool = False) -> None:
         """The entry under way was definitely refused. Its keys stay used up; its draft waits on, or goes too."""
         log = self._log
         with log.step():
-            log.store.drop_outgoing(with_draft=with_draft)
+            log.store.outbox.drop_outgoing(with_draft=with_draft)
             log.store.drop_records(pending=True)
             log.row.count -= 1
 
     def drop_unsealed(self, draft: int) -> bool:
         """Takes a draft back. False when it is already sealed and perhaps sent."""
         log = self._log
-        outgoing = log.store.outgoing()
+        outgoing = log.store.outbox.outgoing()
         if outgoing is not None and outgoing.draft == draft:
             return False
         with log.step():
-            log.store.drop_draft(draft)
+            log.store.outbox.drop(draft)
         return True

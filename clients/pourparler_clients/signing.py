@@ -103,7 +103,7 @@ class Signing:
 
     def __init__(self, log: Log) -> None:
         self._log = log
-        self.papers = Papers(log.store, self._log.end_of)
+        self.papers = Papers(log.store, self._log.lives.end_of)
         self.faulty = ""  # the party in whose name something came that could not be checked; for its person, once
 
     @property

@@ -47,8 +47,9 @@ from .api import NEVER, Api
 from .errors import PourparlerError, Refused, Unreachable, UserError
 from .happenings import Happening
 from .log import Log
+from .outbox import Kind
 from .soundlog import NONE, UNKNOWN, new_id
-from .store import Kind, State
+from .store import State
 
 if TYPE_CHECKING:
     from .channel import Channel
@@ -176,7 +177,7 @@ class Soundings:
             happened = log.soundings.follow(channel.clock())
         channel.tell(happened)
         if log.soundings.kept != before:
-            await channel.flush()
+            await channel.sending.flush()
 
     async def recall(self) -> None:
         """Takes back what one's own side has asked, before devices hand in. Raises UserError."""
@@ -214,15 +215,15 @@ class Soundings:
         life = max(1, ends - now)
         content = payload.encode_events([payload.Sounding.of(event)])
         with log.step():
-            draft = log.store.add_draft(Kind.SOUNDING, content, life, now + life)
+            draft = log.store.outbox.add(Kind.SOUNDING, content, life, now + life)
         try:
             await self._channel.catch_up()
         except PourparlerError:
-            if log.store.has_draft(draft) and self._channel.sealer.drop_unsealed(draft):
+            if log.store.outbox.has(draft) and self._channel.sealer.drop_unsealed(draft):
                 raise
-            if draft not in log.delivered:
+            if draft not in log.own_entries.delivered:
                 raise Unreachable("it may still be sent, when the service answers again") from None
-        if void := log.delivered.get(draft):
+        if void := log.own_entries.delivered.get(draft):
             raise UserError(f"this counts for nothing: {void}")
 
 

@@ -112,7 +112,7 @@ class SoundLog:
                 if draft is None:
                     self._in_vain_until = self._log.clock() + _IN_VAIN
                 else:
-                    self._log.delivered[draft] = str(error)
+                    self._log.own_entries.delivered[draft] = str(error)
             return []
         kept = replace(kept, state=state)
         happened: list[Happening] = []

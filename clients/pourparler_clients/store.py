@@ -1,27 +1,26 @@
 """One channel's rows in the vault, as typed values. SQL lives here and in `schema.py`, decisions do not.
 
-Every method that changes something runs inside the caller's transaction. Texts are sealed and opened here (`hours.py`):
-what of them lies in a row says nothing without the service's half. Raises Lacking where that half is not at hand.
-Longer than 500 lines, for all of a channel's tables are here; each method is a statement or two.
+Every method that changes something runs inside the caller's transaction; each is a statement or two. What lies in a row
+of a text says nothing without the service's half of its key (`hours.py`): texts are sealed and opened by the parts of
+the store, what waits to be sent (`outbox.py`), messages (`messages.py`), and all that is sealed (`sealed.py`).
 """
 
 import os
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 
 from pourparler_policies.admission import Member
 from pourparler_policies.chain import KEPT, Chain
-from pourparler_policies.filenames import harmless
 from pourparler_policies.fold.encoding import encode as canonical
 from pourparler_policies.invitation import KEPT_EPOCHS
-from pourparler_policies.payload import Attached
 from pourparler_policies.release.decoding import decode_state
 from pourparler_policies.release.facts import State as Folded
 
-from .errors import Lacking
-from .hours import DRAFT, IDEA, SEED, Hours
+from .hours import Hours
+from .messages import Messages
+from .outbox import Outbox
+from .sealed import Sealed
 from .vault import Vault
 
 
@@ -34,21 +33,6 @@ class State(StrEnum):
     HALTED = "halted"  # nothing is sent or folded until a person has decided
     REMOVED = "removed"  # this device is no longer a member
     CLOSED = "closed"
-
-
-class Kind(StrEnum):
-    """What an entry under way is, or a draft will be."""
-
-    SAID = "said"  # and words on carried messages
-    UPLOAD = "upload"  # a file that the service does not have whole yet; then it is said
-    ACT = "act"  # events of the procedure
-    ATTESTING = "attesting"
-    BESIDE = "beside"  # words of a paper, a remark, masks, a lock
-    SHORTENED = "shortened"
-    SOUNDING = "sounding"
-    COMMIT = "commit"
-    PARCEL = "parcel"  # what waits to be put to a side, and is not sent as it is (shuttle/parcels.py)
-    NOTE = "note"  # a person's own; nobody is sent it
 
 
 @dataclass(slots=True)
@@ -71,72 +55,6 @@ class Row:
     updated_at: int
     missed: int
     number: int = 0  # given when the channel is inserted
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """The one entry under way."""
-
-    entry: bytes
-    kind: Kind
-    append: bytes
-    handshake: bool
-    envelope: bytes
-    draft: int | None
-    delete_secret: bytes
-    commit: bytes = b""  # what a commit does, in the fold's canonical form
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """Something that waits to be sealed and sent."""
-
-    number: int
-    kind: Kind
-    content: bytes
-    life: int
-    expires_at: int
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """An own entry at the service, and the secret (32 bytes) that ends it there."""
-
-    seq: int
-    entry: bytes
-    secret: bytes
-    expires_at: int  # at the service
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """A message as it is shown. Times are Unix seconds; `sender` is a credential of 16 bytes.
-
-    `end` is when its key is destroyed (hours.py). Of a file (`attached`) the text is its name, made harmless. `kind` is
-    "said", or "shuttle": then `text` is what shuttle/kept.py makes.
-    """
-
-    seq: int
-    sender: bytes
-    id: bytes
-    text: str
-    end: int
-    received_at: int
-    expires_at: int
-    own: bool
-    held: bool = False
-    attached: Attached | None = None
-    kind: str = "said"
-
-    @property
-    def content(self) -> bytes:
-        """As it is sealed; no text begins as a file does."""
-        return (
-            self.text.encode() if self.attached is None else FILE_MARK + self.attached.model_dump_json().encode()
-        )
-
-
-FILE_MARK = b"\xff"  # in no UTF-8
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,14 +81,6 @@ _CONTENTS = (
 )
 
 
-PAPERS = ("words", "remark", "note")  # sealed under an end each, like messages
-
-_ENDED = (
-    "channel = ? AND kind IN ('said', 'beside', 'parcel', 'note') AND (expires_at <= ? OR (end > 0 AND end <= ?))"
-    " AND number NOT IN (SELECT draft FROM outbox WHERE draft IS NOT NULL)"
-)
-
-
 class ChannelStore:
     """Reads and writes the rows of one channel."""
 
@@ -178,7 +88,14 @@ class ChannelStore:
         self.vault = vault
         self.channel = channel
         row = vault.row("SELECT half FROM vault_half WHERE channel = ?", channel)
-        self.hours = Hours(channel, row[0] if row else b"")
+        self._begin(row[0] if row else b"")
+
+    def _begin(self, vault_half: bytes) -> None:
+        self.hours = Hours(self.channel, vault_half)
+        parts = (self.vault, self.channel, self.hours)
+        self.outbox = Outbox(*parts)
+        self.messages = Messages(*parts)
+        self.sealed = Sealed(*parts)
 
     @staticmethod
     def all(vault: Vault) -> list[bytes]:
@@ -207,7 +124,7 @@ class ChannelStore:
         )
         half = os.urandom(32)
         self.vault.execute("INSERT INTO vault_half VALUES (?, ?)", self.channel, half)
-        self.hours = Hours(self.channel, half)
+        self._begin(half)
 
     def save(self, row: Row) -> None:
         """What changes as the log is folded."""
@@ -393,370 +310,6 @@ class ChannelStore:
         """What `save_complaint` saved; empty when there is nothing to send."""
         row = self.vault.row("SELECT complaint FROM channel WHERE id = ?", self.channel)
         return bytes(row[0]) if row else b""
-
-    # Drafts and the entry under way
-
-    def add_draft(self, kind: Kind, content: bytes, life: int, expires_at: int, end: int | None = None) -> int:
-        """Something to be sent, sealed under its `end` if it has one; returns its number. Raises Lacking."""
-        self.vault.execute(
-            "INSERT INTO draft (channel, kind, content, life, expires_at, end) VALUES (?, ?, x'', ?, ?, ?)",
-            self.channel,
-            kind,
-            life,
-            expires_at,
-            end,
-        )
-        row = self.vault.row("SELECT last_insert_rowid()")
-        number = int(row[0]) if row else 0
-        kept = content if end is None else self.hours.seal(content, DRAFT + number, end)
-        self.vault.execute("UPDATE draft SET content = ? WHERE number = ?", kept, number)
-        return number
-
-    def has_draft(self, number: int) -> bool:
-        """Whether a draft still waits, sealed or not."""
-        return self.vault.row("SELECT 1 FROM draft WHERE number = ?", number) is not None
-
-    def draft_ended(self, number: int, now: int) -> bool:
-        """Whether a draft's life is over."""
-        return self.vault.row("SELECT 1 FROM draft WHERE number = ? AND expires_at <= ?", number, now) is not None
-
-    def next_draft(self, kind: Kind) -> Draft | None:
-        """What of this kind waits longest. Raises Lacking."""
-        row = self.vault.row(
-            "SELECT number, kind, content, life, expires_at, end FROM draft WHERE channel = ? AND kind = ?"
-            " ORDER BY number LIMIT 1",
-            self.channel,
-            kind,
-        )
-        return Draft(row[0], Kind(row[1]), self._open_draft(row[0], row[2], row[5]), *row[3:5]) if row else None
-
-    def kept(self, kind: Kind) -> dict[int, bytes]:
-        """The contents of drafts of a kind whose keys are at hand, by number, oldest first."""
-        rows = self.vault.rows(
-            "SELECT number, content, end FROM draft WHERE channel = ? AND kind = ? AND content != x'' ORDER BY number",
-            *(self.channel, kind),
-        )
-        opened = {row[0]: self._open_draft(*row) for row in rows if self.hours.has(row[2])}
-        return {number: content for number, content in opened.items() if content}
-
-    def counted(self, kind: Kind) -> int:
-        """How many drafts of a kind there are, whether they open or not."""
-        row = self.vault.row("SELECT count(*) FROM draft WHERE channel = ? AND kind = ?", self.channel, kind)
-        return int(row[0]) if row else 0
-
-    def lacks_kept(self, kind: Kind, now: int) -> list[int]:
-        """Ends of the living drafts of a kind whose keys are not at hand."""
-        rows = self.vault.rows(
-            "SELECT end FROM draft WHERE channel = ? AND kind = ? AND expires_at > ?", self.channel, kind, now
-        )
-        return self.hours.lacking(end for (end,) in rows)
-
-    def said_waiting(self) -> list[bytes]:
-        """The content of messages that wait and whose keys are at hand, oldest first."""
-        rows = self.vault.rows(
-            "SELECT number, content, end FROM draft WHERE channel = ? AND kind = ? AND content != x'' ORDER BY number",
-            self.channel,
-            Kind.SAID,
-        )
-        return [self._open_draft(*row) for row in rows if self.hours.has(row[2])]
-
-    def _open_draft(self, number: int, content: bytes, end: int | None) -> bytes:
-        """Empty when there is nothing left to open: its life is over, or the service has lost its half."""
-        if end is None or not content:
-            return content
-        if self.hours.is_over(end):
-            return b""
-        try:
-            return self.hours.open(content, DRAFT + number, end)
-        except Lacking:
-            if self.hours.has(end):
-                return b""
-            raise
-
-    def drop_ended_drafts(self, now: int) -> None:
-        """Messages whose life is over are erased unsent, but for the one under way."""
-        self.vault.execute(f"DELETE FROM draft WHERE {_ENDED}", self.channel, now, self.hours.over)  # noqa: S608
-
-    def has_ended_drafts(self, now: int) -> bool:
-        """Whether there are such messages."""
-        sql = f"SELECT 1 FROM draft WHERE {_ENDED}"  # noqa: S608
-        return self.vault.row(sql, self.channel, now, self.hours.over) is not None
-
-    def drop_draft(self, number: int) -> None:
-        """A draft is erased unsent."""
-        self.vault.execute("DELETE FROM draft WHERE number = ?", number)
-
-    def waiting(self) -> int:
-        """How many drafts wait."""
-        row = self.vault.row(
-            "SELECT count(*) FROM draft WHERE channel = ? AND kind NOT IN ('parcel', 'note')", self.channel
-        )
-        return int(row[0]) if row else 0
-
-    def first_draft(self, kind: Kind) -> int | None:
-        """The number of what of this kind waits longest."""
-        sql = "SELECT min(number) FROM draft WHERE channel = ? AND kind = ?"
-        row = self.vault.row(sql, self.channel, kind)
-        return row[0] if row else None
-
-    def count_drafts(self, kind: Kind) -> int:
-        """How many drafts of this kind wait."""
-        row = self.vault.row("SELECT count(*) FROM draft WHERE channel = ? AND kind = ?", self.channel, kind)
-        return int(row[0]) if row else 0
-
-    def outgoing(self) -> Outgoing | None:
-        """The entry under way, if any. Its envelope is as it is stored: `envelope` opens it."""
-        row = self.vault.row(
-            "SELECT entry, kind, append, handshake, envelope, draft, delete_secret, consent FROM outbox"
-            " WHERE channel = ?",
-            self.channel,
-        )
-        return Outgoing(row[0], Kind(row[1]), row[2], bool(row[3]), *row[4:]) if row else None
-
-    def envelope(self, outgoing: Outgoing) -> bytes:
-        """What the entry under way says, empty when its life is over. Raises Lacking."""
-        return self._open_draft(outgoing.draft or 0, outgoing.envelope, self._end_of(outgoing.draft))
-
-    def put_outgoing(self, outgoing: Outgoing) -> None:
-        """Saved before it is sent, what it says sealed as its draft is. There is at most one. Raises Lacking."""
-        end = self._end_of(outgoing.draft)
-        number = DRAFT + (outgoing.draft or 0)
-        envelope = outgoing.envelope if end is None else self.hours.seal(outgoing.envelope, number, end)
-        self.vault.execute(
-            "INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            self.channel,
-            outgoing.entry,
-            outgoing.kind,
-            outgoing.append,
-            int(outgoing.handshake),
-            envelope,
-            outgoing.draft,
-            outgoing.delete_secret,
-            outgoing.commit,
-        )
-
-    def _end_of(self, draft: int | None) -> int | None:
-        row = self.vault.row("SELECT end FROM draft WHERE number = ?", draft)
-        return row[0] if row else None
-
-    def drop_outgoing(self, *, with_draft: bool) -> None:
-        """The entry is in the log (`with_draft`), or was definitely refused and its draft waits on."""
-        if with_draft:
-            self.vault.execute(
-                "DELETE FROM draft WHERE number = (SELECT draft FROM outbox WHERE channel = ?)", self.channel
-            )
-        self.vault.execute("DELETE FROM outbox WHERE channel = ?", self.channel)
-
-    # Messages
-
-    def add_message(self, message: Message, sent: Sent | None = None) -> bool:
-        """False when the same message (sender and id) is there already. `sent`: of an own one. Raises Lacking."""
-        changed = self.vault.execute(
-            "INSERT OR IGNORE INTO message"
-            " (channel, seq, sender, id, text, end, received_at, expires_at, own, held, kind)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            self.channel,
-            message.seq,
-            message.sender,
-            message.id,
-            self.hours.seal(message.content, message.seq, message.end),
-            message.end,
-            message.received_at,
-            message.expires_at,
-            int(message.own),
-            int(message.held),
-            message.kind,
-        )
-        if sent is not None:
-            self.vault.execute(
-                "INSERT OR IGNORE INTO sent VALUES (?, ?, ?, ?, ?, NULL)",
-                *(self.channel, sent.seq, sent.entry, sent.secret, sent.expires_at),
-            )
-        return changed == 1
-
-    def messages(self, now: int) -> list[Message]:
-        """What is alive, may be shown and opens with the keys at hand, in the log's order."""
-        return self._messages("expires_at > ? AND held = 0", now)
-
-    def release(self, now: int) -> list[Message]:
-        """What was held back may be shown from now on; returns what of it is alive. Raises Lacking."""
-        if self.lacking(now, held=True):
-            raise Lacking(self.lacking(now, held=True)[0])
-        held = self._messages("expires_at > ? AND held = 1", now)
-        if held:
-            self.vault.execute("UPDATE message SET held = 0 WHERE channel = ?", self.channel)
-        return held
-
-    def lacking(self, now: int, *, held: bool = False) -> list[int]:
-        """Ends of the living texts whose keys are not at hand; `held`: only of messages that are held back."""
-        messages = "SELECT end FROM message WHERE channel = ? AND expires_at > ?"
-        if held:
-            return self.hours.lacking(
-                end for (end,) in self.vault.rows(messages + " AND held = 1", self.channel, now)
-            )
-        drafts = "SELECT end FROM draft WHERE channel = ? AND expires_at > ? AND end IS NOT NULL"
-        ideas = "SELECT end FROM idea_text WHERE channel = ? AND expires_at > ?"
-        rows = [row for sql in (messages, drafts, ideas) for row in self.vault.rows(sql, self.channel, now)]
-        for table in PAPERS:
-            papers = f"SELECT DISTINCT end FROM {table} WHERE channel = ? AND expires_at > ?"  # noqa: S608 -- constants
-            rows += self.vault.rows(papers, self.channel, now)
-        return self.hours.lacking(end for (end,) in rows)
-
-    def closed(self, now: int) -> tuple[int, int]:
-        """How many living messages wait for the service's half, and of how many the service has lost it."""
-        rows = self.vault.rows(
-            "SELECT end FROM message WHERE channel = ? AND expires_at > ? AND held = 0", self.channel, now
-        )
-        waiting = sum(bool(self.hours.lacking(end)) for end in rows)
-        return waiting, len(rows) - waiting - len(self.messages(now))
-
-    def erase_messages(self, seq: int) -> None:
-        """Messages up to `seq` are gone, and this device's own of them are to be ended at the service."""
-        self.vault.execute("DELETE FROM message WHERE channel = ? AND seq <= ?", self.channel, seq)
-        for table in ("sent", "room"):
-            self.vault.execute(f"UPDATE {table} SET due = 0 WHERE channel = ? AND seq <= ?", self.channel, seq)  # noqa: S608
-
-    def shorten(self, message: Message, expires_at: int, end: int) -> None:
-        """A message expires earlier, or lies under another key, from now on. Raises Lacking."""
-        sealed = self.hours.seal(message.content, message.seq, end)
-        self.vault.execute(
-            "UPDATE message SET text = ?, end = ?, expires_at = ? WHERE channel = ? AND seq = ?",
-            *(sealed, end, expires_at, self.channel, message.seq),
-        )
-
-    def erase_message(self, seq: int) -> None:
-        """One message is gone."""
-        self.vault.execute("DELETE FROM message WHERE channel = ? AND seq = ?", self.channel, seq)
-
-    def kept_messages(self, now: int) -> list[Message]:
-        """Every living message, also those held back. Raises Lacking unless all can be opened, but for lost ones."""
-        lacking = self.hours.lacking(
-            end
-            for (end,) in self.vault.rows(
-                "SELECT end FROM message WHERE channel = ? AND expires_at > ?", self.channel, now
-            )
-        )
-        if lacking:
-            raise Lacking(lacking[0])
-        return self._messages("expires_at > ?", now)
-
-    def places(self, now: int) -> dict[int, tuple[int, int]]:
-        """`expires_at` and end of every living message, by its seq."""
-        rows = self.vault.rows(
-            "SELECT seq, expires_at, end FROM message WHERE channel = ? AND expires_at > ?", self.channel, now
-        )
-        return {seq: (expires_at, end) for seq, expires_at, end in rows}
-
-    def message(self, seq: int) -> Message | None:
-        """One message; None when it is gone, or lost. Raises Lacking."""
-        row = self.vault.row("SELECT end FROM message WHERE channel = ? AND seq = ?", self.channel, seq)
-        if row is not None and self.hours.lacking(row):
-            raise Lacking(row[0])
-        return next(iter(self._messages("seq = ?", seq)), None)
-
-    def find_message(self, sender: bytes, id_: bytes) -> tuple[int, int] | None:
-        """Seq and `received_at` of a message, by its sender's credential and its id."""
-        row = self.vault.row(
-            "SELECT seq, received_at FROM message WHERE channel = ? AND sender = ? AND id = ?",
-            *(self.channel, sender, id_),
-        )
-        return (row[0], row[1]) if row else None
-
-    def delete_sent(self, seq: int, due: int) -> None:
-        """An own entry is to be ended at the service at this time (Unix seconds), unless it is to be earlier.
-
-        So is the attachment that it told of.
-        """
-        for table in ("sent", "room"):
-            self.vault.execute(
-                f"UPDATE {table} SET due = min(coalesce(due, ?), ?) WHERE channel = ? AND seq = ?",  # noqa: S608
-                *(due, due, self.channel, seq),
-            )
-
-    def due_deletions(self, now: int) -> list[Sent]:
-        """Own entries that are to be ended at the service now."""
-        rows = self.vault.rows(
-            "SELECT seq, entry, secret, expires_at FROM sent WHERE channel = ? AND due <= ? AND expires_at > ?",
-            *(self.channel, now, now),
-        )
-        return [Sent(*row) for row in rows]
-
-    def drop_sent(self, seq: int) -> None:
-        """It has ended at the service."""
-        self.vault.execute("DELETE FROM sent WHERE channel = ? AND seq = ?", self.channel, seq)
-
-    def own_rule(self) -> tuple[int, int]:
-        """This device's own lives (seconds): of a message, and of one that was read. 0: no such rule."""
-        row = self.vault.row("SELECT messages, after_reading FROM own_rule WHERE channel = ?", self.channel)
-        return (row[0], row[1]) if row else (0, 0)
-
-    def save_own_rule(self, messages: int, after_reading: int) -> None:
-        """Another own rule."""
-        self.vault.execute(
-            "INSERT OR REPLACE INTO own_rule VALUES (?, ?, ?)", self.channel, messages, after_reading
-        )
-
-    def _messages(self, where: str, *values: int) -> list[Message]:
-        rows = self.vault.rows(
-            "SELECT seq, sender, id, text, end, received_at, expires_at, own, held, kind"  # noqa: S608
-            f" FROM message WHERE channel = ? AND {where} ORDER BY seq",  # constants of this file
-            self.channel,
-            *values,
-        )
-        found = []
-        for seq, sender, id_, sealed, end, received_at, expires_at, own, held, kind in rows:
-            with suppress(Lacking):  # also what the service has lost its half of
-                content = self.hours.open(sealed, seq, end)
-                attached = Attached.model_validate_json(content[1:]) if content.startswith(FILE_MARK) else None
-                text = harmless(attached.name) if attached is not None else content.decode()
-                place = (end, received_at, expires_at, bool(own), bool(held))
-                found.append(Message(seq, sender, id_, text, *place, attached, kind))
-        return found
-
-    def reseal(self, replaced: Mapping[int, bytes]) -> None:
-        """The service has other halves for these ends than it gave out (32 bytes each): what is open stays open."""
-        for end, half in replaced.items():
-            for seq, sealed in self.vault.rows(
-                "SELECT seq, text FROM message WHERE channel = ? AND end = ?", self.channel, end
-            ):
-                with suppress(Lacking):
-                    again = self.hours.seal(self.hours.open(sealed, seq, end, half), seq, end)
-                    self.vault.execute(
-                        "UPDATE message SET text = ? WHERE channel = ? AND seq = ?", again, self.channel, seq
-                    )
-            for number, sealed in self.vault.rows(
-                "SELECT number, text FROM idea_text WHERE channel = ? AND end = ?", self.channel, end
-            ):
-                with suppress(Lacking):
-                    text = self.hours.open(sealed, IDEA + number, end, half)
-                    again = self.hours.seal(text, IDEA + number, end)
-                    self.vault.execute("UPDATE idea_text SET text = ? WHERE number = ?", again, number)
-            for number, sealed in self.vault.rows(
-                "SELECT number, seed FROM seed WHERE channel = ? AND end = ?", self.channel, end
-            ):
-                with suppress(Lacking):
-                    again = self.hours.seal(self.hours.open(sealed, SEED + number, end, half), SEED + number, end)
-                    self.vault.execute("UPDATE seed SET seed = ? WHERE number = ?", again, number)
-            for table in PAPERS:
-                stored = f"SELECT number, sealed FROM {table} WHERE channel = ? AND end = ?"  # noqa: S608
-                for number, sealed in self.vault.rows(stored, self.channel, end):
-                    with suppress(Lacking):
-                        again = self.hours.seal(self.hours.open(sealed, number, end, half), number, end)
-                        self.vault.execute(
-                            f"UPDATE {table} SET sealed = ? WHERE channel = ? AND number = ?",  # noqa: S608
-                            *(again, self.channel, number),
-                        )
-            for table, column, key in (("draft", "content", "number"), ("outbox", "envelope", "draft")):
-                for number, sealed in self.vault.rows(
-                    f"SELECT {key}, {column} FROM {table} WHERE channel = ? AND {column} != x'' AND {key} IN"  # noqa: S608
-                    " (SELECT number FROM draft WHERE end = ?)",
-                    *(self.channel, end),
-                ):
-                    with suppress(Lacking):
-                        again = self.hours.seal(
-                            self.hours.open(sealed, DRAFT + number, end, half), DRAFT + number, end
-                        )
-                        self.vault.execute(f"UPDATE {table} SET {column} = ? WHERE {key} = ?", again, number)  # noqa: S608
 
 
 def _join(parts: tuple[bytes, ...]) -> bytes:

@@ -50,6 +50,7 @@ from .errors import PourparlerError, Refused, Waits
 from .happenings import Happening
 from .invitations import Progress
 from .log import Log
+from .outbox import Kind
 from .store import ChannelStore, Row, State
 from .vault import Cost, Vault
 
@@ -291,11 +292,12 @@ class Person:
 
     def texts(self) -> list[str]:
         """What this device shows now, in order."""
-        return [message.text for message in self.log.store.messages(self.device.clock())]
+        return [message.text for message in self.log.store.messages.shown(self.device.clock())]
 
     def waiting(self) -> list[str]:
         """Texts in the vault that the log does not hold yet."""
-        events = [event for content in self.log.store.said_waiting() for event in json.loads(content)]
+        waiting = self.log.store.outbox.kept(Kind.SAID).values()
+        events = [event for content in waiting for event in json.loads(content)]
         return [event.get("text") or event["name"] for event in events]
 
     async def sync(self) -> list[Happening]:

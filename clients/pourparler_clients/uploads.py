@@ -30,9 +30,9 @@ from pourparler_policies.wire import Problem
 
 from .errors import Refused, Unreachable, UserError
 from .fetching import CONTRADICTION
+from .outbox import Draft, Kind
 from .rooms import Room
 from .spool import Spool, new_part
-from .store import Draft, Kind
 
 if TYPE_CHECKING:
     from .api import Api
@@ -139,7 +139,7 @@ class Uploads:
             source.close()
         await self.send(report)
         # `talk` goes on with files by itself: it may have sent this one meanwhile, or have given it up.
-        if draft not in self._log.delivered and not self._log.store.has_draft(draft):
+        if draft not in self._log.own_entries.delivered and not self._log.store.outbox.has(draft):
             raise UserError(_OVER.format(name=name))
 
     async def _seal(self, source: Source, name: str, size: int, life: int) -> int:
@@ -179,12 +179,12 @@ class Uploads:
     def _keep(self, attached: Attached, file: str, room: Room) -> int:
         log = self._log
         until = self._channel.clock() + attached.life
-        end = log.end_of(max(until, log.row.received_at + attached.life), attached.life)
+        end = log.lives.end_of(max(until, log.row.received_at + attached.life), attached.life)
         if log.store.hours.is_over(end):
             raise UserError("this device's clock is too slow for so short a life: set it, or choose a longer life")
         with log.step():
             content = payload.encode_events([attached])
-            draft = log.store.add_draft(Kind.UPLOAD, content, attached.life, until, end)
+            draft = log.store.outbox.add(Kind.UPLOAD, content, attached.life, until, end)
             log.rooms.begin(draft, file, room, until)
         return draft
 
@@ -208,17 +208,17 @@ class Uploads:
     async def _next(self) -> Draft | None:
         async with self._channel._turn:
             store = self._log.store
-            return await self._channel.halves_for(lambda: store.next_draft(Kind.UPLOAD))
+            return await self._channel.halves_for(lambda: store.outbox.next(Kind.UPLOAD))
 
     def waiting(self) -> int:
         """How many attached files are not whole at the service yet."""
-        return self._log.store.count_drafts(Kind.UPLOAD)
+        return self._log.store.outbox.count(Kind.UPLOAD)
 
     async def give_up(self) -> int:
         """Erases what was attached and is not said yet, also at the service when it answers; returns how many."""
         given_up = 0
         async with self._channel._turn:
-            while (draft := self._log.store.first_draft(Kind.UPLOAD)) is not None:
+            while (draft := self._log.store.outbox.first(Kind.UPLOAD)) is not None:
                 self._drop(draft)
                 given_up += 1
             with suppress(Unreachable, Refused):  # then at the next visit
@@ -228,7 +228,7 @@ class Uploads:
     def _drop(self, draft: int) -> None:
         self._log.erased()
         with self._log.step():
-            self._log.store.drop_draft(draft)
+            self._log.store.outbox.drop(draft)
 
     async def _upload(self, draft: Draft, report: Report) -> None:
         """The service has all of it when this returns. Raises UserError when the file is given up."""
@@ -248,7 +248,7 @@ class Uploads:
                     report(done, spool.chunks)
                     chunk = spool.get(number) if number < spool.chunks else None
                     if chunk is None:
-                        over = not log.store.has_draft(draft.number)
+                        over = not log.store.outbox.has(draft.number)
                         self._drop(draft.number)
                         raise UserError((_OVER if over else _LOST).format(name=attached.name))
                     await api.put_chunk(attached.attachment, number, chunk)
@@ -257,7 +257,7 @@ class Uploads:
                     raise Refused(CONTRADICTION)
                 report(done, spool.chunks)
         async with self._channel._turn:
-            if not log.store.has_draft(draft.number):
+            if not log.store.outbox.has(draft.number):
                 raise UserError(_OVER.format(name=attached.name))
             with log.step():
                 log.rooms.whole(draft.number, held.expires_at)

@@ -37,10 +37,11 @@ _SLOT: Final = _SALT + _NONCE + _KEY + _TAG
 _HEADER: Final = len(_MAGIC) + 8 + 2 * _SLOT
 HEADER_NAME: Final = "vault.keys"
 DATABASE_NAME: Final = "vault.db"
+_BUILDING: Final = HEADER_NAME + ".new"
 # In the order in which they are cleared: without the slots, nothing else can be opened.
 _FILES: Final = (
     HEADER_NAME,
-    HEADER_NAME + ".new",
+    _BUILDING,
     *(DATABASE_NAME + ending for ending in ("", "-wal", "-shm", "-journal")),
 )
 _BLOCK: Final = 1024 * 1024  # bytes overwritten at a time
@@ -131,6 +132,8 @@ class Vault:
             if vault._key != keys[0]:
                 vault._rekey(keys[0])
             vault._replace_header(_header(passphrase, cost, keys[0]))
+        # A change that never began: its header holds the file's key under a passphrase that is not in force.
+        wipe(directory / _BUILDING)
         return vault
 
     @classmethod
@@ -162,8 +165,8 @@ class Vault:
     def _replace_header(self, header: bytes) -> None:
         """Another header in place of the old one, whose bytes are overwritten; the lock goes over to the new one."""
         place = self.directory / HEADER_NAME
-        building = place.with_name(HEADER_NAME + ".new")
-        building.unlink(missing_ok=True)
+        building = self.directory / _BUILDING
+        wipe(building)
         _write_private(building, header)
         lock = os.open(building, os.O_RDWR | os.O_CLOEXEC)
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

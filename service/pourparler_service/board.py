@@ -143,6 +143,7 @@ class Entry:
     signatories: tuple[str, ...]
     published_at: int
     marks: tuple[wire.BoardMark, ...]
+    marked_at: int = 0  # Unix seconds: when the newest mark came; 0 without one
     note: bytes = b""
     siblings: tuple[tuple[int, bytes], ...] = ()  # number and digest of the copies of the same release
 
@@ -208,6 +209,7 @@ class Board:
             NOTE.c.release == row.release, NOTE.c.signers == row.signers, NOTE.c.published_at == row.published_at
         )
         siblings = tuple((one.copy_number, one.digest) for one in self._reader.execute(asked))
+        marks = self._marks(row, [digest for _, digest in siblings])
         return Entry(
             number=row.key,
             digest=row.digest,
@@ -218,21 +220,23 @@ class Board:
             languages=tuple(row.languages.split(" ")),
             signatories=tuple(row.signatories.split("\n")),
             published_at=row.published_at,
-            marks=self._marks(row, [digest for _, digest in siblings]),
+            marks=tuple(mark for mark, _ in marks),
+            marked_at=max((at for _, at in marks), default=0),
             note=note,
             siblings=tuple(sorted(siblings)),
         )
 
-    def _marks(self, row: Any, digests: list[bytes]) -> tuple[wire.BoardMark, ...]:
-        asked = select(NOTE.c.sequel, NOTE.c.digest, NOTE.c.signers).where(
+    def _marks(self, row: Any, digests: list[bytes]) -> list[tuple[wire.BoardMark, int]]:
+        """Each with the time at which it came."""
+        asked = select(NOTE.c.sequel, NOTE.c.digest, NOTE.c.signers, NOTE.c.published_at).where(
             NOTE.c.earlier_release == row.release, NOTE.c.earlier_digest.in_(digests), NOTE.c.key > row.key
         )
         signed = _keys(row.signers)
-        return tuple(
-            wire.BoardMark(sequel=Sequel(one.sequel), digest=one.digest)
+        return [
+            (wire.BoardMark(sequel=Sequel(one.sequel), digest=one.digest), one.published_at)
             for one in self._reader.execute(asked.order_by(NOTE.c.key))
             if signed <= _keys(one.signers)
-        )
+        ]
 
     def close(self) -> None:
         """Let the reader finish."""

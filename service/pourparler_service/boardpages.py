@@ -302,7 +302,8 @@ def _atom(entry: Entry) -> Markup:
         joined(Markup(f'<title xml:lang="{entry.languages[0]}">'), title, Markup("</title>")),
         element("id", f"urn:uuid:{_uuid(entry.digest)}"),
         element("published", instant_text(entry.published_at)),
-        element("updated", instant_text(entry.published_at)),
+        # RFC 4287, 4.2.15: a reader shows an entry again only when this moves, and a withdrawal has to be seen.
+        element("updated", instant_text(max(entry.published_at, entry.marked_at))),
         *[element("author", element("name", name)) for name in entry.signatories],
         element("link", rel="alternate", type="text/html", href=place(entry.digest)),
         element("link", rel="enclosure", type="text/plain", href=place(entry.digest, Route.BOARD_NOTE)),

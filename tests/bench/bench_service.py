@@ -8,6 +8,7 @@ the relay stores nothing. CPU is user and system time; load runs in a process of
 
 import argparse
 import os
+import signal
 import sys
 import time
 from dataclasses import replace
@@ -130,6 +131,7 @@ def main() -> None:
     parser.add_argument("--only", metavar="WORD", help="rows and headings with this word in them")
     parser.add_argument("--dir", type=Path, help="where SQLite's files lie (default: the temporary folder)")
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that no server outlives this
     load = Load(args.rate, args.seconds or (4 if args.quick else 15))
     engines = ENGINES if reachable() else ENGINES[:1]
     say(
@@ -152,6 +154,8 @@ def main() -> None:
             named.append((name, relay(cell, load) if cell.engine == "relay" else service(cell, load, args.dir)))
         if args.peers and heading == "8 channels of 6 devices":
             for name, measure in PEERS.items():
+                if args.only and args.only.lower() not in f"{heading} {name}".lower():
+                    continue
                 try:
                     named.append((name, measure(Cell(name), load)))
                 except Absent as reason:

@@ -265,6 +265,9 @@ def test_the_command_changes_the_passphrase(vault: Path) -> None:
     )
     assert done.returncode == 0, done
     assert done.stdout.startswith(b"Changed.")
+    told = b" ".join(done.stderr.split())  # before it is done
+    assert b"cannot be undone" in told
+    assert b"Who forgets the new one loses everything" in told
     assert titles(vault, NEW) == [TITLE]
     for descriptor in (old, new):
         os.close(descriptor)

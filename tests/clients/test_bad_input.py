@@ -114,6 +114,10 @@ def demonstrating(data: bytes) -> Case:
     return lambda place: place.run("demo", "--text", place.file(data))
 
 
+def publishing(data: bytes) -> Case:
+    return lambda place: place.run("demo", "--communique", place.file(data))
+
+
 def damaged(name: str, change: Callable[[Path], object]) -> Case:
     def run(place: Place) -> Done:
         change(place.vault / name)
@@ -298,6 +302,30 @@ CASES: dict[str, tuple[Case, str]] = {
         demonstrating(b"short\n\n" + b"x" * (MAX_TEXT + 1)),
         f"paragraph 2 .*{MAX_TEXT + 1} bytes; at most {MAX_TEXT}",
     ),
+    "communiqué: missing file": (
+        lambda place: place.run("demo", "--communique", place.root / "none"),
+        "the communiqué .*none cannot be read: No such file",
+    ),
+    "communiqué: a directory": (lambda place: place.run("demo", "--communique", place.root), "Is a directory"),
+    "communiqué: empty": (publishing(b""), "no text in it"),
+    "communiqué: blank": (publishing(b" \n\n\t\n"), "no text in it"),
+    "communiqué: a language without words": (publishing(b"[en]\nWords.\n\n[fa]\n\n"), "no text in it"),
+    "communiqué: not UTF-8": (publishing(b"caf\xe9"), "not UTF-8"),
+    "communiqué: a picture": (publishing(b"\x89PNG\r\n\x1a\n" + bytes(99)), "not UTF-8"),
+    "communiqué: zeros": (publishing(bytes(99)), "control character"),
+    "communiqué: a direction mark": (publishing("Words \u202e.".encode()), "changes the direction"),
+    "communiqué: a language twice": (publishing(b"[en]\na\n[en]\nb\n"), "stands there twice"),
+    "communiqué: no such language": (publishing(b"[en-gb]\na\n"), "not language tags"),
+    "communiqué: a line of the foot": (publishing(b"a\n\nvoid unless all have signed\n"), "foot"),
+    "communiqué: above what a table takes": (publishing(b"A line.\n" * 9000), "larger than a text on the table"),
+    "communiqué: above it with its foot": (publishing(b"A line.\n" * 8190), "bytes more"),
+    "communiqué: endless": (lambda place: place.run("demo", "--communique", "/dev/zero"), "larger than"),
+    "press key: none": (lambda place: place.run("release-key", "check", place.root / "none"), "cannot be read"),
+    "press key: a word": (
+        lambda place: place.run("release-key", "check", place.file(b"north\n")),
+        "incomplete or was altered",
+    ),
+    "press key: not text": (lambda place: place.run("release-key", "check", place.file(b"\xff")), "not UTF-8"),
     "demo: keep where something is": (
         lambda place: place.run("demo", "--keep", place.root),
         "not empty",

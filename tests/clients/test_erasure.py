@@ -8,7 +8,8 @@ from pourparler_clients.device import Device
 from pourparler_clients.ending import SPOKEN
 from pourparler_clients.examine import vault_pages
 from pourparler_clients.hours import ALONE, DRAFT, IDEA, NOTE, REMARK, SEED, SPACE, WORDS
-from pourparler_clients.store import ChannelStore, Message
+from pourparler_clients.messages import Message
+from pourparler_clients.store import ChannelStore
 from pourparler_clients.testing import CHEAP, PASSPHRASE, channel_row
 from pourparler_clients.vault import Vault
 from pourparler_policies.limits import MAX_SEQ
@@ -33,7 +34,7 @@ def fill(vault: Vault, chosen: random.Random, numbers: range) -> None:
     for number in numbers:
         text = f"<{number:06}>" * chosen.choice(SIZES)
         with vault.transaction():
-            store.add_message(Message(number, bytes(16), b"%016d" % number, "", ALONE, 0, 2**40, own=False))
+            store.messages.add(Message(number, bytes(16), b"%016d" % number, "", ALONE, 0, 2**40, own=False))
             # As if it were not sealed, so that any eight bytes of it are recognised.
             vault.execute("UPDATE message SET text = ? WHERE seq = ?", text.encode(), number)
 

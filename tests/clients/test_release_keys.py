@@ -19,7 +19,7 @@ from pourparler_clients.testing import CHEAP, PASSPHRASE, Commands, Done
 from pourparler_clients.vault import Vault
 from pourparler_crypto.card import CardKey
 from pourparler_crypto.errors import UsageError
-from pourparler_crypto.note import PressKey, ReleaseKey, open_backup, seal_backup
+from pourparler_crypto.note import KeyBook, PressKey, ReleaseKey, open_backup, seal_backup
 
 BACKUP = "a drawer at home, locked"
 Run = Callable[..., Done]
@@ -167,6 +167,22 @@ def test_a_key_is_made_and_its_press_key_published(run: Run, directory: Path, tm
     assert (again.status, again.out) == (2, "")
     assert again.errors == f"pourparler: {file} exists already: choose another file with --out\n"
     assert kept(directory) == ["north.example/press"]
+
+
+def test_another_partys_press_key_has_digits_to_compare_and_a_line_for_the_key_book(
+    commands: Commands, tmp_path: Path
+) -> None:
+    """Before anything is signed with it, and without a vault."""
+    press = PressKey("south.example/press", ReleaseKey.generate().public)
+    file = tmp_path / "south.key"
+    file.write_text(f"{press}\n")
+    done = commands("release-key", "check", file)
+    assert (done.status, done.errors) == (0, "")
+    assert f"Check digits: {press.digits}\n" in done.out
+    line = done.out.splitlines()[-1]
+    assert KeyBook.parse(f"{line.replace(' NAME', ' The south')}\n".encode()).name_of(press) == "The south"
+    (record,) = commands("release-key", "check", "-", "--json", text=f"{press}\n".encode()).records
+    assert (record["name"], record["check_digits"]) == ("south.example/press", press.digits)
 
 
 def test_the_keys_of_a_vault_are_listed_by_name(run: Run) -> None:

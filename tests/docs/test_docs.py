@@ -9,6 +9,8 @@ import pytest
 
 from pourparler_clients.api import SENTENCES
 from pourparler_clients.cli import build_parser
+from pourparler_clients.cli.locking import PATIENCE
+from pourparler_clients.cli.talk import WATCH_LOCKS
 from pourparler_crypto import idea
 from pourparler_crypto.note import Act
 from pourparler_policies import hours, limits, payload, wire
@@ -142,6 +144,16 @@ def test_the_protocol_says_how_many_handshakes_a_device_may_post() -> None:
 
 def test_the_protocol_says_how_long_keys_for_complaints_are_kept() -> None:
     assert f"keys of the last {KEPT_EPOCHS} epochs and the last {KEPT_KEYS} signature keys" in PROTOCOL
+
+
+def test_the_guide_to_a_device_names_acts_that_there_are_and_when_it_locks() -> None:
+    guide = (ROOT / "docs" / "guides" / "device.md").read_text()
+    acts = first_column(section(guide, "Which act does what"))
+    assert {act.split()[0] for act in acts} == {"passphrase", "leave", "clear", "close"} <= set(commands())
+    words = " ".join(section(guide, "When it locks by itself").split())
+    assert f"`talk` locks after {PATIENCE // 60} minutes" in words
+    assert f"`watch` after {WATCH_LOCKS // 3600} hours" in words
+    assert f"is given up after {PATIENCE // 60} minutes" in words
 
 
 def test_the_list_of_decisions_is_complete() -> None:

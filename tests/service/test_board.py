@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -13,6 +14,7 @@ import httpx
 import pytest
 
 from pourparler_crypto.note import Act, Communique, Note, Refused, Relation, verify
+from pourparler_crypto.note.instants import instant_text
 from pourparler_policies import limits, wire
 from pourparler_policies.wire import Route, Sequel
 from pourparler_service import boardpages
@@ -275,6 +277,31 @@ def test_all_copies_are_marked_together(client: httpx.Client, clock: Clock) -> N
     posted(client, clock, signing=Signing(signers, [communique(signers, relation=relation)]))
     for text in signing.texts:
         assert "Withdrawn" in page(client, text.digest)
+
+
+def test_a_mark_moves_the_time_by_which_feed_readers_see_that_something_changed(
+    client: httpx.Client, clock: Clock
+) -> None:
+    signing = prepared(2)
+    first = posted(client, clock, signing=signing)
+    told = in_feed(client, first)
+    relation = Relation(Act.WITHDRAWS, signing.texts[0].foot.release, first)
+    later = replace(TERMS, not_before=TERMS.not_before + 500)
+    second = Signing(signing.keys, [communique(signing.keys, relation=relation, terms=later)], later)
+    posted(client, clock, signing=second)
+    marked = in_feed(client, first)
+    assert told["published"] == told["updated"] == marked["published"] == instant_text(TERMS.not_before)
+    assert marked["updated"] == instant_text(later.not_before)
+    assert in_feed(client, second.texts[0].digest)["updated"] == marked["updated"]
+
+
+def in_feed(client: httpx.Client, digest: bytes) -> dict[str, str | None]:
+    """The times that the feed gives for a text."""
+    space = "{http://www.w3.org/2005/Atom}"
+    for entry in ElementTree.fromstring(client.get(Route.BOARD_FEED).content).iter(f"{space}entry"):
+        if any(link.get("href") == at(Route.BOARD_PAGE, digest) for link in entry.iter(f"{space}link")):
+            return {name: entry.findtext(f"{space}{name}") for name in ("published", "updated")}
+    raise AssertionError("not in the feed")
 
 
 # --- hostile texts -------------------------------------------------------------------------------------------------

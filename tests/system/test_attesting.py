@@ -7,8 +7,9 @@ import pytest
 
 from pourparler_clients.errors import Unreachable, Waits
 from pourparler_clients.happenings import Happening
+from pourparler_clients.outbox import Kind
 from pourparler_clients.sealing import bucket_for
-from pourparler_clients.store import Kind, Meeting, State
+from pourparler_clients.store import Meeting, State
 from pourparler_clients.testing import House, Person, breaks, time_passes
 from pourparler_crypto import dpa
 from pourparler_crypto.dpa import MAX_OPENINGS

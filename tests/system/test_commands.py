@@ -8,6 +8,7 @@ import asyncio
 import json
 import os
 import random
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,10 +19,12 @@ import pytest
 from pourparler_clients.cli import build_parser
 from pourparler_clients.demo.processes import Process
 from pourparler_clients.device import Device
+from pourparler_clients.outbox import Kind
 from pourparler_clients.store import ChannelStore
 from pourparler_clients.testing import CHEAP, PASSPHRASE, Commands, Done, House, Running, pourparler
 from pourparler_clients.vault import Vault
 from pourparler_crypto.card import Card
+from pourparler_crypto.note import Note
 from pourparler_policies.charter.questionnaire import write
 from pourparler_policies.charter.testing import answers
 from pourparler_policies.limits import HANDSHAKE_BURST
@@ -449,7 +452,7 @@ def drafts(vault: Path) -> list[str]:
         async with Device.open(vault, PASSPHRASE) as device:
             (channel,) = device.channels()
             await channel.open_texts()
-            waiting = channel.log.store.said_waiting()
+            waiting = channel.log.store.outbox.kept(Kind.SAID).values()
             return [event["text"] for content in waiting for event in json.loads(content)]
 
     return asyncio.run(look())
@@ -512,6 +515,13 @@ def test_demonstration_keeps_what_it_was_asked_to_keep_and_nothing_of_what_was_s
     for name, passphrase in passphrases.items():
         Vault.open(kept / f"vault-{name.lower()}", passphrase).close()
     assert "after: 0 files; 0 pieces" in done.out
+    note = Note.parse((kept / "communique.note").read_bytes())
+    note.check()
+    assert "OpenSSL alone: 3 of 3 signatures verify." in done.out
+    assert re.search(
+        rf"Anybody reads it, while this service runs, at http://\S+/board/{note.communique.digest.hex()}\n",
+        done.out,
+    )
     old, new = (Card.decode((kept / f"Willow{which}.card").read_text()) for which in ("", "-again"))
     back = Device.open(kept / "vault-willow", passphrases["Willow"])
     assert back.card == new != old

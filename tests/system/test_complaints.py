@@ -2,10 +2,10 @@
 
 import os
 
-from pourparler_clients.log import UNPROCESSABLE
 from pourparler_clients.sealing import bucket_for
 from pourparler_clients.store import State
 from pourparler_clients.testing import House, Person
+from pourparler_clients.troubles import UNPROCESSABLE
 from pourparler_crypto import complaint
 from pourparler_crypto.complaint import Complaint
 from pourparler_crypto.mls.forging import Forger, Twist
@@ -121,7 +121,7 @@ async def test_a_complaint_in_the_name_of_another_strands_nobody(house: House) -
         made = Complaint(credential, 50, b"e" * 16)
         signature = log.group.sign(complaint.EXPORT_LABEL, made.signed(log.row.id, epoch))
         made = Complaint(credential, 50, b"e" * 16, signature)
-        await post(mal, complaint.seal(log.complaint_key(), log.row.id, epoch, made))
+        await post(mal, complaint.seal(log.complaints.key(), log.row.id, epoch, made))
     await post(mal, complaint.MAGIC + os.urandom(complaint.SIZE - len(complaint.MAGIC)))
     for person in (ada, mal, cleo):
         happened = await person.sync()
@@ -138,7 +138,7 @@ async def test_a_member_who_complains_falsely_strands_only_itself(house: House) 
     made = Complaint(log.row.credential, 50, b"e" * 16)
     signature = log.group.sign(complaint.EXPORT_LABEL, made.signed(log.row.id, log.group.epoch))
     made = Complaint(made.credential, made.counter, made.refused, signature)
-    await post(mal, complaint.seal(log.complaint_key(), log.row.id, log.group.epoch, made))
+    await post(mal, complaint.seal(log.complaints.key(), log.row.id, log.group.epoch, made))
     await ada.sync()
     assert phase(ada, mal) is Phase.AWAY
     assert {phase(ada, ada), phase(ada, cleo)} == {Phase.PRESENT}

@@ -193,7 +193,9 @@ async def test_shorter_life_wins_and_a_longer_one_is_refused(house: House) -> No
         await ada.say("longer", life=601)
     await ben.sync()
     for person in (ada, ben):
-        lives = {m.text: m.expires_at - m.received_at for m in person.log.store.messages(person.device.clock())}
+        lives = {
+            m.text: m.expires_at - m.received_at for m in person.log.store.messages.shown(person.device.clock())
+        }
         assert lives == {"the channel's": 600, "shorter": 60}
 
 

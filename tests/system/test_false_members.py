@@ -169,7 +169,7 @@ async def test_a_farewell_that_failed_does_not_happen_by_itself_later(house: Hou
     ada, ben = await house.room("ada", "ben")
 
     def down(method: str, path: str) -> None:
-        if ada.log.store.waiting():
+        if ada.log.store.outbox.waiting():
             raise httpx.ConnectError("down")
 
     ada.line.before_request = down

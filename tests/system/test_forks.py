@@ -12,9 +12,9 @@ import pytest
 from pourparler_clients.api import Api
 from pourparler_clients.errors import Halted, Refused
 from pourparler_clients.happenings import Happening
-from pourparler_clients.log import FORKED
 from pourparler_clients.store import State
 from pourparler_clients.testing import House, Person, rewrite_pages
+from pourparler_clients.troubles import FORKED
 from pourparler_policies import wire
 from pourparler_policies.limits import BUCKETS
 

@@ -94,10 +94,10 @@ async def test_a_device_opened_without_a_connection_shows_how_many_it_has_and_no
     await ben.sync()
     ben = await reopened(house, ben)
     assert ben.texts() == []
-    assert ben.log.store.closed(ben.device.clock()) == (2, 0)
+    assert ben.log.store.messages.closed(ben.device.clock()) == (2, 0)
     await ben.channel.open_texts()
     assert ben.texts() == ["one", "two"]
-    assert ben.log.store.closed(ben.device.clock()) == (0, 0)
+    assert ben.log.store.messages.closed(ben.device.clock()) == (0, 0)
 
 
 async def test_a_charter_that_reads_offline_needs_no_half_and_asks_for_none(house: House, tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ async def test_halves_that_the_service_lost_cost_an_open_device_nothing_and_a_lo
     with running(tmp_path / "data", "--port", server.url.rpartition(":")[2]):
         assert [happening.kind for happening in await ben.sync()] == ["alarm"]
         await locked.channel.open_texts()
-        assert locked.log.store.closed(locked.device.clock()) == (0, 1)
+        assert locked.log.store.messages.closed(locked.device.clock()) == (0, 1)
         ben.channel.log.resume()
         ben = await reopened(house, ben)
         await ben.channel.open_texts()

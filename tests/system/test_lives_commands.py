@@ -35,7 +35,7 @@ async def test_words_of_shorter_lives(house: House, capsys: pytest.CaptureFixtur
     assert (lives["messages"], lives["after_reading"]) == (30 * MINUTE, MINUTE)
     (lives,) = await told(ben, "lives --messages none")
     assert lives["own"] == {"messages": 0, "after_reading": MINUTE}
-    assert max(m.expires_at for m in ben.log.store.messages(0)) <= ben.device.clock() + 30 * MINUTE
+    assert max(m.expires_at for m in ben.log.store.messages.shown(0)) <= ben.device.clock() + 30 * MINUTE
 
 
 async def test_a_person_is_told_what_does_not_open_what_is_read_and_who_may_miss_it(
@@ -55,7 +55,7 @@ async def test_a_person_is_told_what_does_not_open_what_is_read_and_who_may_miss
     await ben.sync()
     assert len(await history(arguments, ben.channel, ben.device.clock())) == 1
     assert "one" in capsys.readouterr().out
-    assert ben.log.store.messages(0)[0].expires_at <= ben.device.clock() + MINUTE
+    assert ben.log.store.messages.shown(0)[0].expires_at <= ben.device.clock() + MINUTE
     ada.clock.offset = 3 * HOUR
     assert warn_absent(arguments, ada.channel, MINUTE) == {ben.log.row.credential}
     assert "ben has not been heard of for 3 hours; this lives for 1 minute" in capsys.readouterr().out

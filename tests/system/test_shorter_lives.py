@@ -14,7 +14,7 @@ from pourparler_clients.api import Api
 from pourparler_clients.errors import Unreachable, UserError
 from pourparler_clients.examine import files_below, found, open_texts, pieces, stored_texts, traces, vault_pages
 from pourparler_clients.hours import ALONE
-from pourparler_clients.store import Kind
+from pourparler_clients.outbox import Kind
 from pourparler_clients.testing import PASSPHRASE, House, Person, PowerCut, breaks
 from pourparler_policies.fold.facts import Amend, Erase, Recess
 from pourparler_policies.limits import DAY, HOUR, MINUTE
@@ -28,13 +28,13 @@ TEXT = "Both villages may use the wells on alternate days."
 
 
 def seqs(person: Person) -> dict[str, int]:
-    return {message.text: message.seq for message in person.log.store.messages(person.device.clock())}
+    return {message.text: message.seq for message in person.log.store.messages.shown(person.device.clock())}
 
 
 def lives(person: Person) -> dict[str, int]:
     """How long each message lives from now on, in seconds."""
     now = person.device.clock()
-    return {message.text: message.expires_at - now for message in person.log.store.messages(now)}
+    return {message.text: message.expires_at - now for message in person.log.store.messages.shown(now)}
 
 
 def stored_as(data: Path, *said: bytes) -> set[bytes]:
@@ -53,7 +53,8 @@ def stored_as(data: Path, *said: bytes) -> set[bytes]:
 async def read(person: Person) -> list[str]:
     """As a screen does it."""
     return [
-        message.text for message in await person.channel.read(person.log.store.messages(person.device.clock()))
+        message.text
+        for message in await person.channel.read(person.log.store.messages.shown(person.device.clock()))
     ]
 
 
@@ -121,7 +122,7 @@ async def test_own_shorter_rules_hold_on_this_device_and_never_lengthen_anything
     await ada.say("after the rule")
     await ben.sync()
     assert set(lives(ben).values()) <= set(range(2 * HOUR + 1))
-    await ben.channel.read(ben.log.store.messages(0)[:1])
+    await ben.channel.read(ben.log.store.messages.shown(0)[:1])
     assert lives(ben)["before the rule"] <= MINUTE
     await ben.channel.set_own_rule(0, 0)
     await ben.sync()
@@ -183,7 +184,7 @@ async def test_nobody_shortens_anothers_words(house: House) -> None:
     await ben.sync()
     with pytest.raises(UserError, match="not a message of yours"):
         await ben.channel.shorten(seqs(ben)[TEXT], 0)
-    id_ = ben.log.store.messages(0)[0].id
+    id_ = ben.log.store.messages.shown(0)[0].id
     ben.channel.draft([Shortened(id=id_, life=0)], DAY, Kind.SHORTENED)
     await ben.sync()
     await ada.sync()

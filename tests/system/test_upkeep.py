@@ -241,7 +241,7 @@ async def test_an_amendment_is_put_in_force_by_whoever_comes_first_and_rules_fro
     assert ada.log.charter == shorter
     await ada.say("under the new one")
     await ben.sync()
-    (message,) = ben.log.store.messages(ben.device.clock())
+    (message,) = ben.log.store.messages.shown(ben.device.clock())
     assert message.expires_at - message.received_at == HOUR
 
 
@@ -274,7 +274,7 @@ async def test_what_a_person_does_beyond_the_budget_is_refused_and_does_not_happ
     await ben.spend_handshakes()
     with pytest.raises(PourparlerError, match="too many changes"):
         await ben.channel.propose(Recess(ben.device.clock() + DAY))
-    assert ben.log.store.waiting() == 0
+    assert ben.log.store.outbox.waiting() == 0
     await ben.say("all the same")
     await ada.sync()
     assert (ada.texts(), ada.log.consent.open) == (["all the same"], {})

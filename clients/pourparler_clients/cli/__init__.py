@@ -19,6 +19,7 @@ from pourparler_policies.errors import PolicyError
 
 from ..errors import PourparlerError
 from . import verify
+from .memory import keep_no_image
 from .texts import plain
 
 _EPILOG = """\
@@ -134,4 +135,5 @@ def _finish(result: Coroutine[Any, Any, int]) -> int:
 
 def run() -> None:
     """The console script."""
+    keep_no_image()
     sys.exit(main())

@@ -26,6 +26,12 @@ Copies of the vault that you or anybody made elsewhere are not touched; nor are 
 pictures, and other people's devices. Clearing at home, before a journey, is better than clearing at a border, and in
 some places wiping a device is itself an offence."""
 
+_CHANGED: Final = """\
+The vault gets a new passphrase and a new key. From then on the old passphrase opens nothing here, and this cannot be
+undone. Nothing in the vault is lost, and nobody else notices. Who forgets the new one loses everything in it: nobody
+can open it then, and you come back with a new card. A copy of the whole vault that was made before still opens with
+the old one."""
+
 
 def add_commands(commands: Any, options: GlobalOptions) -> None:
     """Registers the commands of this module."""
@@ -88,6 +94,7 @@ async def _tell(access: list[tuple[str, bytes, bytes]], proxy: str) -> int:
 def _passphrase(arguments: argparse.Namespace) -> int:
     device: Device = open_device(arguments)
     try:
+        progress(arguments, _CHANGED)
         new = _new_passphrase(arguments)
         progress(arguments, "Changing it (the whole vault is written anew) …")
         device.vault.change_passphrase(new)

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 from ..channel import Channel
 from ..errors import UserError
-from ..store import Message
+from ..messages import Message
 from ..uploads import Report
 from . import waysout
 from .common import PASSING, duration, emit, local_time, progress, say_duration

@@ -9,9 +9,9 @@ from typing import Any, Final
 from pourparler_policies.shuttle import Item, Source, Terms
 from pourparler_policies.shuttle.events import Answer, Carried, Freed, HandedOver, Judge, Put, Recalled
 
+from ..messages import Message
 from ..shuttle.kept import said
 from ..shuttle.room import code
-from ..store import Message
 from .texts import emit, local_time, plain
 
 _SOURCES: Final = {

@@ -19,6 +19,7 @@ from ..device import Device
 from ..errors import UserError
 from ..shuttle.crossing import Crossing, Ready
 from ..shuttle.room import code
+from . import locking
 from .carried import item_record, say_put, say_terms
 from .common import (
     GlobalOptions,
@@ -155,7 +156,7 @@ async def _read_back(arguments: argparse.Namespace, side: str) -> None:
                 "nobody is there to be asked: use a terminal, or --side with the receiving side's name"
             )
         shown = plain(side, lines=False)
-        given = await asyncio.to_thread(input, f"To carry it there, type the side's name, “{shown}”: ")
+        given = await locking.answered(f"To carry it there, type the side's name, “{shown}”: ")
     if given.strip() != side:
         raise UserError(
             f"that is not the side to which this would go, “{plain(side, lines=False)}”: nothing was carried"

@@ -18,6 +18,7 @@ from ..errors import Unreachable, UserError
 from ..invitations import INVITATION_LIFE, Progress
 from ..joining import Invitation
 from ..store import ChannelStore, State
+from . import locking
 from .common import (
     GlobalOptions,
     add_yes,
@@ -229,7 +230,7 @@ def _ask_host(host: str) -> None:
     """Who runs the host learns this device's network address: the person decides."""
     if not sys.stdin.isatty():
         raise UserError(f"nobody is there to be asked whether to connect to {host}: use a terminal, or --accept")
-    if input(f"The invitation names a service: connect to {host}? [yes/no] ").strip().lower() not in ("yes", "y"):
+    if locking.asked(f"The invitation names a service: connect to {host}? [yes/no] ").lower() not in ("yes", "y"):
         raise UserError("nothing was done: no connection was made")
 
 
@@ -257,7 +258,7 @@ def _agreed(arguments: argparse.Namespace, offer: Invitation) -> bool:
     )
     if not sys.stdin.isatty():
         raise UserError("nobody is there to accept the charter: use a terminal, or --accept")
-    return input("Do you accept this charter? [yes/no] ").strip().lower() in ("yes", "y")
+    return locking.asked("Do you accept this charter? [yes/no] ").lower() in ("yes", "y")
 
 
 def _withheld(charter: Charter, offer: Invitation) -> list[str]:
@@ -287,7 +288,7 @@ def _sure(arguments: argparse.Namespace, question: str) -> None:
     if not sys.stdin.isatty():  # nobody can be asked; what it would have done is said all the same
         progress(arguments, question)
         raise UserError("nothing was done")
-    if input(f"{question} [yes/no] ").strip().lower() != "yes":
+    if locking.asked(f"{question} [yes/no] ").lower() != "yes":
         raise UserError("nothing was done")
 
 
@@ -298,6 +299,16 @@ async def _resume(arguments: argparse.Namespace) -> int:
         channel.log.resume()
         emit(arguments, {"state": channel.log.row.state}, ["The channel goes on."])
     return 0
+
+
+_STILL_HERE: Final = (
+    "{why}. You have not left yet, and everything of the channel is still on this device. If it has to go now: "
+    "`pourparler leave --here` erases it here without the service; your place stays then"
+)
+_NOT_ENDED: Final = (
+    "{why}. Nothing is ended yet, here or anywhere. What is on this device can go without the service: "
+    "`pourparler leave --here`"
+)
 
 
 async def _leave(arguments: argparse.Namespace) -> int:
@@ -313,7 +324,10 @@ async def _leave(arguments: argparse.Namespace) -> int:
             "stay and keep what you said as long as it lives. This cannot be undone: you come back only as somebody "
             "new, with every party's consent.",
         )
-        await channel.leave()
+        try:
+            await channel.leave()
+        except Unreachable as error:
+            raise Unreachable(_STILL_HERE.format(why=error)) from None
         emit(
             arguments,
             {"state": "removed", "title": channel.log.charter.title},
@@ -356,7 +370,10 @@ async def _close(arguments: argparse.Namespace) -> int:
             f"Ask to end “{title}” for everyone? When all have approved, every device erases it, and that cannot be "
             "undone. Nothing kept from here can prove who said it.",
         )
-        await channel.close_for_all()
+        try:
+            await channel.close_for_all()
+        except Unreachable as error:
+            raise Unreachable(_NOT_ENDED.format(why=error)) from None
         state = "proposed"
         if channel.log.row.state is State.CLOSED:
             state = "closed"

@@ -27,6 +27,7 @@ from ..channel import Channel
 from ..device import Device
 from ..errors import PourparlerError, UserError
 from ..store import Row
+from . import locking
 from .texts import MAX_FILE, emit, local_time, plain, progress, read_text
 
 __all__ = [
@@ -63,6 +64,8 @@ _UNFINISHED: Final = """\
 ATTENTION: a joint text is being signed on this device, in {titles}.
 What is on this device alone is needed to complete it, or to take your word back. Erased now, the text may come to
 nothing for everybody, or appear when you can no longer stop it."""
+
+_TYPE_UNFINISHED: Final = 'To erase it none the less, type "unfinished": '
 
 
 class GlobalOptions:
@@ -125,7 +128,9 @@ def line_from(descriptor: int) -> str:
 
 def open_device(arguments: argparse.Namespace) -> Device:
     """The device in the vault that was named."""
-    return Device.open(arguments.vault, passphrase(arguments))
+    device = Device.open(arguments.vault, passphrase(arguments))
+    locking.lock_at_signals()
+    return device
 
 
 def choose_channel(device: Device, arguments: argparse.Namespace) -> Channel:
@@ -165,7 +170,7 @@ def check_unfinished(arguments: argparse.Namespace, rows: Sequence[Row]) -> None
         return
     titles = ", ".join(f"“{plain(row_title(row), lines=False)}”" for row in rows)
     progress(arguments, _UNFINISHED.format(titles=titles))
-    if not sys.stdin.isatty() or input('To erase it none the less, type "unfinished": ').strip() != "unfinished":
+    if not sys.stdin.isatty() or locking.asked(_TYPE_UNFINISHED) != "unfinished":
         raise UserError(
             f"nothing was done: a joint text is being signed on this device, in {titles}; wait until `pourparler "
             "release status` says that it is over, or give --yes twice"

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from ..store import Message
+from ..messages import Message
 from .common import plain
 
 _UNITS: Final = ((1024 * 1024, "MB"), (1024, "KB"))

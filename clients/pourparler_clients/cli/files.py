@@ -3,13 +3,21 @@
 import os
 from pathlib import Path
 
+from ..errors import UserError
 
-def create(path: Path, text: str) -> None:
+
+def check_new(path: Path) -> None:
+    """Nothing is overwritten; said before anything is asked or done. Raises UserError."""
+    if os.path.lexists(path):
+        raise UserError(f"{path} exists already: choose another file with --out")
+
+
+def create(path: Path, text: str | bytes) -> None:
     """A new file that only its owner may read, whole or not at all. Raises OSError, FileExistsError among them."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(text.encode() if isinstance(text, str) else text)
             file.flush()
             os.fsync(file.fileno())
     except OSError:

@@ -296,7 +296,7 @@ async def _elsewhere(arguments: argparse.Namespace, channel: Channel) -> int:
     for number in ChannelStore.all(channel.log.vault):
         if number != channel.id:
             store = ChannelStore(channel.log.vault, number)
-            count += len([one for one in store.messages(channel.clock()) if one.kind == "shuttle"])
+            count += len([one for one in store.messages.shown(channel.clock()) if one.kind == "shuttle"])
     place = getattr(arguments, "other", None)
     if place is None:
         return count

@@ -17,6 +17,7 @@ from pourparler_policies.charter.explaining import explain
 from .. import inquiries
 from ..errors import Refused, Unreachable, UserError
 from ..inquiries import ALL, MISSED, NOT_ALL, UNKNOWN, Held
+from . import locking
 from .common import duration, emit, local_time, open_device, plain, read_charter, read_text
 
 Add = Callable[..., None]
@@ -109,8 +110,7 @@ async def _inquiry(arguments: argparse.Namespace) -> int:
         if said is None:
             if not sys.stdin.isatty():
                 raise UserError("nobody is there to be asked: use a terminal, or --say")
-            asked = "Would you meet, on these terms? Type yes, no, or nothing for later: "
-            said = (await asyncio.to_thread(input, asked)).strip()
+            said = await locking.answered("Would you meet, on these terms? Type yes, no, or nothing for later: ")
         if said in ("yes", "no"):
             inquiries.answer(device.vault, held.handle, device.clock(), yes=said == "yes")
         middle = (held.tally.opens + held.tally.closes) // 2

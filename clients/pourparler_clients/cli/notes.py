@@ -10,6 +10,7 @@ from pourparler_crypto.note import MAX_BRIEF
 
 from ..errors import UserError
 from .common import GlobalOptions, emit, open_device, read_text
+from .files import check_new, create
 
 
 def add_commands(commands: Any, options: GlobalOptions) -> None:
@@ -24,6 +25,7 @@ def add_commands(commands: Any, options: GlobalOptions) -> None:
 
 
 def _open(arguments: argparse.Namespace) -> int:
+    check_new(arguments.out)
     sealed = read_text(arguments.file, "sealed text", MAX_BRIEF)
     device = open_device(arguments)
     try:
@@ -34,7 +36,7 @@ def _open(arguments: argparse.Namespace) -> int:
         ) from None
     finally:
         asyncio.run(device.aclose())
-    arguments.out.write_bytes(note.encode())
+    create(arguments.out, note.encode())
     emit(
         arguments,
         {"event": "opened", "file": str(arguments.out)},

@@ -35,9 +35,11 @@ from .common import (
     progress,
     read_text,
 )
+from .files import check_new, create
 from .prompts import typed
-from .release import differences, read_keys, read_time, read_words
+from .release import check_had, read_keys, read_time, read_words
 from .showing import STAGES, news, title_of
+from .textview import COMPARE, differences, key_records, keys_of
 
 Add = Callable[..., None]
 _CUES: Final = (
@@ -258,7 +260,8 @@ async def _show(arguments: argparse.Namespace, channel: Channel) -> None:
     if len(revisions) > 1 and (before := papers.words(revisions[-2])) is not None:
         changes = list(differences(Communique.parse(before[1]), text))
     opened = side.open_places()
-    lines = [plain(text.text.decode())]
+    signatories = text.foot.signatories
+    lines = [plain(text.text.decode()), "Who signs, and with which key:", *keys_of(signatories), COMPARE]
     lines += ["Still open:", *(f"  {plain(place)}" for place in opened)] if opened else []
     lines += ["What the last revision changed:", *(f"  {plain(line)}" for line in changes)] if changes else []
     remarks = [one.text for one in side.remarks()]
@@ -270,6 +273,7 @@ async def _show(arguments: argparse.Namespace, channel: Channel) -> None:
     record = {
         "event": "shown",
         "text": text.text.decode(),
+        "signatories": key_records(signatories),
         "open": opened,
         "changes": changes,
         "remarks": remarks,
@@ -286,6 +290,7 @@ async def _comment(arguments: argparse.Namespace, channel: Channel) -> None:
 
 
 async def _agree(arguments: argparse.Namespace, channel: Channel) -> None:
+    check_had(arguments, channel.onetext.paper(), "onetext")
     await channel.onetext.agree(confirm=arguments.confirm_at_home)
     emit(arguments, {"event": "agreed"}, ["Your word on this revision: no signature, and no key was used."])
 
@@ -300,8 +305,8 @@ async def _ready(arguments: argparse.Namespace, channel: Channel) -> None:
 
 
 async def _sign(arguments: argparse.Namespace, channel: Channel) -> None:
-    side, mine = channel.onetext, channel.log.relayed.mine
-    if side.stage is not Stage.ASKED or mine is None:
+    side, mine, kept = channel.onetext, channel.log.relayed.mine, channel.log.relayed.kept
+    if side.stage is not Stage.ASKED or mine is None or kept is None:
         where = side.trouble or (STAGES[side.stage] if side.stage is not None else "no round has come so far")
         raise UserError(f"nothing can be signed now: {where}")
     book = KeyBook.parse(read_text(arguments.keys, "key book", MAX_BOOK).encode())
@@ -309,14 +314,11 @@ async def _sign(arguments: argparse.Namespace, channel: Channel) -> None:
     checked: list[PressKey] = [one.key for one in others if book.name_of(one.key) is not None]
     emit(
         arguments,
-        {"event": "to be signed", "text": text.text.decode(), "party": own},
+        {"event": "to be signed", "text": text.text.decode(), "party": own, "others": key_records(others)},
         [
             plain(text.text.decode()),
-            *(
-                f"“{plain(one.name, lines=False)}” signs with the key of "
-                f"{plain(book.name_of(one.key) or 'nobody in your book', lines=False)}."
-                for one in others
-            ),
+            "The others sign with these keys:",
+            *keys_of(others, book),
             f"You would sign this in the name of “{plain(own, lines=False)}”. If yours is the last signature, this",
             f"publishes at {local_time(mine.part.not_before)}. Until all have signed nobody can show that you did.",
         ],
@@ -329,7 +331,7 @@ async def _sign(arguments: argparse.Namespace, channel: Channel) -> None:
         )
     if given.strip() != own:
         raise UserError("that is not the name of the side for which this device signs: nothing was signed")
-    await side.sign(checked=checked)
+    await side.sign(checked=checked, shown=kept.own.nonce)
     emit(arguments, {"event": "signed", "party": own}, ["Signed. It takes effect when the last side has signed."])
 
 
@@ -342,9 +344,10 @@ def _cue(cue: Cue, done: str) -> Any:
 
 
 async def _export(arguments: argparse.Namespace, channel: Channel) -> None:
+    check_new(arguments.out)
     note = channel.onetext.note()
     waysout.remind(arguments, channel)
-    arguments.out.write_bytes(note)
+    create(arguments.out, note)
     emit(
         arguments,
         {"event": "exported", "file": str(arguments.out)},

@@ -4,14 +4,13 @@ Inside `talk` the answer comes from the reader that talk has: beside it, one of 
 typed as an answer could be said to everybody.
 """
 
-import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Final
 
 from ..errors import UserError
-from . import texts
+from . import locking, texts
 
 Lines = Callable[[], Awaitable[bytes | None]]  # the next line, or None at the end of the input
 
@@ -35,7 +34,7 @@ async def typed(question: str, otherwise: str) -> str:
         raise UserError(otherwise)
     lines = _lines.get()
     if lines is None:
-        return (await asyncio.to_thread(input, question)).strip()
+        return await locking.answered(question)
     print(question, end="", flush=True)
     answer = await lines()
     if answer is None:

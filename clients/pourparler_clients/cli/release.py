@@ -4,17 +4,28 @@ Signing shows the exact text and asks for the party's name: what is signed is wh
 """
 
 import argparse
-import difflib
 import hashlib
 import re
 import time
-from collections.abc import Callable, Iterator
+import unicodedata
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from pourparler_crypto.card import Card
-from pourparler_crypto.note import MAX_NOTE, MAX_TEXT, Act, Audience, Communique, Note, PressKey, seal_brief
+from pourparler_crypto.note import (
+    MAX_NOTE,
+    MAX_TEXT,
+    Act,
+    Audience,
+    Communique,
+    KeyBook,
+    Note,
+    PressKey,
+    seal_brief,
+)
+from pourparler_crypto.note.verifying import MAX_BOOK
 from pourparler_policies.release.device import Cue, Stage
 from pourparler_policies.release.events import (
     Appointed,
@@ -34,8 +45,10 @@ from ..papers import compose
 from ..subjects import body_name, code_of
 from . import waysout
 from .common import duration, emit, local_time, plain, read_text, say_duration
+from .files import check_new, create
 from .prompts import typed
 from .showing import STAGES
+from .textview import COMPARE, differences, key_records, keys_of
 
 Add = Callable[..., None]
 _EFFECTS: Final = {
@@ -88,7 +101,11 @@ def add_acts(commands: Any, add: Add) -> None:
         "--as",
         {"dest": "party", "metavar": "NAME", "help": "your party's name as in the text, instead of asking"},
     )
-    add(verbs, "sign", "sign in your party's name: published when the last party has signed", _sign, name)
+    keys = (
+        "--keys",
+        {"metavar": "BOOK", "type": Path, "help": "your key book: sign only if the others' keys are in it"},
+    )
+    add(verbs, "sign", "sign in your party's name: published when the last party has signed", _sign, name, keys)
     for verb, cue, about, done in _CUES:
         add(verbs, verb, about, _cue(cue, done))
     out = ("--out", {"required": True, "metavar": "FILE", "type": Path, "help": "where to write the signed note"})
@@ -120,6 +137,7 @@ _FOOT: Final = (
     ),
     ("--parallel", {"action": "store_true", "help": "a copy for each side, in which that side comes first"}),
     ("--corrects", {"metavar": "NOTE", "type": Path, "help": "a published note that this one corrects"}),
+    ("--supersedes", {"metavar": "NOTE", "type": Path, "help": "a published note whose place this one takes"}),
     ("--withdraws", {"metavar": "NOTE", "type": Path, "help": "a published note that this one takes back"}),
 )
 _TIMES: Final = (
@@ -216,13 +234,14 @@ def _choose(arguments: argparse.Namespace, log: Log) -> Paper:
 
 
 def read_words(given: list[str]) -> list[tuple[str, str]]:
-    """Language and words of each LANGUAGE=FILE. Raises UserError."""
+    """Language and words of each LANGUAGE=FILE, as editors of every system save them. Raises UserError."""
     found = []
     for one in given:
         language, equals, file = one.partition("=")
         if not equals or not _LANGUAGE.fullmatch(language):
             raise UserError(f"{one} is not written as LANGUAGE=FILE, for example en=text.md")
-        found.append((language, read_text(Path(file), "text", MAX_TEXT)))
+        text = read_text(Path(file), "text", MAX_TEXT).removeprefix("\ufeff").replace("\r\n", "\n")
+        found.append((language, unicodedata.normalize("NFC", text)))
     return found
 
 
@@ -283,18 +302,19 @@ def _audience(given: str) -> tuple[Audience, bytes]:
 
 
 def _relation(arguments: argparse.Namespace, log: Log) -> tuple[tuple[Act, Communique] | None, bytes]:
-    if arguments.corrects and arguments.withdraws:
-        raise UserError("a text corrects another one, or takes it back, and not both")
-    path = arguments.corrects or arguments.withdraws
-    if path is None:
+    given = [(act, path) for act in Act if (path := getattr(arguments, act.value)) is not None]
+    if len(given) > 1:
+        raise UserError("a text corrects another one, takes its place, or takes it back: only one of these")
+    if not given:
         return None, b""
+    ((act, path),) = given
     earlier = Note.parse(read_text(path, "published note", MAX_NOTE).encode()).communique
     digest = next(
         (d for d in log.folded.released if (w := log.signing.papers.words(d)) and w[1] == earlier.text), b""
     )
     if not digest:
         raise UserError("this channel does not remember having published that text")
-    return (Act.CORRECTS if arguments.corrects else Act.WITHDRAWS, earlier), digest
+    return (act, earlier), digest
 
 
 async def _revise(arguments: argparse.Namespace, channel: Channel) -> None:
@@ -323,31 +343,21 @@ async def _show(arguments: argparse.Namespace, channel: Channel) -> None:
         for one in log.signing.papers.remarks(paper.text.digest)
     ]
     text = communique.text.decode()
-    lines = [plain(text)]
+    lines = [plain(text), "Who signs, and with which key:", *keys_of(communique.foot.signatories), COMPARE]
     lines += ["What the last revision changed:", *(f"  {plain(line)}" for line in changes)] if changes else []
     lines += [f"{plain(name, lines=False)} remarks: {plain(words)}" for name, words in remarks]
     emit(
         arguments,
-        {"event": "shown", "code": _code(paper.id), "text": text, "changes": changes, "remarks": remarks},
+        {
+            "event": "shown",
+            "code": _code(paper.id),
+            "text": text,
+            "signatories": key_records(communique.foot.signatories),
+            "changes": changes,
+            "remarks": remarks,
+        },
         lines,
     )
-
-
-def differences(before: Communique, after: Communique) -> Iterator[str]:
-    """Word by word, in each language: -[gone] +[new], with a few words around."""
-    old = dict(zip(before.foot.languages, before.words, strict=True))
-    for language, words in zip(after.foot.languages, after.words, strict=True):
-        if language not in old:
-            yield f"{language}: new"
-            continue
-        left, right = old[language].split(), words.split()
-        for tag, i, j, k, m in difflib.SequenceMatcher(a=left, b=right, autojunk=False).get_opcodes():
-            if tag != "equal":
-                gone = [f"-[{' '.join(left[i:j])}]"] if i < j else []
-                new = [f"+[{' '.join(right[k:m])}]"] if k < m else []
-                yield " ".join([f"{language}: …", *left[max(0, i - 3) : i], *gone, *new, *left[j : j + 3], "…"])
-    for language in old.keys() - set(after.foot.languages):
-        yield f"{language}: gone"
 
 
 async def _comment(arguments: argparse.Namespace, channel: Channel) -> None:
@@ -359,8 +369,23 @@ async def _comment(arguments: argparse.Namespace, channel: Channel) -> None:
 async def _initial(arguments: argparse.Namespace, channel: Channel) -> None:
     paper = _choose(arguments, channel.log)
     channel.log.signing.papers.communique(paper)  # nobody initials what this device could not show
+    check_had(arguments, paper, "release")
     await channel.do(Initialled(paper.id, paper.text.digest, arguments.confirm_at_home))
     emit(arguments, {"event": "initialled", "code": _code(paper.id)}, ["Initialled: a word, not a signature."])
+
+
+def words_here(log: Log) -> frozenset[bytes]:
+    """The wordings that are on this device (their salted digests)."""
+    return frozenset(digest for paper in log.folded.papers for digest in log.signing.papers.revisions(paper))
+
+
+def check_had(arguments: argparse.Namespace, paper: Paper, command: str) -> None:
+    """Raises UserError when this wording came with this very command: its person agrees to what they have not seen."""
+    had = getattr(arguments, "had", None)  # inside a talk all is shown as it comes
+    if had is not None and paper.text.digest not in had:
+        raise UserError(
+            f"this wording has only now come to this device: read it (`pourparler {command} show`), then say it again"
+        )
 
 
 def _word(make: Callable[[bytes], Any], done: str) -> Any:
@@ -393,19 +418,35 @@ async def _sign(arguments: argparse.Namespace, channel: Channel) -> None:
         raise UserError(
             f"nothing can be signed now: {STAGES[kept.own.stage] if kept else 'there is no appointment'}"
         )
+    book = KeyBook.parse(read_text(arguments.keys, "key book", MAX_BOOK).encode()) if arguments.keys else None
     communique = log.signing.papers.communique(log.folded.papers[case.paper])
-    party = communique.foot.signatories[log.signing.line()].name
+    line = log.signing.line()
+    party = communique.foot.signatories[line].name
+    others = [*communique.foot.signatories[:line], *communique.foot.signatories[line + 1 :]]
     emit(
         arguments,
-        {"event": "to be signed", "text": communique.text.decode(), "party": party},
+        {
+            "event": "to be signed",
+            "text": communique.text.decode(),
+            "party": party,
+            "others": key_records(others),
+        },
         [
             plain(communique.text.decode()),
+            "The others sign with these keys:",
+            *keys_of(others, book),
+            *([COMPARE] if book is None else []),
             f"You would sign this in the name of “{plain(party, lines=False)}”. If yours is the last signature, this",
             f"{_EFFECTS[communique.foot.audience]} {local_time(case.not_before)}. Until all have signed nobody can",
             "show that you did.",
             *_copies(communique.foot.copies),
         ],
     )
+    if unknown := [one.name for one in others if book is not None and book.name_of(one.key) is None]:
+        raise UserError(
+            f"the key of {', '.join(f'“{name}”' for name in unknown)} in this text is not in your key book: get it "
+            "from where they publish it. Nothing was signed"
+        )
     given = arguments.party
     if given is None:
         given = await typed(
@@ -414,7 +455,7 @@ async def _sign(arguments: argparse.Namespace, channel: Channel) -> None:
         )
     if given.strip() != party:
         raise UserError("that is not the name of the party for which this device signs: nothing was signed")
-    await channel.releases.act(Cue.SIGN)
+    await channel.releases.act(Cue.SIGN, shown=kept.own.nonce)
     emit(
         arguments, {"event": "signed", "party": party}, ["Signed. It takes effect when the last party has signed."]
     )
@@ -437,6 +478,7 @@ def _cue(cue: Cue, done: str) -> Any:
 
 
 async def _export(arguments: argparse.Namespace, channel: Channel) -> None:
+    check_new(arguments.out)
     papers = channel.log.signing.papers
     notes = [Note.parse(note) for note in papers.notes()]
     if arguments.text is not None:
@@ -458,7 +500,7 @@ async def _export(arguments: argparse.Namespace, channel: Channel) -> None:
                 "this text is for one reader: give that reader's card with --card, and it is sealed to it"
             )
         card = Card.decode(read_text(arguments.card, "card"))
-        arguments.out.write_text(seal_brief(note, card) + "\n")
+        create(arguments.out, seal_brief(note, card) + "\n")
         emit(
             arguments,
             {"event": "exported", "file": str(arguments.out), "audience": foot.audience.value, "copy": foot.copy},
@@ -468,7 +510,7 @@ async def _export(arguments: argparse.Namespace, channel: Channel) -> None:
             ],
         )
         return
-    arguments.out.write_bytes(note.encode())
+    create(arguments.out, note.encode())
     if foot.audience is Audience.PARTIES:
         hint = "It is for the parties alone: whoever has this file can read and prove it. To check it"
     emit(

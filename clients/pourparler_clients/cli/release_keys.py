@@ -7,7 +7,6 @@ import argparse
 import asyncio
 import getpass
 import io
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,8 +20,9 @@ from pourparler_crypto.note import PressKey, ReleaseKey, open_backup, seal_backu
 from .. import releasekeys
 from ..errors import UserError
 from ..vault import MIN_PASSPHRASE, Vault
+from . import locking
 from .common import GlobalOptions, emit, line_from, open_device, progress, read_text
-from .files import create
+from .files import check_new, create
 
 _PUBLISH = "Publish this line where people know you already, long before a release: your site, in print, by hand."
 _BACK_UP = (
@@ -36,9 +36,9 @@ it has signed stays valid, and who has a copy of it can still sign."""
 
 
 def add_commands(commands: Any, options: GlobalOptions) -> None:
-    """Registers `release-key` with its six verbs."""
+    """Registers `release-key` with its seven verbs."""
     group = commands.add_parser(
-        "release-key", help="a party's press key for joint releases: make, publish, back up, forget"
+        "release-key", help="a party's press key for joint releases: make, publish, check, back up, forget"
     )
     verbs = group.add_subparsers(title="verbs", metavar="VERB", required=True)
 
@@ -56,6 +56,11 @@ def add_commands(commands: Any, options: GlobalOptions) -> None:
     _add_name(show)
     show.add_argument("--out", metavar="FILE", type=Path, help="write the press key to a new file")
     show.set_defaults(func=_show)
+
+    check = verbs.add_parser("check", help="the check digits of another party's press key")
+    check.add_argument("file", metavar="FILE", type=Path, help="the press key's file, or - for standard input")
+    check.add_argument("--json", action="store_true", help="answers for programs, one object a line")
+    check.set_defaults(func=_check)
 
     listed = verbs.add_parser("list", help="the release keys in this vault")
     options.add(listed)
@@ -119,12 +124,27 @@ def _new(arguments: argparse.Namespace) -> int:
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    _check_new(arguments.out)
+    if arguments.out is not None:
+        check_new(arguments.out)
     with _vault(arguments) as vault:
         press = releasekeys.choose(vault, _name(arguments.name)).press
     if arguments.out is not None:
         create(arguments.out, f"{press}\n")
     _describe(arguments, press, "", _PUBLISH)
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    press = PressKey.parse(read_text(arguments.file, "press key").strip())
+    lines = [
+        f"Press key {press.name}",
+        f"Check digits: {press.digits}",
+        "Compare them with its owner by a way that you trust, or with what they have printed. If they agree, this is",
+        "its line for your key book, with your own name for the owner behind it:",
+        "",
+        f"{press} NAME",
+    ]
+    emit(arguments, _record(press), lines)
     return 0
 
 
@@ -139,7 +159,7 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _backup(arguments: argparse.Namespace) -> int:
-    _check_new(arguments.out)
+    check_new(arguments.out)
     with _vault(arguments) as vault:
         held = releasekeys.choose(vault, _name(arguments.name))
         secret = _new_secret(arguments)
@@ -169,17 +189,11 @@ def _forget(arguments: argparse.Namespace) -> int:
         press = releasekeys.choose(vault, _name(arguments.name)).press
         if not arguments.yes:
             progress(arguments, _FORGET.format(name=press.name, digits=press.digits))
-            if not sys.stdin.isatty() or input("To do it, type its name: ").strip() != press.name:
+            if not sys.stdin.isatty() or locking.asked("To do it, type its name: ") != press.name:
                 raise UserError("nothing was done")
         releasekeys.forget(vault, press.public)
     emit(arguments, _record(press) | {"state": "forgotten"}, [f"{press.name} is no longer in this vault."])
     return 0
-
-
-def _check_new(path: Path | None) -> None:
-    """Nothing is overwritten; said before anything is asked."""
-    if path is not None and os.path.lexists(path):
-        raise UserError(f"{path} exists already: choose another file with --out")
 
 
 def _secret(arguments: argparse.Namespace) -> str:

@@ -16,7 +16,8 @@ from pourparler_policies.release.device import Stage
 from ..channel import Channel
 from ..happenings import Happening
 from ..invitations import Progress
-from ..store import Message, State
+from ..messages import Message
+from ..store import State
 from ..subjects import code_of, describe
 from . import soundlines
 from .carried import show_carried
@@ -226,7 +227,7 @@ async def history(
     arguments: argparse.Namespace, channel: Channel, now: int, but: Container[int] = frozenset()
 ) -> set[int]:
     """What is alive and opens, `but` for these seqs; returns the seqs that were shown."""
-    messages = await channel.read([one for one in channel.log.store.messages(now) if one.seq not in but])
+    messages = await channel.read([one for one in channel.log.store.messages.shown(now) if one.seq not in but])
     for message in messages:
         show_message(arguments, channel, message, channel.log.members.get(message.sender))
     return {message.seq for message in messages}
@@ -266,7 +267,7 @@ def warn_absent(
 
 def show_closed(arguments: argparse.Namespace, channel: Channel, now: int) -> None:
     """How many messages are here that do not open, and why."""
-    for count, (kind, sentence) in zip(channel.log.store.closed(now), _CLOSED, strict=True):
+    for count, (kind, sentence) in zip(channel.log.store.messages.closed(now), _CLOSED, strict=True):
         if count:
             emit(arguments, {"event": kind, "count": count}, [f"— {sentence.format(count=count)} —"])
 

@@ -8,6 +8,7 @@ import argparse
 import shlex
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -40,7 +41,7 @@ from pourparler_policies.fold.facts import (
 )
 
 from ..channel import Channel
-from ..errors import UserError
+from ..errors import Halted, UserError
 from ..grounds import may_approve
 from ..log import Log
 from ..subjects import charter_names, code_of, describe, difference, find_subject
@@ -149,6 +150,8 @@ async def do_words(line: str, channel: Channel, *, as_json: bool) -> None:
 async def _run(arguments: argparse.Namespace) -> int:
     async with open_device(arguments) as device:
         channel = choose_channel(device, arguments)
+        with suppress(Halted):  # it has ended: what follows says so
+            arguments.had = release.words_here(channel.log)
         if not news(arguments, channel, await channel.sync()):
             return 1
         await arguments.act(arguments, channel)
@@ -268,7 +271,7 @@ async def _remove(arguments: argparse.Namespace, channel: Channel) -> None:
 
 async def _shorten(arguments: argparse.Namespace, channel: Channel) -> None:
     if arguments.number is None:
-        for message in channel.log.store.messages(channel.clock()):
+        for message in channel.log.store.messages.shown(channel.clock()):
             if message.own:
                 text = title_line(message) if message.kind == "shuttle" else message.text
                 record = {
@@ -287,7 +290,7 @@ async def _shorten(arguments: argparse.Namespace, channel: Channel) -> None:
 
 async def _lives(arguments: argparse.Namespace, channel: Channel) -> None:
     log = channel.log
-    messages, after_reading = log.store.own_rule()
+    messages, after_reading = log.store.messages.own_rule()
     if arguments.messages is not None or arguments.after_reading is not None:
         messages = messages if arguments.messages is None else arguments.messages
         after_reading = after_reading if arguments.after_reading is None else arguments.after_reading
@@ -297,11 +300,11 @@ async def _lives(arguments: argparse.Namespace, channel: Channel) -> None:
         "event": "lives",
         "charter": {"messages": rules.messages, "after_reading": rules.after_reading},
         "own": {"messages": messages, "after_reading": after_reading},
-        "messages": log.longest_life(),
-        "after_reading": log.life_once_read(),
+        "messages": log.lives.longest(),
+        "after_reading": log.lives.once_read(),
     }
-    once = log.life_once_read()
-    lines = [f"On this device a message lives for {say_duration(log.longest_life())}."]
+    once = log.lives.once_read()
+    lines = [f"On this device a message lives for {say_duration(log.lives.longest())}."]
     if once:
         lines.append(f"Once it was shown here, it lives for {say_duration(once)}.")
     if messages or after_reading:

@@ -3,8 +3,10 @@
 import argparse
 import asyncio
 import json
+import os
 import sys
 import threading
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
@@ -20,6 +22,7 @@ from ..store import State
 from . import prompts
 from .attachments import carry_on
 from .common import PASSING, GlobalOptions, choose_channel, duration, emit, erasing, open_device, progress
+from .locking import PATIENCE, next_of, say_locked
 from .showing import (
     history,
     news,
@@ -35,7 +38,8 @@ from .table import do_words
 
 _LOOK: Final = (0.3, 5.0)  # seconds between looks for answered invitations: while some are under way, otherwise
 _AGAIN: Final = 3.0  # seconds until what could not be sent, or a service that was not there, is tried again
-LOCK_AFTER: Final = 15 * 60  # seconds: a device left on a table must not stay open for the evening
+WATCH_LOCKS: Final = 2 * 60 * 60  # seconds: who only watches touches no key; who has to stay connected says so
+_CHUNK: Final = 64 * 1024  # bytes read at a time
 _MAX_LINE: Final = 512 * 1024  # bytes of one line of input: MAX_TEXT as JSON with every character escaped fits
 
 
@@ -52,6 +56,9 @@ def add_commands(commands: Any, options: GlobalOptions) -> None:
 
     watch = commands.add_parser("watch", help="show what the others say, as they say it")
     options.add(watch, channel=True)
+    watch.add_argument(
+        "--lock-after", type=duration, default=WATCH_LOCKS, help="lock after so long; Enter begins it anew (2h)"
+    )
     watch.set_defaults(func=_watch)
 
     talk = commands.add_parser(
@@ -60,7 +67,7 @@ def add_commands(commands: Any, options: GlobalOptions) -> None:
     options.add(talk, channel=True)
     talk.add_argument("--life", type=duration, help="a shorter life than the channel's for what you say")
     talk.add_argument(
-        "--lock-after", type=duration, default=LOCK_AFTER, help="lock after so long without a line from you (15m)"
+        "--lock-after", type=duration, default=PATIENCE, help="lock after so long without a line from you (15m)"
     )
     talk.set_defaults(func=_talk)
 
@@ -75,11 +82,11 @@ async def _say(arguments: argparse.Namespace) -> int:
         try:
             await channel.say(text, arguments.life)
         except Unkept as error:
-            record = {"said": False, "waiting": channel.log.store.waiting(), "title": title}
+            record = {"said": False, "waiting": channel.log.store.outbox.waiting(), "title": title}
             emit(arguments, record, [_GONE.format(why=error)])
             return 1
         except Unreachable as error:
-            record = {"said": False, "waiting": channel.log.store.waiting(), "title": title}
+            record = {"said": False, "waiting": channel.log.store.outbox.waiting(), "title": title}
             emit(arguments, record, [_WAITS.format(why=error)])
             return 1
         except PourparlerError:
@@ -150,25 +157,36 @@ async def _read(arguments: argparse.Namespace) -> int:
 
 
 async def _watch(arguments: argparse.Namespace) -> int:
-    async with open_device(arguments) as device:
-        channel = choose_channel(device, arguments)
-        await _follow(arguments, device, channel)
-        return _status(channel)
+    return await _until_locked(arguments, _idle)
 
 
 async def _talk(arguments: argparse.Namespace) -> int:
+    return await _until_locked(arguments, _speak)
+
+
+async def _until_locked(
+    arguments: argparse.Namespace, present: Callable[[argparse.Namespace, Channel], Awaitable[bool]]
+) -> int:
+    """Follows the channel while its person is `present`: that returns True to lock, False when the input has ended."""
+    locked = False
     async with open_device(arguments) as device:
         channel = choose_channel(device, arguments)
         following = asyncio.create_task(_follow(arguments, device, channel))
-        speaking = asyncio.create_task(_speak(arguments, channel))  # ends with the input, `/lock`, or by itself
-        done, pending = await asyncio.wait({following, speaking}, return_when=asyncio.FIRST_COMPLETED)
-        for task in pending:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-        for task in done:
-            task.result()
-        return _status(channel)
+        staying = asyncio.ensure_future(present(arguments, channel))
+        try:
+            done, _ = await asyncio.wait({following, staying}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (following, staying):
+                task.cancel()
+            await asyncio.gather(following, staying, return_exceptions=True)
+        if following in done:
+            following.result()
+        if staying in done:
+            locked = staying.result()
+        status = _status(channel)
+    if locked:
+        say_locked(arguments)
+    return status
 
 
 def _status(channel: Channel) -> int:
@@ -253,18 +271,30 @@ class _Line:
                 await self.sync()
 
 
-async def _speak(arguments: argparse.Namespace, channel: Channel) -> None:
-    """Ends with the input; or locks, when told to, and when nothing was written for long."""
+async def _speak(arguments: argparse.Namespace, channel: Channel) -> bool:
+    """Ends with the input (False); or to lock (True): when told to, and when nothing was written for long."""
     warned: set[bytes] = set()  # of whom the person was told that they may miss it: once for each is enough
     next_line = _input_lines(arguments.lock_after)
     prompts.read_from(next_line)
-    with suppress(TimeoutError):
+    try:
         while (line := await next_line()) is not None:
             if line.strip() and await _hear(arguments, channel, line, warned):
-                break
-        else:
-            return
-    emit(arguments, {"event": "locked"}, ["— locked: the passphrase opens it again —"])
+                return True
+    except TimeoutError:
+        return True
+    return False
+
+
+async def _idle(arguments: argparse.Namespace, _: Channel) -> bool:
+    """Returns True, to lock, when nobody has pressed Enter for long. No terminal, nobody who could: it ends by time."""
+    next_line = _input_lines(arguments.lock_after) if sys.stdin.isatty() else None
+    try:
+        while next_line is not None and await next_line() is not None:
+            continue
+        await next_of(asyncio.Queue(), arguments.lock_after)
+    except TimeoutError:
+        return True
+    return False
 
 
 async def _hear(arguments: argparse.Namespace, channel: Channel, line: bytes, warned: set[bytes]) -> bool:
@@ -297,22 +327,33 @@ def _input_lines(patience: float) -> prompts.Lines:
 
     def read() -> None:
         with suppress(RuntimeError):  # the loop has closed: nobody waits for more
-            while line := sys.stdin.buffer.readline(_MAX_LINE + 1):
-                end = line
-                while len(end) > _MAX_LINE and not end.endswith(b"\n"):
-                    end = sys.stdin.buffer.readline(_MAX_LINE + 1)  # the rest of a line that is refused as a whole
+            for line in _lines_of(sys.stdin.fileno()):
                 loop.call_soon_threadsafe(lines.put_nowait, line)
             loop.call_soon_threadsafe(lines.put_nowait, None)
 
     threading.Thread(target=read, daemon=True).start()
 
     async def next_line() -> bytes | None:
-        line = await asyncio.wait_for(lines.get(), patience)
+        line = await next_of(lines, patience)
         if line is None:
             lines.put_nowait(None)  # the end stays the end, whoever asks
         return line
 
     return next_line
+
+
+def _lines_of(descriptor: int) -> Iterator[bytes]:
+    """Lines as they come; of one that is too long no more than shows it.
+
+    Read past `sys.stdin`: a thread that waits in its buffer makes Python abort at the end, with a core dump.
+    """
+    held = b""
+    while chunk := os.read(descriptor, _CHUNK):
+        *whole, held = (held + chunk).split(b"\n")
+        yield from (line[: _MAX_LINE + 1] + b"\n" for line in whole)
+        held = held[: _MAX_LINE + 1]
+    if held:
+        yield held
 
 
 async def _carry_invitations(arguments: argparse.Namespace, inviter: Inviter) -> None:

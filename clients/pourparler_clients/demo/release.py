@@ -3,17 +3,22 @@
 import base64
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import tempfile
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pourparler_crypto.note import MAX_TEXT, Note, PressKey, Refused, ReleaseKey
+import httpx
 
-from ..api import encode_id
+from pourparler_crypto.note import Note, PressKey, Refused, ReleaseKey
+from pourparler_policies.release.facts import MAX_NOTE
+from pourparler_policies.wire import Route
+
 from ..errors import UserError
 from ..papers import compose
 from .processes import PATIENCE, DemoError, Process, run
@@ -23,9 +28,9 @@ _OPEN: Final = "(The hour is still to be agreed.)"
 _SHORTEST: Final = 25  # seconds that people have to sign: the budget of changes has to fill meanwhile
 _SPKI: Final = bytes.fromhex("302a300506032b6570032100")  # RFC 8410, 4: an Ed25519 public key follows
 
-# Any three keys do to see whether words can be a communiqué.
+# Any three keys do to see whether words can be a communiqué; the names have the length of the longest in the story.
 _SIGNERS: Final = [
-    (name, PressKey(f"{name}.example", ReleaseKey(bytes([number]) * 32).public))
+    (name * 32, PressKey(f"{name * 16}.example", ReleaseKey(bytes([number]) * 32).public))
     for number, name in enumerate("abc", 1)
 ]
 
@@ -55,10 +60,10 @@ class Cast:
 
 def sections(data: bytes, name: str) -> list[tuple[str, str]]:
     """Language and words of a Markdown file; `[en]` on a line of its own begins a language. Raises UserError."""
-    if len(data) > MAX_TEXT:
-        raise UserError(f"{name} is larger than a communiqué may be ({MAX_TEXT // 1024} KiB)")
+    if len(data) > MAX_NOTE:
+        raise UserError(f"{name} is larger than a text on the table may be ({MAX_NOTE // 1024} KiB)")
     try:
-        text = data.decode("utf-8-sig").replace("\r\n", "\n")
+        text = unicodedata.normalize("NFC", data.decode("utf-8-sig").replace("\r\n", "\n"))
     except UnicodeDecodeError:
         raise UserError(f"{name} is not UTF-8 text") from None
     found: list[tuple[str, list[str]]] = []
@@ -77,22 +82,33 @@ def sections(data: bytes, name: str) -> list[tuple[str, str]]:
 
 
 def check(words: Sequence[tuple[str, str]], name: str) -> None:
-    """Raises UserError when these words cannot be a communiqué."""
+    """Raises UserError when these words cannot be a communiqué of the demonstration, in its first draft too."""
     try:
-        compose(words, _SIGNERS, 2**31)
+        text = compose(_drafted(words), _SIGNERS, 2**31).text
     except Refused as refused:
         raise UserError(f"{name} cannot be published like this: {refused}") from None
+    if len(text) > MAX_NOTE:
+        raise UserError(
+            f"{name} is too large: with its foot a text on the table has at most {MAX_NOTE // 1024} KiB, and it would "
+            f"have {len(text) - MAX_NOTE} bytes more"
+        )
+
+
+def _drafted(words: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    return [(language, f"{text}\n\n{_OPEN}") for language, text in words]
 
 
 def tell(cast: Cast, words: Sequence[tuple[str, str]], say: Say) -> Path:
     """Two revisions, a withdrawal, a new appointment, three signatures, the board. Returns the note's file."""
     first, second, third = cast.talks
     say("10. A joint text. Each party has a press key of its own, apart from the cards. Nothing is signed yet:")
-    keys = " ".join(f"--key '{party}'='{cast.root / f'{name}.key'}'" for name, party in cast.parties.items())
-    drafted = _files(cast, [(language, f"{text}\n\n{_OPEN}") for language, text in words], "draft")
+    keys = " ".join(
+        "--key " + shlex.quote(f"{party}={cast.root / f'{name}.key'}") for name, party in cast.parties.items()
+    )
+    drafted = _files(cast, _drafted(words), "draft")
     _do(cast, first, f"release draft {drafted} {keys} --not-before +{cast.hour}s --life 3d")
     _all(cast, event="text")
-    _do(cast, second, f"release comment '{_remark(cast)}'")
+    _do(cast, second, f"release comment {shlex.quote(str(_remark(cast)))}")
     _all(cast, event="remarked")
     _do(cast, third, f"release revise {_files(cast, words, 'revision')}")
     _all(cast, event="text")
@@ -113,7 +129,7 @@ def tell(cast: Cast, words: Sequence[tuple[str, str]], say: Say) -> Path:
     say("     A second appointment: all three sign, each in the name of its party. At the hour it is published:")
     _all(cast, event="released")
     note = cast.root / "communique.note"
-    _do(cast, first, f"release export --out '{note}'")
+    _do(cast, first, f"release export --out {shlex.quote(str(note))}")
     cast.talks[first].event(event="exported")
     _verify(cast, note, say)
     return note
@@ -124,7 +140,7 @@ def _files(cast: Cast, words: Sequence[tuple[str, str]], stem: str) -> str:
     for language, text in words:
         path = cast.root / f"{stem}.{language}.md"
         path.write_text(text + "\n", encoding="utf-8")
-        given.append(f"{language}='{path}'")
+        given.append(shlex.quote(f"{language}={path}"))
     return " ".join(given)
 
 
@@ -158,7 +174,20 @@ def _verify(cast: Cast, path: Path, say: Say) -> None:
     say(f"     OpenSSL alone: {count} of {whole} signatures verify." if count >= 0 else "     (No openssl here.)")
     if 0 <= count < whole:
         raise DemoError("OpenSSL does not verify every signature: this is a defect, please report it")
-    say(f"     Anybody reads it at {cast.url}/board/{encode_id(note.communique.digest)}")
+    say(f"     Anybody reads it, while this service runs, at {read_at(cast.url, note)}")
+
+
+def read_at(service: str, note: Note) -> str:
+    """The address of a note's page on a service's board, where it was found just now. Raises DemoError."""
+    digest = note.communique.digest.hex()
+    place = service + Route.BOARD_PAGE.replace("{digest}", digest)
+    try:
+        page = httpx.get(place, trust_env=False, timeout=PATIENCE)
+    except httpx.HTTPError:
+        raise DemoError(f"the service does not answer at {place}") from None
+    if page.status_code != httpx.codes.OK or digest not in page.text:
+        raise DemoError(f"the board does not show the text at {place}: this is a defect, please report it")
+    return place
 
 
 def openssl(note: Note) -> int:

@@ -74,7 +74,7 @@ def _contacts(channel: Channel) -> list[Contact]:
     }
     said: dict[str, int] = {}
     there: dict[str, int] = {}
-    for message in log.store.messages(channel.clock()):
+    for message in log.store.messages.shown(channel.clock()):
         body = bodies.get(message.sender, "")
         said[body] = max(said.get(body, 0), message.received_at)
     for member in log.members.values():

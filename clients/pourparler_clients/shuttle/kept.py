@@ -14,7 +14,7 @@ from pourparler_policies.limits import KIB
 from pourparler_policies.shuttle import Author, Event, Said, author_of
 from pourparler_policies.shuttle.events import MAX_EVENT
 
-from ..store import Message
+from ..messages import Message
 
 
 @dataclass(frozen=True, slots=True)

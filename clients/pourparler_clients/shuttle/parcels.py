@@ -20,7 +20,7 @@ from pourparler_policies.shuttle.events import MAX_EVENT, Put
 
 from ..errors import Lacking, UserError
 from ..log import Log
-from ..store import Kind
+from ..outbox import Kind
 
 MAX_NOTE: Final = 32 * KIB  # bytes of UTF-8
 
@@ -59,7 +59,7 @@ class Parcels:
 
     def count(self) -> int:
         """How many wait; needs no key."""
-        return self._log.store.counted(Kind.PARCEL)
+        return self._log.store.outbox.count(Kind.PARCEL)
 
     def state(self, ticket: bytes) -> Parcel:
         """What is here under a ticket. Raises Lacking."""
@@ -133,20 +133,20 @@ class Parcels:
         return next(((n, parcel) for n, parcel in self.waiting().items() if parcel.ticket == ticket), None)
 
     def _kept(self, kind: Kind) -> Mapping[int, bytes]:
-        lacking = self._log.store.lacks_kept(kind, self._log.clock())
+        lacking = self._log.store.outbox.lacking(kind, self._log.clock())
         if lacking:
             raise Lacking(lacking[0])
-        return self._log.store.kept(kind)
+        return self._log.store.outbox.kept(kind)
 
     def _keep(self, kind: Kind, content: bytes, ends: int, life: int = 1) -> None:
         log = self._log
-        end = log.end_of(ends, max(1, ends - log.clock()))
+        end = log.lives.end_of(ends, max(1, ends - log.clock()))
         if ends <= log.clock() or log.store.hours.is_over(end):
             raise UserError("this would have ended already")
-        log.store.add_draft(kind, content, life, ends, end)
+        log.store.outbox.add(kind, content, life, ends, end)
 
     def _drop(self, number: int) -> None:
-        self._log.store.drop_draft(number)
+        self._log.store.outbox.drop(number)
         self._log.erased()
 
 

@@ -18,7 +18,7 @@ from pourparler_policies.shuttle.events import NOTHING, Answer, Freed, HandedOve
 from pourparler_policies.shuttle.room import apply
 
 from ..errors import Lacking, UserError
-from ..store import Message
+from ..messages import Message
 from ..subjects import code_of
 from .kept import said
 from .parcels import Parcels
@@ -50,12 +50,12 @@ class Shuttles:
     def messages(self) -> list[Message]:
         """The living words on carried messages, in the log's order, as far as their keys are at hand."""
         now = self._channel.clock()
-        return [one for one in self._channel.log.store.messages(now) if one.kind == "shuttle"]
+        return [one for one in self._channel.log.store.messages.shown(now) if one.kind == "shuttle"]
 
     def _room(self) -> Room:
         """Raises Lacking: a room of which a part does not open would show what is not so."""
         now = self._channel.clock()
-        lacking = self._channel.log.store.lacking(now)
+        lacking = self._channel.log.store.sealed.lacking(now)
         if lacking:
             raise Lacking(lacking[0])
         return fold(map(said, self.messages()), max(now, self._channel.log.consent.time))

@@ -1,8 +1,8 @@
 """Every entry that any device could send in a state of release, and every state of the log that they lead to.
 
 1. What is explored is the real code: `apply` judges each entry, and what it finds void leads nowhere.
-2. Two states that differ in counters, in past deadlines, or in the parties' names alone are one. The last is sound
-   because no rule can tell parties apart, which `tests/policies/release/test_equality.py` shows by itself.
+2. Two states that differ in counters, in past deadlines, or in the names alone of parties that decide alike are one.
+   The last is sound because no rule can tell parties apart (`tests/policies/release/test_equality.py`).
 """
 
 from collections import deque
@@ -43,7 +43,9 @@ class Play:
     def __post_init__(self) -> None:
         count = len(self.start.consent.rules.parties)
         self.texts = (revision("We met.", count), revision("We met again.", count))
-        self.words = {self.start.consent.devices[card(word)].seat: word for word in self.cast}
+        there = self.start.consent.devices
+        words = [f"{body}{number}" for body in self.start.consent.rules.parties for number in (1, 2, 3)]
+        self.words = {there[card(word)].seat: word for word in words if card(word) in there}
 
 
 def entries(play: Play, state: State) -> Iterator[Entry]:
@@ -116,8 +118,10 @@ def passes(state: State) -> State | None:
 
 def key(play: Play, state: State) -> object:
     """What distinguishes states: equal keys mean equal futures up to the parties' names."""
-    bodies = sorted(state.consent.rules.parties)
-    return min(_key(play, state, dict(zip(bodies, order, strict=True))) for order in permutations(bodies))
+    rules = state.consent.rules.parties
+    bodies = sorted(rules)
+    alike = [o for o in permutations(bodies) if all(rules[a] == rules[b] for a, b in zip(bodies, o, strict=True))]
+    return min(_key(play, state, dict(zip(bodies, order, strict=True))) for order in alike)
 
 
 def _key(play: Play, state: State, names: dict[str, str]) -> tuple[object, ...]:

@@ -17,7 +17,7 @@ from .device import Cue, Duty, Own, Secret, Stage
 from .exploring import Walked, post_by, uncounted, walk
 from .facts import GRACE, Case, Phase, State, Text
 from .signing import put
-from .testing import PAPER, Talks, nonce, revision, talks
+from .testing import PAPER, Talks, between, lines_of, nonce, revision
 
 BAD = b"does not fit"
 
@@ -34,24 +34,29 @@ class Round:
 
 @dataclass(slots=True)
 class Cast:
-    """Who signs. The last is hostile, if any. At most `rounds` are begun in one appointment."""
+    """Who signs: the first of `names`, of which the first of each party has its key and the others are its further
+    delegates. The last is hostile, if any. At most `rounds` are begun in one appointment.
+    """
 
     parties: int
     hostile: bool = False
     edits: bool = True
     rounds: int = 2
+    names: tuple[str, ...] = ("a1", "b1", "c1")
     words: tuple[str, ...] = field(init=False)
+    lines: list[int | None] = field(init=False)
     talks: Talks = field(init=False)
     seats: tuple[bytes, ...] = field(init=False)
     texts: tuple[Text, Text] = field(init=False)
     known: dict[object, State] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.words = tuple(f"{body}1" for body in "abc"[: self.parties])
-        self.talks = talks(self.parties)
+        self.words = self.names[: self.parties]
+        self.lines = lines_of(self.words)
+        self.talks = between(self.words)
         self.talks.appoint(*self.words)
         self.seats = tuple(map(self.talks.seat, self.words))
-        self.texts = (self.talks.text, revision("We met again.", self.parties))
+        self.texts = (self.talks.text, revision("We met again.", self.talks.text.signatories))
 
     @property
     def honest(self) -> int:
@@ -116,7 +121,7 @@ def _honest_posts(cast: Cast, world: Round, number: int) -> Iterator[tuple[str, 
     if own is not None:
         word = cast.words[number].encode()
         said: dict[Duty, events.Event] = {
-            Duty.FIRST: events.First(own.nonce, number, b"u " + word + own.nonce),
+            Duty.FIRST: events.First(own.nonce, cast.lines[number], b"u " + word + own.nonce),
             Duty.SECOND: events.Second(own.nonce, b"Y " + word),
             Duty.THIRD: events.Third(own.nonce, b"s " + word),
         }
@@ -141,8 +146,9 @@ def _hostile(cast: Cast, world: Round) -> Iterator[tuple[str, Round]]:
     if case is not None:
         new = [nonce(len(case.spent))] if len(case.spent) < cast.rounds else []
         for used in (*new, *sorted(case.spent)):
-            posts += [events.First(used, line, BAD) for line in (0, number)]
-            posts.append(events.First(used, number, b"u of its own" + used))
+            mine = cast.lines[number]
+            posts += [events.First(used, line, BAD) for line in dict.fromkeys((0, mine))]
+            posts.append(events.First(used, mine, b"u of its own" + used))
             posts += [kind(used, message) for kind in (events.Second, events.Third) for message in (b"fits", BAD)]
     for posted in posts:
         yield from _log(cast, world, number, posted)

@@ -23,7 +23,7 @@ from .desk import Desk, Held
 from .device import Cue, Duty, Own, Secret, Stage
 from .exploring import Walked, moments, post_by, uncounted, walk
 from .facts import Answer, Case, State
-from .testing import RULES, Talks, talks
+from .testing import RULES, Talks, between
 
 T = TypeVar("T")
 DESK_DUTIES = frozenset({Duty.SIGN, Duty.WITHDRAW, Duty.DEPOSIT, Duty.STOP})
@@ -48,7 +48,9 @@ class World:
 
 @dataclass(slots=True)
 class Cast:
-    """Who signs. The last is hostile, if any; `lying`: the desk may tell the first "lapsed" at any time."""
+    """Who signs: the first of `names`, of which the first of each party has its key and the others are its further
+    delegates. The last is hostile, if any; `lying`: the desk may tell the first "lapsed" at any time.
+    """
 
     parties: int
     hostile: bool = False
@@ -58,6 +60,7 @@ class Cast:
     stop: bool = True  # whether the charter lets a party stop it
     fast: bool = False  # whether the first's clock may be fast
     forgetful: bool = False  # whether the desk may lose what came, though never what it has answered
+    names: tuple[str, ...] = ("a1", "b1", "c1")
     words: tuple[str, ...] = field(init=False)
     talks: Talks = field(init=False)
     times: list[int] = field(init=False)
@@ -68,8 +71,8 @@ class Cast:
     read: dict[object, Cue | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.words = tuple(f"{body}1" for body in "abc"[: self.parties])
-        self.talks = talks(self.parties, rules=replace(RULES, stop=self.stop))
+        self.words = self.names[: self.parties]
+        self.talks = between(self.words, replace(RULES, stop=self.stop))
         self.talks.draft(not_before=self.talks.now + 3 * 24 * 60 * 60)
         self.talks.freeze(*self.words)
         case = self.case = self.talks.case
@@ -83,6 +86,11 @@ class Cast:
     def honest(self) -> int:
         """How many signers are honest."""
         return self.parties - self.hostile
+
+    @property
+    def delegates(self) -> bool:
+        """Whether several people sign for one party."""
+        return len({word[0] for word in self.words}) < len(self.words)
 
     def start(self) -> World:
         """The text is frozen, and everybody is asked."""
@@ -363,8 +371,18 @@ def key(cast: Cast, world: World) -> object:
         at_desk = (number in world.desk.masks, number in world.desk.locks, number in world.unlocked)
         told = sum(at <= own.told for at in cast.times) if own.told else 0
         first = (cast.lying or cast.fast) and number == 0
+        side = cast.words[number][0] if cast.delegates else ""  # who of a party signs is not who of another does
         people.append(
-            (first, own.stage.value, told, tuple(sorted(world.sent[number])), world.wills[number], at_desk, in_log)
+            (
+                side,
+                first,
+                own.stage.value,
+                told,
+                tuple(sorted(world.sent[number])),
+                world.wills[number],
+                at_desk,
+                in_log,
+            )
         )
     other: tuple[object, ...] = ()
     if cast.hostile:

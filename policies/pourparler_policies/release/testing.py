@@ -5,6 +5,8 @@ opaque here, as they are to the fold.
 """
 
 import hashlib
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -120,8 +122,8 @@ class Talks:
         self.post(words[0], self.appointment())
 
     def commit(self, *words: str, number: int = 1) -> None:
-        """R1 of these devices, one line each."""
-        for line, word in enumerate(words):
+        """R1 of these devices: one line for each party, and none for its further delegates."""
+        for line, word in zip(lines_of(words), words, strict=True):
             self.post(word, events.First(nonce(number), line, b"u " + word.encode()))
 
     def reveal(self, *words: str, number: int = 1) -> None:
@@ -150,6 +152,23 @@ class Talks:
         """These devices pass on the desk's answer."""
         for word in words:
             self.post(word, events.Told(self.case.nonce, answer))
+
+
+def lines_of(words: Sequence[str]) -> list[int | None]:
+    """Which line of the text each of these devices signs: the first of each party has its key, the others have none."""
+    bodies = list(dict.fromkeys(word[0] for word in words))
+    firsts = {next(word for word in words if word[0] == body) for body in bodies}
+    return [bodies.index(word[0]) if word in firsts else None for word in words]
+
+
+def between(words: Sequence[str], rules: ReleaseRules = RULES) -> Talks:
+    """A founded channel of these devices' parties, of which each asks as many people as are named of it."""
+    asked = Counter(word[0] for word in words)
+    made = talks(len(asked), delegates=max(asked.values()), rule=1, rules=rules)
+    consent = made.state.consent
+    consent = replace(consent, rules=replace(consent.rules, parties=dict(asked)))
+    made.state = replace(made.state, consent=consent)
+    return made
 
 
 def talks(

@@ -17,8 +17,9 @@ import os
 import sys
 import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import uvloop
@@ -91,7 +92,7 @@ class Device:
         self.channel, self.token = plan["channel"].encode(), plan["token"].encode()
         self.count, self.handshake_head = plan["count"], plan["handshake_head"]
         where = urlsplit(url)
-        self.name, self.port, self.host = where.hostname, where.port, where.netloc.encode()
+        self.name, self.port, self.host = str(where.hostname), where.port or 80, where.netloc.encode()
         self.prefix = self.head(b"POST", b"entries") + b"Content-Type: application/json\r\nContent-Length: "
 
     def head(self, method: bytes, place: bytes) -> bytes:
@@ -126,12 +127,24 @@ class Device:
             self.load.arrived(entry, clock())
 
 
+class Talking(Protocol):
+    """A device as the load sees it: it tells the load what was sent, accepted and has arrived."""
+
+    count: int
+
+    async def listen(self) -> None: ...
+    async def connect(self) -> Any: ...
+    async def append(self, poster: Any) -> None: ...
+
+
 class Load:
-    def __init__(self, plan: dict[str, Any]) -> None:
+    def __init__(
+        self, plan: dict[str, Any], device: "Callable[[Load, dict[str, Any], str], Talking]" = Device
+    ) -> None:
         self.rate, self.seconds, self.listening = plan["rate"], plan["seconds"], plan["listening"]
         self.members = len(plan["channels"][0]) if self.listening else 1
         plans = [one for channel in plan["channels"] for one in channel]
-        self.devices = [Device(self, one, url) for one, url in zip(plans, itertools.cycle(plan["urls"]))]
+        self.devices = [device(self, one, url) for one, url in zip(plans, itertools.cycle(plan["urls"]))]
         self.accepted = self.delivered = 0
         self.pending: dict[bytes, list[Any]] = {}
         self.latencies: list[float] = []
@@ -156,9 +169,9 @@ class Load:
             self.latencies.append(now - known[0])
             del self.pending[entry]
 
-    async def run(self) -> dict[str, Any]:
-        # Who posts next, and over which connection.
-        free: deque[tuple[Poster, deque[Device]]] = deque()
+    async def connected(self) -> deque[tuple[Any, deque[Talking]]]:
+        """Everybody who shall listen listens; who posts next, and over which connection."""
+        free: deque[tuple[Any, deque[Talking]]] = deque()
         if self.listening:
             for device in self.devices:
                 await device.listen()
@@ -168,6 +181,10 @@ class Load:
             for place in range(number):
                 share = deque(self.devices[place::number])
                 free.append((await share[0].connect(), share))
+        return free
+
+    async def run(self) -> dict[str, Any]:
+        free = await self.connected()
         started, cpu = clock(), time.process_time()
         until = started + self.seconds
         if self.rate is None:
@@ -188,19 +205,19 @@ class Load:
             "counts": [device.count for device in self.devices],
         }
 
-    async def _as_fast_as_it_goes(self, poster: Poster, devices: deque[Device], until: float) -> None:
+    async def _as_fast_as_it_goes(self, poster: Any, devices: deque[Talking], until: float) -> None:
         while clock() < until:
             devices.rotate(1)
             await devices[0].append(poster)
 
-    async def _at_rate(self, free: deque[tuple[Poster, deque[Device]]], started: float, until: float) -> None:
+    async def _at_rate(self, free: deque[tuple[Any, deque[Talking]]], started: float, until: float) -> None:
         tasks, number = set(), 0
         while (due := started + number / self.rate) < until:
             await asyncio.sleep(max(0.0, due - clock()))
             poster, devices = one = free.popleft()
             devices.rotate(1)
 
-            def back(task: asyncio.Task[None], one: tuple[Poster, deque[Device]] = one) -> None:
+            def back(task: asyncio.Task[None], one: tuple[Any, deque[Talking]] = one) -> None:
                 tasks.discard(task)
                 free.append(one)
 

@@ -60,6 +60,7 @@ def test_signature_lines_are_refused_for_each_reason() -> None:
     foreign = other.encode().splitlines(keepends=True)[-1].replace(b"party-2", b"party-9")
     whole = made.encode()
     assert broken(text) is Refusal.NO_SIGNATURES
+    assert broken(b"words\n") is Refusal.NO_SIGNATURES
     assert broken(text + b"\n") is Refusal.NO_SIGNATURES
     assert broken(whole[:-1]) is Refusal.NO_FINAL_NEWLINE
     assert broken(b"".join([text, b"\n", *lines[:2]])) is Refusal.MISSING_SIGNATURE
@@ -72,6 +73,13 @@ def test_signature_lines_are_refused_for_each_reason() -> None:
     assert broken(whole.replace("\u2014 party-2".encode(), b"- party-2")) is Refusal.JUNK_LINE
     assert broken(whole.replace(lines[1], lines[1][:-2] + b"\n")) is Refusal.JUNK_LINE
     assert broken(whole.replace(lines[1], lines[1][:-4] + b"===\n")) is Refusal.JUNK_LINE
+    assert broken(whole.replace(lines[1], lines[1][:-1] + b" more\n")) is Refusal.JUNK_LINE
+    assert broken(whole.replace(lines[1], "\u2014 \n".encode())) is Refusal.JUNK_LINE
+    for size in (67, 69):  # as many characters, another number of bytes
+        body = base64.b64encode((base64.b64decode(lines[1].split(b" ")[2]) + b"x")[:size])
+        line = b" ".join([*lines[1].split(b" ")[:2], body + b"\n"])
+        assert len(line) == len(lines[1])
+        assert broken(whole.replace(lines[1], line)) is Refusal.JUNK_LINE
     assert broken(whole + b"\r\n") is Refusal.CONTROL
     assert broken(b"x" * (note.MAX_NOTE + 1)) is Refusal.TOO_LARGE
     assert broken(b"words\n\n" + b"".join(lines)) is Refusal.NO_FOOT

@@ -15,6 +15,7 @@ from pourparler_crypto import jr2, note
 from pourparler_crypto.errors import Malformed
 from pourparler_crypto.jr2.testing import TERMS
 from pourparler_crypto.note import Communique, Foot, Refusal, Refused, ReleaseKey
+from pourparler_crypto.note.communique import MAX_COPIES
 from pourparler_crypto.note.instants import instant_text, read_instant
 from pourparler_crypto.note.testing import WORDS, a_communique, a_foot, copies, released
 
@@ -190,6 +191,9 @@ BAD_TEXTS = {
     GOOD.replace(b"audience: board\n", b""): Refusal.FOOT,
     GOOD.replace(b"audience: board", b"audience: press"): Refusal.FOOT,
     GOOD.replace(b"audience: board", b"copy: 1 of 1\naudience: board"): Refusal.FOOT,
+    GOOD.replace(b"audience: board", b"copy: 1 of 02\naudience: board"): Refusal.FOOT,
+    GOOD.replace(b"audience: board", b"copy: first\naudience: board"): Refusal.FOOT,
+    GOOD.replace(b"audience: board", b"copy: 1 of 33\naudience: board"): Refusal.FOOT,
     GOOD.replace(b"audience: board", b"audience: card"): Refusal.FOOT,
     GOOD.replace(b"audience: board", b"audience: board " + b"0" * 64): Refusal.FOOT,
     GOOD.replace(b"audience: board\n", b"audience: board\naudience: board\n"): Refusal.FOOT,
@@ -204,6 +208,8 @@ BAD_TEXTS = {
     GOOD.replace(b"not-before", b"corrects: " + b"0" * 32 + b" " + b"0" * 64 + b"\nnot-before"): Refusal.FOOT,
     GOOD.replace(b"void unless all have signed", b"void unless most have signed"): Refusal.FOOT,
     GOOD.replace(b"void unless all have signed\n", b""): Refusal.FOOT,
+    GOOD.replace(b"have signed\n", b"have signed\nor not\n"): Refusal.FOOT,
+    GOOD.replace(b"have signed\n", b"have signed\nvoid unless all have signed\n"): Refusal.FOOT,
     GOOD.replace(b"party-2.example", b"party-3.example"): Refusal.KEY,
     GOOD.replace(b"Southern League", b"Northern Assembly"): Refusal.SIGNATORIES,
     GOOD.replace(b"Southern League", b" Southern League"): Refusal.SIGNATORIES,
@@ -292,6 +298,26 @@ def test_parallel_copies_are_released_together_each_in_its_own_order() -> None:
         assert note.verify(one.encode()).communique == one.communique
 
 
+def test_copies_are_made_from_the_first_one_only_one_for_each_party_and_witnesses_stay_last() -> None:
+    foot = a_foot(KEYS)
+    one = Communique((WORDS,), foot)
+    assert note.parallel(one) == (one,)
+    witness = replace(foot.signatories[2], role=note.Role.WITNESS)
+    first = Communique((WORDS,), replace(foot, copies=2, signatories=(*foot.signatories[:2], witness)))
+    made = note.parallel(first)
+    assert [[party.key for party in copy.foot.signatories] for copy in made] == [
+        [foot.signatories[i].key for i in order] for order in ((0, 1, 2), (1, 0, 2))
+    ]
+    for wrong in (
+        made[1],
+        replace(first, foot=replace(first.foot, copies=3)),
+        replace(one, foot=replace(foot, copies=2)),
+    ):
+        with pytest.raises(Refused) as caught:
+            note.parallel(wrong)
+        assert caught.value.refusal is Refusal.PARALLEL
+
+
 def test_a_round_is_about_exactly_the_text_its_signatories_and_its_time() -> None:
     text = a_communique(KEYS)
     about = jr2.Round(bytes(32), (text.text,), text.keys, TERMS)
@@ -346,12 +372,41 @@ def test_an_altered_text_is_another_text_or_refused(position: int, inserted: byt
         return
 
 
+def test_a_text_has_as_many_signatories_and_languages_as_are_allowed_and_not_one_more() -> None:
+    keys = [ReleaseKey(bytes((i,)) * 32) for i in range(1, note.MAX_SIGNATORIES + 2)]
+    tongues = tuple(f"a{chr(97 + i)}" for i in range(note.MAX_LANGUAGES + 1))
+    Communique((WORDS,), a_foot(keys[:-1]))
+    Communique((WORDS,) * note.MAX_LANGUAGES, a_foot(KEYS, tongues[:-1]))
+    with pytest.raises(Refused) as caught:
+        Communique((WORDS,), a_foot(keys))
+    assert caught.value.refusal is Refusal.SIGNATORIES
+    with pytest.raises(Refused) as caught:
+        Communique((WORDS,) * len(tongues), a_foot(KEYS, tongues))
+    assert caught.value.refusal is Refusal.LANGUAGES
+
+
+@pytest.mark.parametrize("audience", [note.Audience.PARTIES, note.Audience.CARD])
+def test_a_round_about_a_text_that_is_not_for_the_board_keeps_it_from_the_desk(audience: note.Audience) -> None:
+    """Else the desk could read a memorandum of the parties once all have deposited."""
+    card = bytes(32) if audience is note.Audience.CARD else b""
+    text = Communique((WORDS,), replace(a_foot(KEYS), audience=audience, card=card))
+    about = jr2.Round(bytes(32), (text.text,), text.keys, TERMS, private=True)
+    note.check_round(about, [text])
+    for wrong in (replace(about, private=False), replace(about, texts=(GOOD,), keys=text.keys)):
+        with pytest.raises(Refused):
+            note.check_round(wrong, [text if wrong.texts == about.texts else a_communique(KEYS)])
+
+
 def test_a_foot_with_impossible_values_is_refused() -> None:
     foot = a_foot(KEYS)
     for wrong in (
         replace(foot, release=b"short"),
         replace(foot, not_before=-1),
         replace(foot, copies=0),
+        replace(foot, copies=MAX_COPIES + 1),
+        replace(foot, relation=note.Relation(note.Act.CORRECTS, b"short", bytes(32))),
+        replace(foot, relation=note.Relation(note.Act.CORRECTS, b"2" * 16, b"short")),
+        replace(foot, signatories=(replace(foot.signatories[0], name="A\nB"), *foot.signatories[1:])),
         replace(foot, copy=3, copies=2),
         replace(foot, languages=()),
         replace(foot, card=bytes(32)),

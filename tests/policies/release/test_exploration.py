@@ -21,8 +21,9 @@ from pourparler_policies.release.promises import (
     honest_people_get_to_a_frozen_text,
     time_ends_every_case,
 )
-from pourparler_policies.release.testing import talks
+from pourparler_policies.release.testing import between, talks
 
+DELEGATE, PARTY = ("a1", "b1", "a2"), ("a1", "a2", "b1")  # whose is the last signer, who may be hostile
 LIMIT = int(os.environ.get("POURPARLER_STATES", "40000"))
 WORDING = frozenset({ev.Revised, ev.Initialled, ev.Retracted, ev.Opposed, ev.Relented, ev.Appointed, ev.First})
 ROUNDS = frozenset({ev.First, ev.Second, ev.Third, ev.Completed, ev.Told})
@@ -31,6 +32,13 @@ ROUNDS = frozenset({ev.First, ev.Second, ev.Third, ev.Completed, ev.Told})
 def report(name: str, walked: Walked[object]) -> None:
     extent = "all of them" if walked.complete else "up to the limit"
     print(f"{name}: {len(walked.found)} states, {walked.steps} steps that count, {extent}")
+
+
+def play_of_delegates() -> Play:
+    """One party asks two people, who both sign; of the other one is enough."""
+    made = between(PARTY)
+    made.appoint(*PARTY)
+    return Play(made.state, PARTY, ROUNDS, rounds=1)
 
 
 def play(parties: int, kinds: frozenset[type], *, initialled: bool = False, rounds: int = 2) -> Play:
@@ -66,6 +74,16 @@ def test_rounds_begin_restart_freeze_and_end_in_the_log_and_every_promise_is_kep
         honest_people_get_to_a_frozen_text(state)
 
 
+@pytest.mark.slow
+def test_rounds_of_a_party_that_asks_two_people_freeze_with_both_of_them_and_every_promise_is_kept() -> None:
+    result = explore(play_of_delegates(), INVARIANTS, limit=LIMIT)
+    report("rounds with a further delegate in the log", result)
+    assert result.complete
+    assert any(frozen(state) for state in result.found)
+    for state in result.found[::10]:
+        time_ends_every_case(state)
+
+
 @pytest.mark.parametrize(
     "cast",
     [
@@ -73,8 +91,19 @@ def test_rounds_begin_restart_freeze_and_end_in_the_log_and_every_promise_is_kep
         rounds.Cast(2, hostile=True),
         rounds.Cast(3, hostile=True, edits=False),
         rounds.Cast(3, edits=False),
+        rounds.Cast(3, names=DELEGATE, hostile=True, edits=False),
+        rounds.Cast(3, names=PARTY, hostile=True, edits=False),
+        rounds.Cast(3, names=PARTY, edits=False),
     ],
-    ids=["two", "two, one hostile", "three, one hostile", "three"],
+    ids=[
+        "two",
+        "two, one hostile",
+        "three, one hostile",
+        "three",
+        "a hostile delegate",
+        "delegates, the other party hostile",
+        "delegates",
+    ],
 )
 def test_devices_that_lose_everything_and_a_hostile_signer_never_make_anybody_sign_what_is_not_frozen(
     cast: rounds.Cast,
@@ -94,6 +123,9 @@ def test_devices_that_lose_everything_and_a_hostile_signer_never_make_anybody_si
         signing.Cast(2, hostile=True, lying=True, fast=True),
         signing.Cast(3, hostile=True, votes=False, forgetful=True),
         signing.Cast(3, votes=False),
+        signing.Cast(3, names=DELEGATE, hostile=True, votes=False, forgetful=True),
+        signing.Cast(3, names=PARTY, hostile=True, votes=False),
+        signing.Cast(3, names=PARTY, votes=False),
     ],
     ids=[
         "two",
@@ -101,6 +133,9 @@ def test_devices_that_lose_everything_and_a_hostile_signer_never_make_anybody_si
         "two, one hostile, lying desk, fast clock",
         "three, one hostile",
         "three",
+        "a hostile delegate",
+        "delegates, the other party hostile",
+        "delegates",
     ],
 )
 def test_published_means_that_every_party_signed_exactly_that_text_and_an_end_leaves_nothing(

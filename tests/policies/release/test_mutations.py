@@ -47,12 +47,12 @@ def the_log(*kinds: type, rule: int = 1, initialled: bool = False) -> Callable[[
     return run
 
 
-def the_rounds(**cast: Any) -> Callable[[], object]:
-    return lambda: rounds.explore(rounds.Cast(2, **cast), limit=LIMIT)
+def the_rounds(signers: int = 2, **cast: Any) -> Callable[[], object]:
+    return lambda: rounds.explore(rounds.Cast(signers, **cast), limit=LIMIT)
 
 
-def the_signing(**cast: Any) -> Callable[[], object]:
-    return lambda: signing.explore(signing.Cast(2, **cast), limit=LIMIT)
+def the_signing(signers: int = 2, **cast: Any) -> Callable[[], object]:
+    return lambda: signing.explore(signing.Cast(signers, **cast), limit=LIMIT)
 
 
 def steps(patch: Patch, of: Mapping[Any, Any], where: object, **_: object) -> dict[Any, Any]:
@@ -162,6 +162,13 @@ def the_mask_is_made_too_early(patch: Patch) -> None:
     patch.setitem(device.HOLDS, Stage.REVEALED, frozenset({Secret.LOCK, Secret.MASK}))  # type: ignore[arg-type]
 
 
+def the_partys_key_alone_binds_it(patch: Patch) -> None:
+    def whole(_: State, case: Case, party: str) -> bool:
+        return any(signer.party == party and signer.line is not None for signer in case.signers.values())
+
+    patch.setattr(standing, "whole", whole)
+
+
 # -- signing
 
 
@@ -265,6 +272,12 @@ MUTATIONS: list[tuple[Callable[[Patch], None], Callable[[], object], Callable[..
     (messages_that_do_not_fit_are_not_looked_at, the_rounds(hostile=True), MASK),
     (a_void_round_is_kept, the_rounds(), rounds.nothing_is_kept_of_a_void_round),
     (the_mask_is_made_too_early, the_rounds(), MASK),
+    (the_partys_key_alone_binds_it, the_rounds(3, names=("a1", "b1", "a2"), edits=False), SIGNS_FROZEN),
+    (
+        who_withdrew_completes_all_the_same,
+        the_signing(3, names=("a1", "b1", "a2"), votes=False),
+        signing.who_withdrew_keeps_and_sends_no_lock,
+    ),
     (who_withdrew_completes_all_the_same, the_signing(), signing.who_withdrew_keeps_and_sends_no_lock),
     (withdrawing_is_only_a_word, the_signing(), PUBLISHED),
     (nobody_is_asked_again_after_a_lapse, the_signing(lying=True, hostile=True, votes=False), PUBLISHED),

@@ -6,9 +6,9 @@ import pytest
 
 from pourparler_clients.errors import Halted, Unreachable
 from pourparler_clients.forging import Hostile, check_agreement, go_on, new_leaf, settle
-from pourparler_clients.log import UNPROCESSABLE
 from pourparler_clients.store import State
 from pourparler_clients.testing import House, Person, breaks
+from pourparler_clients.troubles import UNPROCESSABLE
 from pourparler_crypto import complaint
 from pourparler_policies.fold.events import Ground
 from pourparler_policies.fold.facts import Phase
@@ -75,7 +75,7 @@ async def test_a_complaint_in_anothers_name_counts_for_nothing(house: House) -> 
         signed = made.signed(log.row.id, log.group.epoch)
         signature = signer.sign(complaint.EXPORT_LABEL, signed) if signer else os.urandom(64)
         made = complaint.Complaint(victim, 99, made.refused, signature)
-        sealed = complaint.seal(log.complaint_key(), log.row.id, log.group.epoch, made)
+        sealed = complaint.seal(log.complaints.key(), log.row.id, log.group.epoch, made)
         await Hostile(mal).post(sealed, handshake=True)
     told = await settle(ada, ben, rounds=1)
     assert told == [[], []]

@@ -120,7 +120,7 @@ async def test_after_the_end_any_member_makes_up_any_message_of_any_other_and_no
             expires_at=now + DAY,
         )
         judge.log.fold([entry])
-        assert [(one.text, one.sender) for one in judge.log.store.messages(now)] == [(text, author)]
+        assert [(one.text, one.sender) for one in judge.log.store.messages.shown(now)] == [(text, author)]
         await judge.close()
 
 
@@ -208,7 +208,7 @@ async def test_a_disclosed_key_serves_to_say_do_attest_commit_and_complain_nothi
         await hostile.catch_up()
         forged = _complaint(eve, ada, epoch, keys[epoch], old)
         told = complaint.open_(keys[epoch], eve.log.row.id, forged)
-        eve.log._check_complaint(told, epoch, eve.log.members[ada.log.row.credential].keys)  # any key would do it
+        eve.log.complaints.check(told, epoch, eve.log.members[ada.log.row.credential].keys)  # any key would do it
         await hostile.post(forged, handshake=True)
     for person in (ada, eve, behind):
         await person.sync()

@@ -6,9 +6,9 @@ import pytest
 
 from pourparler_clients.errors import Halted, Refused
 from pourparler_clients.forging import Hostile, check_agreement, go_on, new_leaf, redate, settle, swap, withhold
-from pourparler_clients.log import FORKED
 from pourparler_clients.store import State
 from pourparler_clients.testing import House, Person
+from pourparler_clients.troubles import FORKED
 from pourparler_policies.charter.rules import Role
 from pourparler_policies.fold.events import Approved, Ground, Proposed, Withdrawn
 from pourparler_policies.fold.facts import Admit, Recess

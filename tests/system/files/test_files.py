@@ -319,7 +319,7 @@ async def test_files_that_ended_unread_are_counted_like_messages(house: House, t
     ada, ben = await house.room("ada", "ben")
     await ada.channel.uploads.attach(written(tmp_path), life=4)
     await ada.say("a word", life=4)
-    await asyncio.sleep(max(0.0, ada.log.store.messages(0)[-1].expires_at + 1 - time.time()))
+    await asyncio.sleep(max(0.0, ada.log.store.messages.shown(0)[-1].expires_at + 1 - time.time()))
     await ben.sync()
     assert (files(ben), ben.log.row.missed) == ([], 2)
 

@@ -230,7 +230,7 @@ async def test_a_service_that_breaks_a_devices_line_to_the_channel_does_not_dela
     circle: Circle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """There it knows whose line it is: a delay would tell which packets are Ben's, over whatever network they come."""
-    monkeypatch.setattr("pourparler_clients.channel.TEND", 0.1)
+    monkeypatch.setattr("pourparler_clients.watching.TEND", 0.1)
     await begin(circle)
     held = circle.held
     await circle.gather()

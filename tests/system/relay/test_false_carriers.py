@@ -14,10 +14,10 @@ from pourparler_clients.channel import Channel
 from pourparler_clients.errors import UserError
 from pourparler_clients.onetext import OneText
 from pourparler_clients.onetext_testing import SIDES, Shuttle
+from pourparler_clients.outbox import Kind
 from pourparler_clients.papers import compose
 from pourparler_clients.relayed import OTHER_CASE, UNSOUND
 from pourparler_clients.signing_testing import DEPOSIT, HOUR, SIGN, WORDS
-from pourparler_clients.store import Kind
 from pourparler_clients.testing import Person
 from pourparler_crypto.jr2 import Deposited, Round, Signed, Terms
 from pourparler_crypto.jr2 import Kind as Step

@@ -258,6 +258,8 @@ async def test_a_side_says_it_all_in_words(
         await do_words(f"onetext sign --keys {empty} --as 'North League'", north, as_json=True)
     with pytest.raises(UserError, match="not the name"):
         await do_words(f"onetext sign --keys {book} --as 'South League'", north, as_json=True)
+    with pytest.raises(UserError, match="look at it again"):  # a round that ended while somebody read
+        await north.onetext.sign(checked=talks.keys, shown=bytes(32))
     await do_words(f"onetext sign --keys {book} --as 'North League'", north, as_json=True)
     await talks.sign(talks.signers[1])
     await talks.published()

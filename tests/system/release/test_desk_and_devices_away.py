@@ -3,9 +3,9 @@
 import httpx
 import pytest
 
-from pourparler_clients.channel import IN_VAIN
+from pourparler_clients.outbox import Kind
+from pourparler_clients.sending import IN_VAIN
 from pourparler_clients.signing_testing import SIGN, Hours, desk_says, release_room, secrets_of, stage_of
-from pourparler_clients.store import Kind
 from pourparler_clients.testing import House, Person
 from pourparler_crypto.note import Note
 from pourparler_policies import payload
@@ -176,7 +176,7 @@ async def test_a_lock_that_is_none_keeps_nobody_from_completing(house: House, ho
         person.line.before_request = no_desk
     nonce = room.case.nonce
     with mia.log.step():
-        mia.log.store.add_draft(Kind.BESIDE, events_of(Lock(nonce, b"no lock at all")), 3600, room.now() + 3600)
+        mia.log.store.outbox.add(Kind.BESIDE, events_of(Lock(nonce, b"no lock at all")), 3600, room.now() + 3600)
     await room.visit(mia)
     room.until(room.case.not_before + 1)
     await room.through(lambda: len(room.notes()) == 2)

@@ -8,6 +8,8 @@ import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from pourparler_clients.demo.processes import DemoError
+from pourparler_clients.demo.release import read_at
 from pourparler_clients.examine import files_below, found, traces
 from pourparler_clients.signing_testing import WORDS, Hours, release_room, stage_of
 from pourparler_clients.testing import House
@@ -76,6 +78,8 @@ async def test_two_parties_sign_and_both_hold_the_note_that_the_board_shows(
     await room.visit()
     assert room.notes() == []
     assert posted(house, room.text) == []
+    with pytest.raises(DemoError, match="does not show the text"):
+        read_at(house.url, Note(room.text, (bytes(64),) * 2))
     room.until(room.case.not_before)
     await room.through(room.over)
     first, second = room.notes()
@@ -85,6 +89,7 @@ async def test_two_parties_sign_and_both_hold_the_note_that_the_board_shows(
     assert [one.signatories for one in posted(house, room.text)] == [["Side ada", "Side ben"]]
     assert board(house, f"/board/{room.text.digest.hex()}/note").content == first
     assert all(room.was_told(person, "released") for person in room.people)
+    assert read_at(house.url, Note.parse(first))  # as the demonstration tells its reader
 
 
 async def test_three_parties_and_somebody_who_only_goes_between(

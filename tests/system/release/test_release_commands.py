@@ -7,15 +7,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from pourparler_clients.cli.release import differences
+from pourparler_clients.cli.release import read_words
+from pourparler_clients.cli.textview import differences
 from pourparler_clients.papers import compose
 from pourparler_clients.signing_testing import meet
 from pourparler_clients.testing import PASSPHRASE, Commands, Done, House, Person
-from pourparler_crypto.note import Communique, PressKey, ReleaseKey
+from pourparler_crypto.note import Audience, Communique, PressKey, ReleaseKey
 from pourparler_service.grants import issue
 from pourparler_service.testing import ServerProcess
 
@@ -54,6 +56,9 @@ class Table:
         path = self.place / name
         path.write_text(text)
         return path
+
+    def key(self, name: str) -> PressKey:
+        return PressKey.parse((self.place / f"{name}.key").read_text().strip())
 
     def until(self, done: str, names: tuple[str, ...], patience: float = 40) -> None:
         """Everybody looks at `release status` until that is where the signing stands on each device."""
@@ -104,20 +109,31 @@ def drafted(table: Table, *options: str, not_before: str = "+24s") -> None:
 
 @pytest.mark.slow
 def test_two_people_bring_a_text_from_its_draft_to_a_note_that_verifies(table: Table) -> None:
-    drafted(table)
+    drafted(table, not_before="+40s")
+    assert "only now come to this device" in table.refused("ben", "release", "initial")
     shown = table.ok("ben", "release", "show", "--json").records[-1]
     assert "We agreed on the wells" in shown["text"]
+    digits = {name: table.key(name).digits for name in table.vaults}
+    assert {one["key"]: one["check_digits"] for one in shown["signatories"]} == {
+        f"{name}.example": digits[name] for name in table.vaults
+    }
     for name in table.vaults:
         table.ok(name, "release", "initial")
     assert table.refused("ben", "release", "sign", "--as", "Side ben").startswith(
         "pourparler: nothing can be signed"
     )
-    table.ok("ben", "release", "appoint", "--sign-within", "16s", "--deposit-within", "3s")
+    table.ok("ben", "release", "appoint", "--sign-within", "22s", "--deposit-within", "3s")
     table.until("asked", ("ada", "ben"))
     # Without a terminal nobody is there to be asked, and a wrong name signs nothing.
     assert "nobody is there to be asked" in table.refused("ada", "release", "sign")
     assert "nothing was signed" in table.refused("ada", "release", "sign", "--as", "Side ben")
-    signed = table.ok("ada", "release", "sign", "--as", "Side ada")
+    half = table.file("half", f"{table.key('ada')} Our own\n")
+    assert "not in your key book" in table.refused("ada", "release", "sign", "--as", "Side ada", "--keys", half)
+    book = table.file("book", f"{table.key('ben')} The southern party\n")
+    signed = table.ok("ada", "release", "sign", "--as", "Side ada", "--keys", book)
+    assert f"{digits['ben']}  ben.example, which the text gives to “Side ben”" in signed.out
+    assert "The southern party, by your key book" in signed.out
+    assert digits["ada"] not in signed.out
     assert "We agreed on the wells" in signed.out
     assert "publishes at" in signed.out
     assert "nothing has been completed" in table.refused(
@@ -130,6 +146,8 @@ def test_two_people_bring_a_text_from_its_draft_to_a_note_that_verifies(table: T
     notes = [table.place / f"{name}.note" for name in table.vaults]
     for name, note in zip(table.vaults, notes, strict=True):
         table.ok(name, "release", "export", "--out", note)
+        assert note.stat().st_mode & 0o777 == 0o600
+    assert "exists already" in table.refused("ben", "release", "export", "--out", notes[0])
     assert notes[0].read_bytes() == notes[1].read_bytes()
     verified = table.commands("verify", notes[0])
     assert verified.status == 0, verified
@@ -165,6 +183,7 @@ def test_two_delegates_of_one_side_and_another_side_write_to_an_official_whose_c
     everybody = ("ada", "ben", "amy")
     drafted(table, "--audience", f"card:{card}", "--parallel", not_before="+60s")
     for name in everybody:
+        table.ok(name, "release", "show")
         table.ok(name, "release", "initial")
     table.ok("ben", "release", "appoint", "--sign-within", "30s", "--deposit-within", "5s")
     table.until("asked", everybody)
@@ -187,6 +206,8 @@ def test_two_delegates_of_one_side_and_another_side_write_to_an_official_whose_c
     note = tmp_path / "opened.note"
     assert "sealed to another card" in table.refused("ada", "note", "open", sealed, "--out", note)
     table.ok("official", "note", "open", sealed, "--out", note)
+    assert note.stat().st_mode & 0o777 == 0o600
+    assert "exists already" in table.refused("official", "note", "open", sealed, "--out", note)
     verified = table.commands("verify", note)
     assert verified.status == 0, verified
     assert "For one reader" in verified.out
@@ -241,7 +262,8 @@ def test_bad_input_gets_one_sentence_and_loses_nothing(table: Table) -> None:
         ((f"en={words}", *both, "--not-before", "0001-01-01"), ""),
         ((f"en={words}", *both, "--not-before", "+99999999d"), ""),
         ((f"en={words}", *good, "--corrects", str(words)), ""),
-        ((f"en={words}", *good, "--corrects", str(words), "--withdraws", str(words)), "not both"),
+        ((f"en={words}", *good, "--supersedes", str(words)), ""),
+        ((f"en={words}", *good, "--corrects", str(words), "--withdraws", str(words)), "only one of these"),
         ((f"en={words}", *good, "--audience", "everybody"), "for the board, for the parties, or for a card"),
         ((f"en={words}", *good, "--audience", f"card:{words}"), ""),
         ((f"en={words}", *good, "--audience", f"card:{table.place / 'none'}"), "cannot be read"),
@@ -256,10 +278,22 @@ def test_bad_input_gets_one_sentence_and_loses_nothing(table: Table) -> None:
     assert table.ok("ada", "release", "status").out.strip().endswith("There is no text on the table.")
 
 
+def test_a_file_from_any_editor_is_a_text(tmp_path: Path) -> None:
+    """A mark at the beginning, other line ends, letters in two parts: what Windows and macOS save."""
+    for number, saved in enumerate(
+        ("Un caf\u00e9.\n\nOui.\n", "\ufeffUn caf\u00e9.\r\n\r\nOui.\r\n", "Un cafe\u0301.\n\nOui.\n")
+    ):
+        path = tmp_path / str(number)
+        path.write_bytes(saved.encode())
+        (words,) = read_words([f"fr={path}"])
+        assert text(dict([words])).words == ("Un café.\n\nOui.",)
+
+
 def text(words: dict[str, str]) -> Communique:
     keys = [ReleaseKey(bytes([number]) * 32).public for number in (1, 2)]
     sides = [(f"Side {one}", PressKey(f"{one}.example", key)) for one, key in zip("ab", keys, strict=True)]
-    return compose([*words.items()], sides, 2_000_000_000)
+    made = compose([*words.items()], sides, 2_000_000_000)
+    return replace(made, foot=replace(made.foot, release=bytes(16)))
 
 
 def test_differences_are_shown_word_by_word_in_each_language() -> None:
@@ -267,7 +301,25 @@ def test_differences_are_shown_word_by_word_in_each_language() -> None:
     after = text({"en": "Both sides will open all wells to all.", "de": "Neu."})
     lines = [*differences(before, after)]
     assert lines[0] == "en: … sides will open -[the] +[all] wells to all. …"
-    assert lines[1:] == ["de: new", "fr: gone"]
+    assert lines[1:3] == ["de: new", "fr: gone"]
+    assert lines[3:] == ["foot: -[languages: en, fr]", "foot: +[languages: en, de]"]
     assert [*differences(before, before)] == []
     gone = text({"en": "Both sides will open the wells.", "fr": "Rien ne change ici."})
     assert [*differences(before, gone)] == ["en: … will open the -[wells to all.] +[wells.] …"]
+
+
+def test_a_revision_that_changes_no_word_but_its_foot_or_its_lines_is_shown_as_a_change() -> None:
+    """A text for the parties alone that becomes one for everybody; a key, an hour or a name that was exchanged."""
+    before = text({"en": "First.\n\nSecond."})
+    private = replace(before, foot=replace(before.foot, audience=Audience.PARTIES))
+    assert [*differences(private, before)] == ["foot: -[audience: parties]", "foot: +[audience: board]"]
+    other = PressKey("b.example", ReleaseKey(b"other" + bytes(27)).public)
+    swapped = (before.foot.signatories[0], replace(before.foot.signatories[1], key=other))
+    assert [*differences(before, replace(before, foot=replace(before.foot, signatories=swapped)))] == [
+        f"foot: -[signatory: {before.foot.signatories[1].key} Side b]",
+        f"foot: +[signatory: {other} Side b]",
+    ]
+    later = replace(before, foot=replace(before.foot, not_before=before.foot.not_before + 60))
+    assert [line[:17] for line in differences(before, later)] == ["foot: -[not-befor", "foot: +[not-befor"]
+    joined = replace(before, words=("First.\nSecond.",))
+    assert [*differences(before, joined)] == ["en: other line ends or spaces, and the same words"]

@@ -28,7 +28,7 @@ Sent = set[tuple[str, bytes, bytes, bytes]]
 def posted(monkeypatch: pytest.MonkeyPatch) -> Sent:
     """Kind, author, nonce and bytes of every message of a round that any log has held, whether it counted or not."""
     seen: Sent = set()
-    fold, beside = Log._apply, Signing.fold_beside
+    fold, beside = Log.apply, Signing.fold_beside
 
     def applied(log: Log, entry: Any, judged: Judged, sender: bytes, outgoing: Any) -> Any:
         for act, _, _ in judged.acts:
@@ -42,7 +42,7 @@ def posted(monkeypatch: pytest.MonkeyPatch) -> Sent:
             seen.add((type(event).__name__, sender, event.nonce, content))
         return beside(signing, entry, event, sender)
 
-    monkeypatch.setattr(Log, "_apply", applied)
+    monkeypatch.setattr(Log, "apply", applied)
     monkeypatch.setattr(Signing, "fold_beside", beneath)
     return seen
 

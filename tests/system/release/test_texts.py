@@ -1,16 +1,22 @@
 """Texts on the table: what voids an initial or an appointment, and what is neither shown, initialled nor joined."""
 
+import os
+import pty
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 
+from pourparler_clients.cli import prompts, texts
+from pourparler_clients.cli.table import do_words
 from pourparler_clients.errors import UserError
 from pourparler_clients.examine import pieces, stored_texts, traces
 from pourparler_clients.forging import Hostile
 from pourparler_clients.papers import compose, revision
 from pourparler_clients.signing_testing import (
+    HOUR,
     Hours,
     Signing,
     left_in,
@@ -74,6 +80,38 @@ async def test_a_frozen_text_can_be_edited_by_nobody(house: House, hours: Hours)
     await room.ready()
     with pytest.raises(UserError, match="frozen"):
         await room.parties[0].channel.releases.table(edited(room, "Something else."), 0, room.paper)
+
+
+async def test_who_reads_one_text_while_another_comes_to_the_same_point_signs_neither(
+    house: House, hours: Hours, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The question waits in a talk, which goes on: by the answer it is about another text than the one shown."""
+    room = await release_room(house, hours, "ada", "ben")
+    room.text = text_between(room.parties, room.now() + 4 * HOUR)
+    ada, ben = room.parties
+    await room.ready()
+
+    async def meanwhile() -> bytes:
+        await room.lapsed()
+        await ben.channel.releases.table(edited(room, "We agreed on little."), 0, room.paper)
+        await room.visit()
+        await room.initial()
+        await room.appoint()
+        await room.rounds()
+        return b"Side ada"
+
+    ours, theirs = pty.openpty()
+    with os.fdopen(theirs) as terminal:
+        monkeypatch.setattr(sys, "stdin", terminal)
+        monkeypatch.setattr(texts, "taken", texts.taken)
+        prompts.read_from(meanwhile)
+        with pytest.raises(UserError, match="look at it again"):
+            await do_words("release sign", ada.channel, as_json=False)
+    os.close(ours)
+    assert {stage_of(person) for person in room.parties} == {Stage.ASKED}
+    assert ada.log.signing.papers.communique(room.held).words == ("We agreed on little.",)
+    await do_words("release sign --as 'Side ada'", ada.channel, as_json=False)  # who looks again can sign
+    assert stage_of(ada) is Stage.SIGNED
 
 
 async def test_an_opposed_or_retracted_text_gets_no_appointment_and_ends_the_rounds(

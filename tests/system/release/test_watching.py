@@ -5,7 +5,6 @@ from contextlib import suppress
 
 import pytest
 
-from pourparler_clients import channel
 from pourparler_clients.signing_testing import (
     DEPOSIT,
     HOUR,
@@ -37,8 +36,8 @@ async def comes(told: dict[str, list[str]], kind: str) -> None:
 async def test_devices_that_watch_bring_a_lapse_and_then_a_release_to_its_end(
     house: House, hours: Hours, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(channel, "TEND", 0.3)
-    monkeypatch.setattr(channel, "JITTER", 0.05)
+    monkeypatch.setattr("pourparler_clients.watching.TEND", 0.3)
+    monkeypatch.setattr("pourparler_clients.watching.JITTER", 0.05)
     room = await release_room(house, hours, "ada", "ben", "eve")
     room.text = text_between(room.parties, room.now() + 3 * HOUR)
     ada, ben, _ = room.parties

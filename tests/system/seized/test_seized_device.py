@@ -169,7 +169,7 @@ async def go_online(evidence: Evidence, how: str, image: str, offset: int = 0) -
         except PourparlerError:
             continue
     evidence.opened_online[how] = [
-        message.text for message in channel.log.store.messages(0) if channel.log.row.state != "removed"
+        message.text for message in channel.log.store.messages.shown(0) if channel.log.row.state != "removed"
     ]
     await copy.close()
 

@@ -182,7 +182,7 @@ def marks(one: Side) -> list[bytes]:
         ]
         found_marks += [person.channel.log.store.hours.secret]
         found_marks += [leaf.signature_key for leaf in person.log.group.members]
-    found_marks += [message.id for message in one.bridge.log.store.messages(0)]
+    found_marks += [message.id for message in one.bridge.log.store.messages.shown(0)]
     return found_marks
 
 

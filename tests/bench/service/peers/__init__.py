@@ -4,8 +4,12 @@ from collections.abc import Callable
 from typing import Final
 
 from ..cells import Cell, Figures, Load
+from . import prosody, synapse
 from .absent import Absent
 
-PEERS: Final[dict[str, Callable[[Cell, Load], Figures]]] = {}
+PEERS: Final[dict[str, Callable[[Cell, Load], Figures]]] = {
+    "Prosody": prosody.measure,
+    "Synapse": synapse.measure,
+}
 
 __all__ = ["PEERS", "Absent"]
