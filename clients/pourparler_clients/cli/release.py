@@ -49,6 +49,7 @@ from .files import check_new, create
 from .prompts import typed
 from .showing import STAGES
 from .textview import COMPARE, differences, key_records, keys_of
+from .verify import behind_margin
 
 Add = Callable[..., None]
 _EFFECTS: Final = {
@@ -343,9 +344,15 @@ async def _show(arguments: argparse.Namespace, channel: Channel) -> None:
         for one in log.signing.papers.remarks(paper.text.digest)
     ]
     text = communique.text.decode()
-    lines = [plain(text), "Who signs, and with which key:", *keys_of(communique.foot.signatories), COMPARE]
+    lines = [
+        *behind_margin(text),
+        "Who signs, and with which key:",
+        *keys_of(communique.foot.signatories),
+        COMPARE,
+    ]
     lines += ["What the last revision changed:", *(f"  {plain(line)}" for line in changes)] if changes else []
-    lines += [f"{plain(name, lines=False)} remarks: {plain(words)}" for name, words in remarks]
+    for name, words in remarks:
+        lines += [f"{plain(name, lines=False)} remarks:", *behind_margin(words)]
     emit(
         arguments,
         {
@@ -432,7 +439,7 @@ async def _sign(arguments: argparse.Namespace, channel: Channel) -> None:
             "others": key_records(others),
         },
         [
-            plain(communique.text.decode()),
+            *behind_margin(communique.text.decode()),
             "The others sign with these keys:",
             *keys_of(others, book),
             *([COMPARE] if book is None else []),
