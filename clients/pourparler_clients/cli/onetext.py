@@ -37,8 +37,9 @@ from .common import (
 )
 from .files import check_new, create
 from .prompts import typed
-from .release import check_had, read_keys, read_time, read_words
+from .release import check_had
 from .showing import STAGES, news, title_of
+from .textfiles import read_keys, read_time, read_words
 from .textview import COMPARE, differences, key_records, keys_of
 from .verify import behind_margin
 
