@@ -106,7 +106,8 @@ class Device:
             for channel in (*self._channels.values(), *self._left):
                 await channel.aclose()
             self._channels.clear()
-            self.purge()
+            if not self.vault.cleared:
+                self.purge()
         finally:
             self.vault.close()
 

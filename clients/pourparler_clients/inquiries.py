@@ -133,7 +133,7 @@ def answer(vault: Vault, handle: bytes, now: int, *, yes: bool) -> None:
         raise UserError("the time to answer is over")
     kept = Answer.decode(held.secret)
     if kept.given and yes:
-        raise UserError("you have answered this already: you can still take it back, with --no")
+        raise UserError("you have answered this already: you can still take it back, by answering no")
     made = crypto.answered(held.tally, kept, [yes]).encode()
     with vault.transaction():
         vault.execute("UPDATE inquiry SET secret = ? WHERE handle = ?", made, handle)

@@ -33,7 +33,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from pourparler_crypto.note import Communique, PressKey, Signatory, parallel
+from pourparler_crypto.note import Audience, Communique, PressKey, Signatory, parallel
 from pourparler_policies.errors import Void
 from pourparler_policies.fold.standing import body_of, by_credential
 from pourparler_policies.payload import Beside
@@ -239,15 +239,25 @@ class OneText:
         life: int,
         *,
         in_copies: bool = False,
+        audience: Audience = Audience.BOARD,
+        card: bytes = b"",
     ) -> Communique:
         """Puts a text on every side's table. `signs`: name, key, and on which side (from 0), in the text's order.
 
-        `in_copies`: each signatory first in its own copy, all completed together. Raises UserError, Refused (note).
+        `in_copies`: each signatory first in its own copy, all completed together. `audience`, `card`: who reads it,
+        as in `papers.compose`. Raises UserError, Refused (note).
         """
         where = [side for _, _, side in signs]
         if set(where) != set(range(len(self._sides))):
             raise UserError("every side signs: say on which side each signatory is")
-        communique = compose(words, [(name, key) for name, key, _ in signs], not_before, in_copies=in_copies)
+        communique = compose(
+            words,
+            [(name, key) for name, key, _ in signs],
+            not_before,
+            in_copies=in_copies,
+            audience=audience,
+            card=card,
+        )
         open_places(communique)
         for number, side in enumerate(self._sides):
             await side.sync()

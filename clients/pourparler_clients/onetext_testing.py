@@ -11,8 +11,9 @@ Uma has a compartment for each side: two vaults. Adelina and Benedikt hold their
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from pourparler_crypto.note import Communique, PressKey
+from pourparler_crypto.note import Audience, Communique, PressKey
 from pourparler_policies.limits import DAY
 from pourparler_policies.release.device import Stage
 from pourparler_policies.release.events import Shelved
@@ -90,13 +91,28 @@ class Shuttle:
             if person.state is State.OPEN:
                 self.told.setdefault(person.name, []).extend(await person.sync())
 
-    async def draft(self, words: str = WORDS, *, in_copies: bool = False) -> Communique:
+    async def draft(
+        self,
+        words: str = WORDS,
+        *,
+        in_copies: bool = False,
+        audience: Audience = Audience.BOARD,
+        card: bytes = b"",
+    ) -> Communique:
         """The intermediary puts the text on both tables, and everybody has its words."""
         signs = [
             (f"{side} League", key, number)
             for number, (side, key) in enumerate(zip(SIDES, self.keys, strict=True))
         ]
-        made = await self.text.draft([("en", words)], signs, self.now() + HOUR, 20 * DAY, in_copies=in_copies)
+        made = await self.text.draft(
+            [("en", words)],
+            signs,
+            self.now() + HOUR,
+            20 * DAY,
+            in_copies=in_copies,
+            audience=audience,
+            card=card,
+        )
         await self.visit()
         return made
 
@@ -106,9 +122,9 @@ class Shuttle:
             for person in room.parties:
                 await person.channel.onetext.agree()
 
-    async def appointed(self, **options: bool) -> None:
+    async def appointed(self, **options: Any) -> None:
         """Drafted, agreed to by all, and times are proposed; nobody has said that the side is ready."""
-        await self.draft(**options)  # type: ignore[arg-type]
+        await self.draft(**options)
         await self.agree()
         await self.text.appoint(SIGN, DEPOSIT)
         await self.visit()
@@ -128,7 +144,7 @@ class Shuttle:
                 return
         raise AssertionError(self.stages())
 
-    async def ready(self, **options: bool) -> None:
+    async def ready(self, **options: Any) -> None:
         """All the way to where persons may sign."""
         await self.appointed(**options)
         await self.begun()

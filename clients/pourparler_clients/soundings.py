@@ -74,6 +74,7 @@ class Asked:
     closes: int
     ends: int
     sides: int
+    here: int  # how many of the sides are in this channel
     dealt: bool
     second: bool
     may_answer: bool
@@ -112,6 +113,7 @@ class Soundings:
             live.closes,
             live.ends,
             live.sides,
+            len(self._log.consent.rules.parties),
             live.dealt,
             live.second,
             ready,

@@ -601,8 +601,9 @@ def pourparler(
     passphrase: str | bytes | None = None,
     text: bytes = b"",
     environment: dict[str, str] | None = None,
+    patience: float = 400,
 ) -> Done:
-    """Runs one command. The passphrase goes through a pipe, as the program wants it."""
+    """Runs one command. The passphrase goes through a pipe, as the program wants it. `patience`: seconds."""
     extra: list[str] = []
     descriptors: tuple[int, ...] = ()
     if passphrase is not None:
@@ -616,7 +617,7 @@ def pourparler(
             [sys.executable, "-m", "pourparler_clients.cli", *map(str, arguments), *extra],
             input=text,
             capture_output=True,
-            timeout=400,
+            timeout=patience,
             pass_fds=descriptors,
             env={**os.environ, **(environment or {})},
             check=False,

@@ -16,6 +16,7 @@ salt (16), nonce (24), XChaCha20-Poly1305 of the file key (48). DESIGN 4.6.
 import fcntl
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -44,6 +45,7 @@ _FILES: Final = (
     _BUILDING,
     *(DATABASE_NAME + ending for ending in ("", "-wal", "-shm", "-journal")),
 )
+_NOTICED: Final = 4.0  # seconds in which an open program notices that its vault was cleared, and ends
 _BLOCK: Final = 1024 * 1024  # bytes overwritten at a time
 _DAMAGED: Final = "the vault's file is missing or damaged: restore the whole directory of the vault from a copy"
 _PAGE: Final = 4096  # bytes
@@ -189,11 +191,18 @@ class Vault:
     def close(self) -> None:
         """Writes the file anew if something was erased, empties the journal and lets another process in."""
         try:
+            if self.cleared:  # there is nothing to be tidied
+                return
             with suppress(dbapi2.OperationalError):  # a full disk: the next process begins with the journal
                 self.empty_journal()
         finally:
             self._db.close()
             os.close(self._lock)
+
+    @property
+    def cleared(self) -> bool:
+        """Whether the vault has been cleared while it is open here: nothing of it can be read or written any more."""
+        return os.fstat(self._lock).st_nlink == 0
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -294,15 +303,15 @@ class Vault:
 def clear(directory: Path) -> bool:
     """Ends a vault for good: key slots first, then everything else. Needs no passphrase and no network.
 
-    Again after a power cut, it goes on. Returns whether another program has the vault open: that one still shows what
-    it has in memory. Raises UserError when there is nothing to clear.
+    Again after a power cut, it goes on. Returns whether another program still has the vault open after a few seconds:
+    that one shows what it has in memory. Raises UserError when there is nothing to clear.
     """
     building = directory.with_name(directory.name + ".new")
     files = [place / name for place in (directory, building) for name in _FILES if (place / name).exists()]
     files += sorted(directory.glob(PART_FILES))
     if not files:
         raise UserError(f"there is no vault in {directory}: nothing was there to be cleared")
-    busy = False
+    busy = -1
     for path in files:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
@@ -310,7 +319,7 @@ def clear(directory: Path) -> bool:
                 try:
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except OSError:
-                    busy = True
+                    busy = os.dup(descriptor)
             _overwrite(descriptor)
         finally:
             os.close(descriptor)
@@ -319,7 +328,21 @@ def clear(directory: Path) -> bool:
     for place in (directory, building):
         with suppress(OSError):  # something that is not ours lies there too
             place.rmdir()
-    return busy
+    return busy >= 0 and not _released(busy)
+
+
+def _released(descriptor: int) -> bool:
+    """Whether who had a vault open ends, having seen that it was cleared; closes the descriptor."""
+    end = time.monotonic() + _NOTICED
+    try:
+        while time.monotonic() < end:
+            with suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            time.sleep(0.05)
+        return False
+    finally:
+        os.close(descriptor)
 
 
 def _check_passphrase(passphrase: str) -> None:

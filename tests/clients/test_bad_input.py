@@ -293,6 +293,22 @@ CASES: dict[str, tuple[Case, str]] = {
         ),
         "at most 14 days",
     ),
+    "demo: packages that nothing sounds": (
+        lambda place: place.run("demo", "--packages", place.root),
+        "--packages are sounded in --shuttle",
+    ),
+    "demo: a text that the shuttle does not tell": (
+        lambda place: place.run("demo", "--shuttle", "--text", place.file(b"x")),
+        "not used in --shuttle",
+    ),
+    "demo: a folder without packages": (
+        lambda place: place.run("demo", "--shuttle", "--packages", place.root),
+        "has 0 files: 2 to 8 packages are needed",
+    ),
+    "demo: no folder of packages": (
+        lambda place: place.run("demo", "--shuttle", "--packages", place.root / "none"),
+        "cannot be read: No such file",
+    ),
     "demo: missing file": (lambda place: place.run("demo", "--text", place.root / "none"), "cannot be read"),
     "demo: a directory": (lambda place: place.run("demo", "--text", place.root), "cannot be read"),
     "demo: empty": (demonstrating(b""), "no text in it"),

@@ -33,6 +33,10 @@ def test_a_folder_of_ones_own_is_taken_in_the_order_of_its_names(tmp_path: Path)
         ({"a": b"one", "b": b" \n"}, "has no text"),
         ({"a": b"one", "b": "tw\u202eo".encode()}, "cannot be published"),
         ({"a": b"one", "b": b"x" * 10**6}, "larger than"),
+        ({"a": b"one", "b": b"word\n" * 10_000}, "b is larger than a package may be"),
+        ({name: f"{name}\n".encode() * 20_000 for name in "abc"}, "packages together are larger"),
+        ({"a": b"one\n", "b": b"two", "c": b"[en]\none"}, "a and c have the same text"),
+        ({"a": b"one", "b": b"two [when?]"}, "b has square brackets"),
     ],
 )
 def test_what_cannot_be_packages_is_refused_in_one_sentence(
@@ -47,3 +51,9 @@ def test_what_cannot_be_packages_is_refused_in_one_sentence(
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read"):
         packages(tmp_path / "none")
+
+
+def test_a_file_in_place_of_a_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("Words.\n")
+    with pytest.raises(UserError, match="cannot be read: Not a directory"):
+        packages(tmp_path / "file")

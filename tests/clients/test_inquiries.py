@@ -1,8 +1,13 @@
 """Before there is a channel: institution and rules first, names only when everybody has said yes."""
 
 import os
+import pty
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +22,7 @@ from pourparler_clients.errors import Unreachable, UserError
 from pourparler_clients.examine import found, vault_pages
 from pourparler_clients.inquiries import ALL, MISSED, NOT_ALL, UNKNOWN, Held
 from pourparler_clients.testing import CHEAP, PASSPHRASE, Commands, charter_of
+from pourparler_clients.vault import Vault
 from pourparler_crypto.card import CardKey
 from pourparler_crypto.errors import NotAuthentic
 from pourparler_crypto.sounding import Answer, BadDeal, Counted, dealt, inquiry
@@ -233,6 +239,64 @@ def test_a_dealer_who_seals_no_names_or_asks_about_something_else_is_caught() ->
     assert tally.handle == good.tally.handle
 
 
+def typed(vault: Path, file: Path, answer: str) -> tuple[int, str]:
+    """Answers an inquiry at a terminal. The command's status, and what stood on the screen."""
+    reading, writing = os.pipe()
+    os.write(writing, PASSPHRASE.encode() + b"\n")
+    os.close(writing)
+    ours, theirs = pty.openpty()
+    command = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "pourparler_clients.cli", "sound", "inquiry", file),
+            *("--vault", vault, "--passphrase-fd", str(reading)),
+        ],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        pass_fds=(reading,),
+    )
+    os.close(theirs)
+    os.close(reading)
+    screen = b""
+    while b"Would you meet, on these terms? Type" not in screen:
+        screen += os.read(ours, 4096)
+    os.write(ours, answer.encode() + b"\n")
+    with suppress(OSError):  # the terminal ends with the command
+        while piece := os.read(ours, 4096):
+            screen += piece
+    os.close(ours)
+    return command.wait(60), screen.decode()
+
+
+def test_who_types_yes_in_another_way_is_understood_or_told_and_never_counted_as_a_no_in_silence(
+    people: list[Device], tmp_path: Path
+) -> None:
+    ada, now = people[0], int(time.time())
+    _, texts = inquiries.make(
+        [p.card for p in people],
+        charter(people),
+        "https://example.org",
+        now,
+        answer_within=9999,
+        collect_within=9999,
+    )
+    file = tmp_path / "inquiry"
+    file.write_text(texts[0])
+    place = Path(shutil.copytree(ada.vault.directory, tmp_path / "copy"))
+    status, screen = typed(place, file, "Yes, gladly")
+    assert (status, "nothing was answered" in screen) == (2, True), screen
+    status, screen = typed(place, file, "Yes")
+    assert status == 0, screen
+    vault = Vault.open(place, PASSPHRASE)
+    (held,) = inquiries.all(vault)
+    vault.close()
+    made = inquiries.receive(people[1].vault, people[1].card_key, texts[1], now)
+    inquiries.answer(people[1].vault, made.handle, now, yes=True)
+    (other,) = inquiries.all(people[1].vault)
+    ready = [Answer.decode(one.secret).ready for one in (held, other)]
+    assert held.tally.common(Counted(0, xor(*ready))) == 0
+
+
 def test_by_hand_an_inquiry_is_made_read_answered_and_looked_after(people: list[Device], tmp_path: Path) -> None:
     example = Path(__file__).parents[2] / "docs" / "examples" / "two-wells.toml"
     charter_file = tmp_path / "charter.toml"
@@ -256,6 +320,14 @@ def test_by_hand_an_inquiry_is_made_read_answered_and_looked_after(people: list[
             "--out", tmp_path / "out", "--json", "--vault", people[0].vault.directory,
         )  # fmt: skip
         assert made.status == 0, made.errors
+        kept = {path.name: path.read_text() for path in (tmp_path / "out").iterdir()}
+        again = commands(
+            "sound", "inquire", *cards, "--service", "http://127.0.0.1:9", "--charter", charter_file,
+            "--out", tmp_path / "out", "--vault", people[0].vault.directory,
+        )  # fmt: skip
+        assert (again.status, "choose another folder" in again.errors) == (2, True)  # another side's, perhaps
+        assert kept == {path.name: path.read_text() for path in (tmp_path / "out").iterdir()}
+        assert {path.stat().st_mode & 0o777 for path in (tmp_path / "out").iterdir()} == {0o600}
         for person, name in zip(people, ("1", "2"), strict=True):
             place = Path(shutil.copytree(person.vault.directory, tmp_path / f"copy-{name}"))
             read = commands(

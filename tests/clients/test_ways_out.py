@@ -13,19 +13,32 @@ from pourparler_clients.cli.waysout import remind
 from pourparler_clients.testing import charter_of
 
 COMMANDS = Path(pourparler_clients.cli.__file__).parent
-# What writes something that was said or agreed in a channel into a file, wherever it is.
-OUT = ("_export", "_save", "_print", "_brief")
+# How a command writes a file: whatever else it does in a channel, this takes something out of it.
+METHODS, FUNCTIONS = ("write_text", "write_bytes", "save"), ("open", "create")
 
 
-def test_every_command_that_writes_out_of_a_channel_shows_the_reporting_rule() -> None:
+def calls(node: ast.AST) -> list[ast.Call]:
+    return sorted((one for one in ast.walk(node) if isinstance(one, ast.Call)), key=lambda one: one.lineno)
+
+
+def test_every_command_that_writes_out_of_a_channel_shows_the_reporting_rule_first() -> None:
     found = {}
     for path in COMMANDS.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            named = isinstance(node, ast.AsyncFunctionDef | ast.FunctionDef) and node.name in OUT
-            if named and any(argument.arg == "channel" for argument in node.args.args):
-                called = {ast.unparse(call.func) for call in ast.walk(node) if isinstance(call, ast.Call)}
-                found[f"{path.name}: {node.name}"] = "waysout.remind" in called
-    assert found
+            if not isinstance(node, ast.AsyncFunctionDef | ast.FunctionDef):
+                continue
+            if not any(argument.arg == "channel" for argument in node.args.args):
+                continue
+            made = [ast.unparse(one.func) for one in calls(node)]
+            writes = [
+                at
+                for at, name in enumerate(made)
+                if name in FUNCTIONS or ("." in name and name.rpartition(".")[2] in METHODS)
+            ]
+            if writes:
+                reminds = [at for at, name in enumerate(made) if name == "waysout.remind"]
+                found[f"{path.name}: {node.name}"] = bool(reminds) and reminds[0] < writes[0]
+    assert set(found) >= {"attachments.py: _save", "ideas.py: _draft", "release.py: write_out"}
     assert all(found.values()), found
 
 

@@ -84,6 +84,20 @@ async def test_clearing_tells_the_services_if_asked_to(house: House, commands: C
     assert not vault.exists()
 
 
+@pytest.mark.parametrize("command", ["talk", "watch"])
+async def test_a_device_that_is_cleared_in_another_window_ends_what_was_open(
+    command: str, house: House, commands: Commands
+) -> None:
+    vault = await a_talk(house)
+    talk = commands.start(command, "--vault", vault, "--json", passphrase=PASSPHRASE)
+    talk.event(event="ready")
+    done = commands("clear", "--vault", vault, "--yes", "--json")
+    assert done.records == [{"state": "cleared", "still_open": False, "told": 0}]
+    talk.event(event="cleared")
+    talk.end()
+    assert not vault.exists()
+
+
 async def test_who_only_watches_is_locked_too(house: House, commands: Commands) -> None:
     vault = await a_channel(house)
     watch = commands.start("watch", "--vault", vault, "--json", "--lock-after", "1s", passphrase=PASSPHRASE)

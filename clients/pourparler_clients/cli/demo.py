@@ -34,6 +34,10 @@ def add_commands(commands: Any) -> None:
 
 
 def _demo(arguments: argparse.Namespace) -> int:
+    if arguments.shuttle and (arguments.text or arguments.communique):
+        raise UserError("--text and --communique are not used in --shuttle: its texts are those of --packages")
+    if arguments.packages and not arguments.shuttle:
+        raise UserError("--packages are sounded in --shuttle: say both")
     if arguments.shuttle:
         return shuttle.tell(
             shuttle.packages(arguments.packages), arguments.keep, lambda line: print(line, flush=True)

@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from pourparler_policies.charter.schema import Choice, Key, text
-from pourparler_policies.shuttle import Answer, Fidelity, Item, Judge, Phase, Source, Terms
+from pourparler_policies.shuttle import Answer, Fidelity, Item, Judge, Phase, Source, Terms, fold
 from pourparler_policies.shuttle.events import MAX_CONDITION, MAX_TEXT
 
 from ..channel import Channel
 from ..device import Device
 from ..errors import UserError
-from ..shuttle.desk import Contact, Desk, look
+from ..outbox import Kind
+from ..shuttle.desk import Contact, Desk, count, look, sort
+from ..shuttle.kept import said
 from ..shuttle.parcels import MAX_NOTE, Note, Waiting
 from ..shuttle.room import code
 from ..store import ChannelStore
@@ -63,14 +65,14 @@ def add_acts(add: Add, commands: Any) -> None:
         "words",
         {"metavar": "FILE", "type": Path, "nargs": "?", "help": "what you say with it: a file, or - for input"},
     )
-    said = ("answer", {"choices": [str(one) for one in Answer], "help": "what the answer is"})
+    kinds = ("answer", {"choices": [str(one) for one in Answer], "help": "what the answer is"})
     add(commands, "hand", "hand a message to the intermediary, to be carried on your terms", _hand, words, *_TERMS)
     add(
         commands,
         "answer",
         "answer what the intermediary has put to you: to the intermediary, on your terms",
         _answer,
-        *(_CODE, said, maybe, *_TERMS),
+        *(_CODE, kinds, maybe, *_TERMS),
     )
     add(commands, "free", "say that the condition of a held message is met: it may be carried", _free, _CODE)
     add(commands, "recall", "take a message back that has not been carried yet", _recall, _CODE)
@@ -242,12 +244,14 @@ def _parts(desk: Desk, *, intermediary: bool) -> list[tuple[str, str, list[Item]
             ("held", "You hold, and may not carry yet:", desk.held),
             ("awaited", "Put to them, and not answered yet:", desk.awaited),
             ("answered", "Put to them, and answered:", desk.answered),
+            ("unanswered", "Put to them, and not answered in time:", desk.unanswered),
             ("carried", "Theirs, carried:", desk.carried),
             ("done", "Theirs, and over:", desk.done),
         ]
     return [
         ("awaited", "Put to you, and not answered yet (`answer`):", desk.awaited),
         ("answered", "Put to you, and answered:", desk.answered),
+        ("unanswered", "Put to you, and not answered in time:", desk.unanswered),
         ("held", "Yours, held until its condition is met (`free`, `recall`):", desk.held),
         ("free", "Yours, with the intermediary (`recall`):", desk.free),
         ("carried", "Yours, carried:", desk.carried),
@@ -292,19 +296,20 @@ def _contact(channel: Channel, contact: Contact, now: int) -> str:
 
 async def _elsewhere(arguments: argparse.Namespace, channel: Channel) -> int:
     """How much waits in rooms that are not shown: others in this vault, and the compartment that was named."""
-    count = 0
+    total, now = 0, channel.clock()
     for number in ChannelStore.all(channel.log.vault):
         if number != channel.id:
             store = ChannelStore(channel.log.vault, number)
-            count += len([one for one in store.messages.shown(channel.clock()) if one.kind == "shuttle"])
+            words = (said(one) for one in store.messages.shown(now) if one.kind == "shuttle")
+            total += sort(fold(words, now)).waits + store.outbox.count(Kind.PARCEL)
     place = getattr(arguments, "other", None)
     if place is None:
-        return count
+        return total
     async with Device.open(place, other_passphrase(arguments.other_passphrase_fd, place)) as device:
         for one in device.channels():
             await one.look()
-            count += (await look(one)).waits
-    return count
+            total += await count(one)
+    return total
 
 
 def other_passphrase(descriptor: int | None, place: Path) -> str:

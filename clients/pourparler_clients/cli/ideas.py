@@ -19,6 +19,7 @@ from ..errors import UserError
 from ..ideas import GATHER, WINDOW, Listed, draft_text
 from ..papers import compose
 from ..subjects import code_of
+from . import waysout
 from .common import duration, emit, local_time, plain, progress, read_text, say_duration
 from .prompts import inside_talk
 from .showing import show
@@ -273,6 +274,7 @@ async def _draft(arguments: argparse.Namespace, channel: Channel) -> None:
         if arguments.out is None:
             emit(arguments, {"event": "draft", "text": text}, [plain(text)])
             return
+        waysout.remind(arguments, channel)
         arguments.out.write_text(text, encoding="utf-8")
         emit(
             arguments,

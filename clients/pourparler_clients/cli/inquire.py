@@ -5,6 +5,7 @@ Institution and rules are shown at once, names only when everybody has said yes.
 
 import argparse
 import asyncio
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from ..errors import Refused, Unreachable, UserError
 from ..inquiries import ALL, MISSED, NOT_ALL, UNKNOWN, Held
 from . import locking
 from .common import duration, emit, local_time, open_device, plain, read_charter, read_text
+from .files import create
 
 Add = Callable[..., None]
 _POLL: Final = 5.0  # seconds between looks while a command waits
@@ -75,6 +77,8 @@ def add_acts(verbs: Any, add: Add, times: Any, elsewhere: Any) -> None:
 async def _inquire(arguments: argparse.Namespace) -> int:
     cards = [Card.decode(read_text(path, "card")) for path in arguments.cards]
     charter = read_charter(arguments.charter)
+    places = [arguments.out / f"{number}.inquiry" for number in range(1, len(cards) + 1)]
+    _check_new(places)
     digits, texts = inquiries.make(
         cards,
         charter,
@@ -84,8 +88,8 @@ async def _inquire(arguments: argparse.Namespace) -> int:
         collect_within=arguments.collect_within,
     )
     arguments.out.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for number, text in enumerate(texts, 1):
-        (arguments.out / f"{number}.inquiry").write_text(text + "\n")
+    for place, text in zip(places, texts, strict=True):
+        create(place, text + "\n")
     lines = [f"{number}.inquiry is for {plain(card.name, lines=False)}" for number, card in enumerate(cards, 1)]
     emit(
         arguments,
@@ -100,6 +104,12 @@ async def _inquire(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _check_new(places: list[Path]) -> None:
+    """Raises UserError where other inquiries are, perhaps another side's."""
+    if any(os.path.lexists(place) for place in places):
+        raise UserError(f"{places[0].parent} has inquiries in it already: choose another folder with --out")
+
+
 async def _inquiry(arguments: argparse.Namespace) -> int:
     text = read_text(arguments.inquiry, "inquiry", inquiries.MAX_TEXT)
     async with open_device(arguments) as device:
@@ -110,7 +120,10 @@ async def _inquiry(arguments: argparse.Namespace) -> int:
         if said is None:
             if not sys.stdin.isatty():
                 raise UserError("nobody is there to be asked: use a terminal, or --say")
-            said = await locking.answered("Would you meet, on these terms? Type yes, no, or nothing for later: ")
+            asked = "Would you meet, on these terms? Type yes, no, or nothing for later: "
+            said = (await locking.answered(asked)).strip().casefold()
+            if said not in ("yes", "no", ""):  # who believes to have said yes must not be silently counted as a no
+                raise UserError("nothing was answered: that is neither yes nor no. Run the same command again")
         if said in ("yes", "no"):
             inquiries.answer(device.vault, held.handle, device.clock(), yes=said == "yes")
         middle = (held.tally.opens + held.tally.closes) // 2

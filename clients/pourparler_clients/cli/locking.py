@@ -118,9 +118,14 @@ def _as_interrupt(number: int, frame: FrameType | None) -> None:
 
 def say_locked(arguments: argparse.Namespace) -> None:
     """Once the vault is closed."""
+    wipe_screen(arguments)
+    emit(arguments, {"event": "locked"}, ["— locked: the passphrase opens it again —"])
+
+
+def wipe_screen(arguments: argparse.Namespace) -> None:
+    """What was shown, and a line that was begun."""
     with suppress(OSError, ValueError, termios.error):
         if sys.stdin.isatty():
             termios.tcflush(sys.stdin, termios.TCIFLUSH)
     if not arguments.json and sys.stdout.isatty():
         print(_WIPE, end="", flush=True)
-    emit(arguments, {"event": "locked"}, ["— locked: the passphrase opens it again —"])

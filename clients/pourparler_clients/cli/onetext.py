@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from pourparler_crypto.note import Communique, KeyBook, PressKey
+from pourparler_crypto.note import Communique, KeyBook, Note, PressKey
 from pourparler_crypto.note.verifying import MAX_BOOK
 from pourparler_policies.release.device import Cue, Stage
 
@@ -20,7 +20,6 @@ from ..channel import Channel
 from ..device import Device
 from ..errors import UserError
 from ..onetext import PAUSE, OneText
-from . import waysout
 from .common import (
     GlobalOptions,
     choose_channel,
@@ -35,12 +34,12 @@ from .common import (
     progress,
     read_text,
 )
-from .files import check_new, create
+from .files import check_new
 from .prompts import typed
-from .release import check_had
+from .release import AUDIENCE, CARD, EFFECTS, audience_of, write_out
 from .showing import STAGES, news, title_of
 from .textfiles import read_keys, read_time, read_words
-from .textview import COMPARE, differences, key_records, keys_of
+from .textview import COMPARE, check_had, differences, key_records, keys_of
 from .verify import behind_margin
 
 Add = Callable[..., None]
@@ -83,7 +82,7 @@ def add_acts(commands: Any, add: Add) -> Any:
     add(verbs, "sign", "sign for your side: published when the last side has signed", _sign, book, name)
     for verb, cue, about, done in _CUES:
         add(verbs, verb, about, _cue(cue, done))
-    add(verbs, "export", "write the completed text to a file, your side's copy of it", _export, out)
+    add(verbs, "export", "write the completed text to a file, your side's copy of it", _export, out, CARD)
     return verbs
 
 
@@ -137,6 +136,7 @@ def add_commands(verbs: Any, options: GlobalOptions) -> None:
                 "--life", type=duration, default=30 * 86400, help="how long it is on the table (30d)"
             )
             parser.add_argument("--parallel", action="store_true", help="each side first in a copy of its own")
+            parser.add_argument(AUDIENCE[0], **AUDIENCE[1])
         if name == "appoint":
             parser.add_argument("--sign-within", type=duration, default=86400, help="how long people have (1d)")
             parser.add_argument("--deposit-within", type=duration, default=3600, help="and devices after it (1h)")
@@ -184,12 +184,15 @@ async def _draft(arguments: argparse.Namespace, text: OneText, channels: list[Ch
     if len(keys) != len(channels):
         raise UserError(f"there are {len(channels)} sides: give each one's --key, in the order of the sides")
     signs = [(name, key, number) for number, (name, key) in enumerate(keys)]
+    audience, card = audience_of(arguments.audience)
     made = await text.draft(
         read_words(arguments.words),
         signs,
         read_time(arguments.not_before),
         arguments.life,
         in_copies=arguments.parallel,
+        audience=audience,
+        card=card,
     )
     emit(
         arguments,
@@ -323,7 +326,8 @@ async def _sign(arguments: argparse.Namespace, channel: Channel) -> None:
             "The others sign with these keys:",
             *keys_of(others, book),
             f"You would sign this in the name of “{plain(own, lines=False)}”. If yours is the last signature, this",
-            f"publishes at {local_time(mine.part.not_before)}. Until all have signed nobody can show that you did.",
+            f"{EFFECTS[text.foot.audience]} {local_time(mine.part.not_before)}. Until all have signed nobody can show",
+            "that you did.",
         ],
     )
     given = arguments.party
@@ -348,11 +352,4 @@ def _cue(cue: Cue, done: str) -> Any:
 
 async def _export(arguments: argparse.Namespace, channel: Channel) -> None:
     check_new(arguments.out)
-    note = channel.onetext.note()
-    waysout.remind(arguments, channel)
-    create(arguments.out, note)
-    emit(
-        arguments,
-        {"event": "exported", "file": str(arguments.out)},
-        [f"Written to {arguments.out}. Anybody can check it: `pourparler verify {arguments.out}`."],
-    )
+    write_out(arguments, channel, Note.parse(channel.onetext.note()))

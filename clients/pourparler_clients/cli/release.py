@@ -43,11 +43,11 @@ from .files import check_new, create
 from .prompts import typed
 from .showing import STAGES
 from .textfiles import read_keys, read_time, read_words
-from .textview import COMPARE, differences, key_records, keys_of
+from .textview import COMPARE, check_had, differences, key_records, keys_of
 from .verify import behind_margin
 
 Add = Callable[..., None]
-_EFFECTS: Final = {
+EFFECTS: Final = {
     Audience.BOARD: "publishes at",
     Audience.PARTIES: "is complete, for the parties alone and on no board, at",
     Audience.CARD: "is complete, for its one reader and on no board, at",
@@ -104,9 +104,8 @@ def add_acts(commands: Any, add: Add) -> None:
     for verb, cue, about, done in _CUES:
         add(verbs, verb, about, _cue(cue, done))
     out = ("--out", {"required": True, "metavar": "FILE", "type": Path, "help": "where to write the signed note"})
-    card = ("--card", {"metavar": "FILE", "type": Path, "help": "of a text for one reader: that reader's card"})
     copy = ("--copy", {"type": int, "metavar": "N", "help": "of parallel texts: which copy (your own side's)"})
-    add(verbs, "export", "write a completed communiqué to a file", _export, out, paper, card, copy)
+    add(verbs, "export", "write a completed communiqué to a file", _export, out, paper, CARD, copy)
 
 
 _KEY: Final = (
@@ -118,18 +117,23 @@ _KEY: Final = (
         "help": "a signatory's name as the text gives it, and its press key's file; in the order of the signatures",
     },
 )
+AUDIENCE: Final[tuple[str, dict[str, Any]]] = (
+    "--audience",
+    {
+        "default": "board",
+        "metavar": "WHO",
+        "help": "board: for everybody; parties: for them alone; card:FILE: for the owner of this card (board)",
+    },
+)
+CARD: Final[tuple[str, dict[str, Any]]] = (
+    "--card",
+    {"metavar": "FILE", "type": Path, "help": "of a text for one reader: that reader's card"},
+)
 _FOOT: Final = (
     _KEY,
     ("--not-before", {"required": True, "metavar": "TIME", "help": "2026-12-01T09:00Z, or +2h from now"}),
     ("--life", {"type": duration, "default": 30 * 86400, "help": "how long the text stays on the table (30d)"}),
-    (
-        "--audience",
-        {
-            "default": "board",
-            "metavar": "WHO",
-            "help": "board: for everybody; parties: for them alone; card:FILE: for the owner of this card (board)",
-        },
-    ),
+    AUDIENCE,
     ("--parallel", {"action": "store_true", "help": "a copy for each side, in which that side comes first"}),
     ("--corrects", {"metavar": "NOTE", "type": Path, "help": "a published note that this one corrects"}),
     ("--supersedes", {"metavar": "NOTE", "type": Path, "help": "a published note whose place this one takes"}),
@@ -229,7 +233,7 @@ def _choose(arguments: argparse.Namespace, log: Log) -> Paper:
 
 
 async def _draft(arguments: argparse.Namespace, channel: Channel) -> None:
-    audience, card = _audience(arguments.audience)
+    audience, card = audience_of(arguments.audience)
     relation, corrects = _relation(arguments, channel.log)
     if relation is not None and relation[1].foot.audience is not audience:
         raise UserError("a text corrects or takes back only one that was for the same readers")
@@ -250,7 +254,7 @@ async def _draft(arguments: argparse.Namespace, channel: Channel) -> None:
     )
 
 
-def _audience(given: str) -> tuple[Audience, bytes]:
+def audience_of(given: str) -> tuple[Audience, bytes]:
     """For whom a text is, and the card's fingerprint. Raises UserError, Malformed."""
     if given.startswith("card:"):
         return Audience.CARD, Card.decode(read_text(Path(given.removeprefix("card:")), "card")).fingerprint
@@ -338,20 +342,6 @@ async def _initial(arguments: argparse.Namespace, channel: Channel) -> None:
     emit(arguments, {"event": "initialled", "code": _code(paper.id)}, ["Initialled: a word, not a signature."])
 
 
-def words_here(log: Log) -> frozenset[bytes]:
-    """The wordings that are on this device (their salted digests)."""
-    return frozenset(digest for paper in log.folded.papers for digest in log.signing.papers.revisions(paper))
-
-
-def check_had(arguments: argparse.Namespace, paper: Paper, command: str) -> None:
-    """Raises UserError when this wording came with this very command: its person agrees to what they have not seen."""
-    had = getattr(arguments, "had", None)  # inside a talk all is shown as it comes
-    if had is not None and paper.text.digest not in had:
-        raise UserError(
-            f"this wording has only now come to this device: read it (`pourparler {command} show`), then say it again"
-        )
-
-
 def _word(make: Callable[[bytes], Any], done: str) -> Any:
     async def act(arguments: argparse.Namespace, channel: Channel) -> None:
         await channel.do(make(_choose(arguments, channel.log).id))
@@ -401,7 +391,7 @@ async def _sign(arguments: argparse.Namespace, channel: Channel) -> None:
             *keys_of(others, book),
             *([COMPARE] if book is None else []),
             f"You would sign this in the name of “{plain(party, lines=False)}”. If yours is the last signature, this",
-            f"{_EFFECTS[communique.foot.audience]} {local_time(case.not_before)}. Until all have signed nobody can",
+            f"{EFFECTS[communique.foot.audience]} {local_time(case.not_before)}. Until all have signed nobody can",
             "show that you did.",
             *_copies(communique.foot.copies),
         ],
@@ -454,10 +444,19 @@ async def _export(arguments: argparse.Namespace, channel: Channel) -> None:
         raise UserError(
             "several texts have been completed: name one with --text (see `pourparler release status`)"
         )
-    note = _copy(arguments, channel, notes)
+    write_out(arguments, channel, _copy(arguments, channel, notes))
+
+
+def write_out(arguments: argparse.Namespace, channel: Channel, note: Note) -> None:
+    """Writes a completed note into `arguments.out`, sealed to its reader's card if it is for one. Raises UserError."""
     waysout.remind(arguments, channel)
     foot = note.communique.foot
-    hint = "Anybody can check it"
+    record = {
+        "event": "exported",
+        "file": str(arguments.out),
+        "audience": foot.audience.value,
+        "copy": foot.copy,
+    }
     if foot.audience is Audience.CARD:
         if arguments.card is None:
             raise UserError(
@@ -465,23 +464,17 @@ async def _export(arguments: argparse.Namespace, channel: Channel) -> None:
             )
         card = Card.decode(read_text(arguments.card, "card"))
         create(arguments.out, seal_brief(note, card) + "\n")
-        emit(
-            arguments,
-            {"event": "exported", "file": str(arguments.out), "audience": foot.audience.value, "copy": foot.copy},
-            [
-                f"Written to {arguments.out}, sealed to the card with the check digits {card.check_digits}.",
-                f"Its owner opens it with `pourparler note open {arguments.out.name} --out NOTE`.",
-            ],
-        )
+        lines = [
+            f"Written to {arguments.out}, sealed to the card with the check digits {card.check_digits}.",
+            f"Its owner opens it with `pourparler note open {arguments.out.name} --out NOTE`.",
+        ]
+        emit(arguments, record, lines)
         return
     create(arguments.out, note.encode())
+    hint = "Anybody can check it"
     if foot.audience is Audience.PARTIES:
         hint = "It is for the parties alone: whoever has this file can read and prove it. To check it"
-    emit(
-        arguments,
-        {"event": "exported", "file": str(arguments.out), "audience": foot.audience.value, "copy": foot.copy},
-        [f"Written to {arguments.out}. {hint}: `pourparler verify {arguments.out}`."],
-    )
+    emit(arguments, record, [f"Written to {arguments.out}. {hint}: `pourparler verify {arguments.out}`."])
 
 
 def _copy(arguments: argparse.Namespace, channel: Channel, notes: list[Note]) -> Note:

@@ -34,7 +34,11 @@ _TEXTS: Final = (
 )
 _TIMES: Final = (
     ("--answer-within", {"type": duration, "default": 86400, "help": "how long people have to answer (1d)"}),
-    ("--collect-within", {"type": duration, "default": 3600, "help": "how long devices then have (1h)"}),
+    # A device hands in at a moment in the first half: who opens it once a day is there.
+    (
+        "--collect-within",
+        {"type": duration, "default": 172800, "help": "how long devices then have to come by (2d)"},
+    ),
     ("--again", {"action": "store_true", "help": "the same once more, for some side's line had failed"}),
 )
 _YES: Final = ("--yes", {"action": "store_true", "help": "do not ask: what is said on the screen is known"})

@@ -25,6 +25,7 @@ _STAGES: Final[Mapping[Stage, str]] = {
     Stage.BARRED: "it could not begin, or this device was shown something that does not fit: nothing comes of it here",
     Stage.OVER: "it is over",
 }
+_AGAIN: Final = "the same may be asked once more (`sound propose --again`)"
 _HAPPENINGS: Final[Mapping[str, str]] = {
     "sounded": "{name} asks what all could accept: see `sound status`",
     "recalled": "{name} takes the question back; nothing of it is left",
@@ -70,6 +71,7 @@ def shown(asked: Asked, body: str, left: int) -> tuple[dict[str, Any], list[str]
         "answer_by": asked.answer_by,
         "closes": asked.closes,
         "sides": asked.sides,
+        "here": asked.here,
         "dealt": asked.dealt,
         "may_answer": asked.may_answer,
         "result": asked.result,
@@ -83,7 +85,8 @@ def shown(asked: Asked, body: str, left: int) -> tuple[dict[str, Any], list[str]
     if asked.result is not None:
         lines.append(result_of(asked))
     elif asked.may_ask_again:
-        lines.append("Some side's line had failed: the same may be asked once more (`sound propose --again`).")
+        how = "the intermediary may deal it once more (`sound deal --again`)" if asked.dealt else _AGAIN
+        lines.append(f"Some side's line had failed: {how}.")
     elif asked.phase is Phase.LAPSED:
         lines.append("It has lapsed: some side's device was away.")
     return record, lines
@@ -114,6 +117,11 @@ def warnings(asked: Asked) -> list[str]:
         lines += [
             f"There are {asked.sides} sides. If you accept and not all do, you learn that another did not, and not",
             "which; all the others together, if they tell each other, know what you answered.",
+        ]
+    if 1 < asked.here < asked.sides:
+        lines += [
+            f"{asked.here} of these sides are in this room. If all of them accept, and tell each other, they know",
+            "together whether everybody outside of this room does; and people of another room, the same of this one.",
         ]
     if len(asked.packages) > 1:
         lines += [

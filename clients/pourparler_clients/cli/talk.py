@@ -22,7 +22,7 @@ from ..store import State
 from . import prompts
 from .attachments import carry_on
 from .common import PASSING, GlobalOptions, choose_channel, duration, emit, erasing, open_device, progress
-from .locking import PATIENCE, next_of, say_locked
+from .locking import PATIENCE, next_of, say_locked, wipe_screen
 from .showing import (
     history,
     news,
@@ -38,6 +38,7 @@ from .table import do_words
 
 _LOOK: Final = (0.3, 5.0)  # seconds between looks for answered invitations: while some are under way, otherwise
 _AGAIN: Final = 3.0  # seconds until what could not be sent, or a service that was not there, is tried again
+_CLEARED: Final = 0.3  # seconds between looks whether the vault has been cleared
 WATCH_LOCKS: Final = 2 * 60 * 60  # seconds: who only watches touches no key; who has to stay connected says so
 _CHUNK: Final = 64 * 1024  # bytes read at a time
 _MAX_LINE: Final = 512 * 1024  # bytes of one line of input: MAX_TEXT as JSON with every character escaped fits
@@ -168,25 +169,37 @@ async def _until_locked(
     arguments: argparse.Namespace, present: Callable[[argparse.Namespace, Channel], Awaitable[bool]]
 ) -> int:
     """Follows the channel while its person is `present`: that returns True to lock, False when the input has ended."""
-    locked = False
+    locked = cleared = False
     async with open_device(arguments) as device:
         channel = choose_channel(device, arguments)
         following = asyncio.create_task(_follow(arguments, device, channel))
         staying = asyncio.ensure_future(present(arguments, channel))
+        looking = asyncio.create_task(_cleared(device))
+        tasks = {following, staying, looking}
         try:
-            done, _ = await asyncio.wait({following, staying}, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (following, staying):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(following, staying, return_exceptions=True)
-        if following in done:
+            await asyncio.gather(*tasks, return_exceptions=True)
+        cleared = device.vault.cleared  # then nothing else that went wrong matters
+        if following in done and not cleared:
             following.result()
-        if staying in done:
+        if staying in done and not cleared:
             locked = staying.result()
-        status = _status(channel)
-    if locked:
+        status = 0 if cleared else _status(channel)
+    if cleared:
+        wipe_screen(arguments)
+        emit(arguments, {"event": "cleared"}, ["— this device has been cleared: nothing of it is kept —"])
+    elif locked:
         say_locked(arguments)
     return status
+
+
+async def _cleared(device: Device) -> None:
+    """Until the vault is cleared by `clear` in another window: what is open here must not outlive it."""
+    while not device.vault.cleared:  # noqa: ASYNC110 -- another process does it
+        await asyncio.sleep(_CLEARED)
 
 
 def _status(channel: Channel) -> int:

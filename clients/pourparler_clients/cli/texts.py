@@ -30,6 +30,8 @@ def read_bytes(path: Path, what: str, limit: int) -> bytes:
                 raise UserError(
                     f"inside a talk the {what} cannot be read from here: name a file, or write it in the line"
                 )
+            if sys.stdin.isatty():
+                print(f"Type the {what}, and end it with Ctrl-D on a line of its own:", file=sys.stderr)
             data = sys.stdin.buffer.read(limit + 1)
         else:
             with path.open("rb") as file:

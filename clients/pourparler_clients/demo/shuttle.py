@@ -9,16 +9,17 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from importlib.resources import files
 from pathlib import Path
-from typing import Final
 
 from pourparler_crypto.note import MAX_TEXT
+from pourparler_policies.limits import MAX_PACKAGES
+from pourparler_policies.payload import MAX_TEXT as MAX_ASKED
+from pourparler_policies.sounding.facts import MAX_TEXTS
 
 from ..errors import UserError
 from . import release, sounded
 from .between import Room, Shuttle, carry, search, set_up
 
 Say = Callable[[str], None]
-MAX_PACKAGES: Final = 8
 
 
 def packages(directory: Path | None) -> list[tuple[str, list[tuple[str, str]]]]:
@@ -34,11 +35,11 @@ def packages(directory: Path | None) -> list[tuple[str, list[tuple[str, str]]]]:
         raise UserError(f"the packages in {place} cannot be read: {error.strerror or 'no reason given'}") from None
     if not 2 <= len(data) <= MAX_PACKAGES:
         raise UserError(f"{place} has {len(paths)} files: 2 to {MAX_PACKAGES} packages are needed, one a file")
-    made = []
-    for name, text in data:
-        words = release.sections(text, name)
+    made = [(name, release.sections(text, name)) for name, text in data]
+    for name, words in made:
         release.check(words, name)
-        made.append((name, words))
+        _check_settled(words, name)
+    _check_together(made)
     return made
 
 
@@ -46,6 +47,32 @@ def _read(path: Path) -> bytes:
     """Not more than what is refused as too large."""
     with path.open("rb") as file:
         return file.read(MAX_TEXT + 1)
+
+
+def _check_settled(words: Sequence[tuple[str, str]], name: str) -> None:
+    """A package that suits both becomes the one text, of which nothing may be open. Raises UserError."""
+    for _, text in words:
+        if "[" in text or "]" in text:
+            raise UserError(
+                f"{name} has square brackets in it: what stands in them is open, and cannot be released"
+            )
+
+
+def _check_together(made: Sequence[tuple[str, list[tuple[str, str]]]]) -> None:
+    """What a sounding takes, before anything is begun. Raises UserError."""
+    texts: dict[str, str] = {}
+    for name, words in made:
+        text = sounded.as_asked(words).strip()
+        size = len(text.encode())
+        if size > MAX_ASKED:
+            raise UserError(f"{name} is larger than a package may be ({MAX_ASKED // 1024} KiB)")
+        if text in texts:
+            raise UserError(
+                f"{texts[text]} and {name} have the same text: a sounding asks about different packages"
+            )
+        texts[text] = name
+    if sum(len(text.encode()) for text in texts) > MAX_TEXTS:
+        raise UserError(f"the packages together are larger than a sounding may be ({MAX_TEXTS // 1024} KiB)")
 
 
 def tell(texts: Sequence[tuple[str, list[tuple[str, str]]]], keep: Path | None, say: Say) -> int:

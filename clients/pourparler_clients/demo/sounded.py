@@ -17,13 +17,15 @@ _ROUND: Final = 40  # seconds at least that a round takes to be carried to and f
 _DEPOSIT: Final = 10  # seconds for devices after the last signature
 
 
+def as_asked(words: Sequence[tuple[str, str]]) -> str:
+    """The text that people are asked about: all languages, one after the other."""
+    return "\n\n".join(text for _, text in words)
+
+
 def sound(demo: Shuttle, packages: Sequence[Package]) -> Package:
     """Deals the packages to both sides; returns the one that all accept."""
     say, common = demo.say, len(packages) // 2
-    paths = [
-        demo.file(f"package-{number}.txt", "\n\n".join(text for _, text in words))
-        for number, (_, words) in enumerate(packages, 1)
-    ]
+    paths = [demo.file(f"package-{number}.txt", as_asked(words)) for number, (_, words) in enumerate(packages, 1)]
     within = round(max(_ANSWER, demo.pace / 2))
     say(
         f"5. {len(packages)} packages. The intermediary asks all four people at once, under seal, which of them they"

@@ -3,14 +3,13 @@
 Of another side there is nothing here: its compartment is closed, or counted by who opens it (`count`).
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pourparler_policies.shuttle import Item, Phase, Room
 
 from ..channel import Channel
 from .parcels import Note, Waiting
-
-SOON = 2 * 86400  # seconds: what lapses within two days comes first
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +31,7 @@ class Desk:
     done: list[Item] = field(default_factory=list)  # theirs, passed on, recalled or lapsed
     awaited: list[Item] = field(default_factory=list)  # put to them, no answer yet
     answered: list[Item] = field(default_factory=list)  # put to them, and what they said is in `free` or `held`
+    unanswered: list[Item] = field(default_factory=list)  # put to them, and they let its time pass
     parcels: list[Waiting] = field(default_factory=list)
     notes: dict[int, Note] = field(default_factory=dict)
     contacts: list[Contact] = field(default_factory=list)
@@ -42,26 +42,36 @@ class Desk:
         return len(self.free) + len(self.held) + len(self.awaited) + len(self.parcels)
 
 
+async def count(channel: Channel) -> int:
+    """How many things wait in a room, as of what this device has folded. Who counts has read nothing."""
+    return sort(await channel.shuttle.room()).waits + channel.shuttle.parcels.count()
+
+
 async def look(channel: Channel) -> Desk:
     """The desk for one side, as of what this device has folded. Who shows it has read it."""
     room = await channel.shuttle.read()
     parcels = channel.shuttle.parcels
     waiting = await channel.step(parcels.waiting)
     notes = await channel.step(parcels.notes)
-    return _sorted(room, list(waiting.values()), notes, _contacts(channel))
+    return sort(room, list(waiting.values()), notes, _contacts(channel))
 
 
-def _sorted(room: Room, parcels: list[Waiting], notes: dict[int, Note], contacts: list[Contact]) -> Desk:
-    desk = Desk(parcels=parcels, notes=notes, contacts=contacts)
+def sort(
+    room: Room,
+    parcels: Sequence[Waiting] = (),
+    notes: Mapping[int, Note] | None = None,
+    contacts: Sequence[Contact] = (),
+) -> Desk:
+    """A desk of these."""
+    desk = Desk(parcels=list(parcels), notes=dict(notes or {}), contacts=list(contacts))
     for item in sorted(room.values(), key=lambda one: (one.expires, one.seq)):
         if item.put:
-            kept = {Phase.CARRIED: desk.awaited, Phase.ANSWERED: desk.answered}.get(item.phase)
+            kept = {Phase.CARRIED: desk.awaited, Phase.ANSWERED: desk.answered}.get(item.phase, desk.unanswered)
         else:
             kept = {Phase.HANDED_OVER: desk.free, Phase.HELD: desk.held, Phase.CARRIED: desk.carried}.get(
                 item.phase, desk.done
             )
-        if kept is not None:
-            kept.append(item)
+        kept.append(item)
     return desk
 
 

@@ -68,9 +68,9 @@ class Parcels:
             return Parcel.NONE
         return Parcel.LEAVING if found[1].leaves else Parcel.PREPARED
 
-    def prepare(self, ticket: bytes, put: Put, ends: int, leaves: int = 0) -> None:
+    def prepare(self, ticket: bytes, put: Put, ends: int, leaves: int = 0) -> bytes:
         """A parcel, in place of one that was prepared under this ticket; it leaves when `leaves` has come, if that is
-        not 0. Raises Lacking, UserError.
+        not 0. Returns the id of the message that it will be. Raises Lacking, UserError.
         """
         earlier = self._find(ticket)
         waiting = Waiting(ticket, os.urandom(16), leaves, ends, put)
@@ -78,6 +78,7 @@ class Parcels:
             if earlier is not None:
                 self._drop(earlier[0])
             self._keep(Kind.PARCEL, encode(waiting), ends)
+        return waiting.id
 
     def let_leave(self, ticket: bytes, leaves: int) -> None:
         """It is claimed, and leaves when `leaves` has come. Raises Lacking."""

@@ -8,13 +8,14 @@
 
 import hashlib
 import os
+import random
 from typing import TYPE_CHECKING
 
 from pourparler_policies.errors import Misuse, Void
 from pourparler_policies.payload import Shuttle
 from pourparler_policies.shuttle import Author, Event, Item, Phase, Room, Said, author_of, fold
-from pourparler_policies.shuttle.carrying import check_terms, own_idea
-from pourparler_policies.shuttle.events import NOTHING, Answer, Freed, HandedOver, Put, Recalled, Terms
+from pourparler_policies.shuttle.carrying import YOUNGER_PART, check_terms, own_idea, own_times
+from pourparler_policies.shuttle.events import Answer, Freed, HandedOver, Recalled, Terms
 from pourparler_policies.shuttle.room import apply
 
 from ..errors import Lacking, UserError
@@ -25,6 +26,8 @@ from .parcels import Parcels
 
 if TYPE_CHECKING:
     from ..channel import Channel
+
+_RANDOM = random.SystemRandom()
 
 
 def code(item: bytes) -> str:
@@ -103,13 +106,38 @@ class Shuttles:
         if (held := (await self.room()).get(item)) is not None and held.phase is not Phase.RECALLED:
             raise UserError("it was carried before your recall came: ask the intermediary")
 
-    async def put(self, text: str, expires: int, *, hypothetical: bool = False, regards: bytes = NOTHING) -> bytes:
-        """The intermediary's own idea, put to this side at once; returns its id."""
+    async def put(self, text: str, until: int, *, hypothetical: bool = False) -> bytes:
+        """The intermediary's own idea, put to this side at once; returns its id. It may be answered until `until` (Unix
+        seconds) at most.
+
+        It goes the way of what is carried, with times like those: nothing tells whether somebody handed it over.
+        """
+        channel = self._channel
+        await channel.look()
+        channel.require_open()
+        if why := channel.sealer.why_not_said():
+            raise UserError(f"nothing can be put to this side now: {why}")
+        now, life = channel.clock(), channel.log.charter.retention.messages
+        expires, ends = own_times(now, life, until, _RANDOM.randint(0, life // YOUNGER_PART))
+        if expires <= now:
+            raise UserError("nothing was put: too little time is left for an answer")
         try:
-            put = own_idea(text, expires, hypothetical=hypothetical, regards=regards)
+            put = own_idea(text, expires, hypothetical=hypothetical)
         except Misuse as error:
             raise UserError(str(error)) from None
-        return await self.post(put)
+        self._check(await self.room(), os.urandom(16), put)
+        number = await channel.step(lambda: self.parcels.prepare(os.urandom(32), put, ends, leaves=now))
+        await channel.look()
+        return number
+
+    def _check(self, room: Room, number: bytes, event: Event) -> None:
+        """Raises UserError, with the reason, when it would count for nothing."""
+        log = self._channel.log
+        now = max(self._channel.clock(), log.consent.time)
+        try:
+            apply(room, Said(number, log.row.cursor + 1, now, self.own, event))
+        except Void as error:
+            raise UserError(f"this would count for nothing: {error}") from None
 
     async def _hand(self, event: HandedOver, life: int | None) -> bytes:
         channel = self._channel
@@ -134,21 +162,10 @@ class Shuttles:
         channel = self._channel
         await channel.look()
         number = number or os.urandom(16)
-        room = await self.room()
-        place = Said(
-            number, channel.log.row.cursor + 1, max(channel.clock(), channel.log.consent.time), self.own, event
-        )
-        try:
-            apply(room, place)
-        except Void as error:
-            raise UserError(f"this would count for nothing: {error}") from None
+        self._check(await self.room(), number, event)
         try:
             shuttle = Shuttle.of(number, life or channel.log.charter.retention.messages, event)
         except Misuse as error:
             raise UserError(str(error)) from None
         await channel.utter(shuttle, waits=waits)
         return number
-
-    def on_the_way(self, put: Put) -> bool:
-        """Whether something like this waits here to leave. Raises Lacking."""
-        return any(parcel.put == put for parcel in self.parcels.waiting().values())

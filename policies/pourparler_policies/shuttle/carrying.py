@@ -2,7 +2,8 @@
 
 1. What is said to be verbatim is byte for byte what was handed over. A gist is not: it is in other words.
 2. What is not from the party shows nothing of a party: neither that there is one, nor how close the words are.
-3. Times that cross are rounded down: an exact one would tell the other side when it was handed over.
+3. Times that cross are rounded down: an exact one would tell the other side when it was handed over. Those of the
+   intermediary's own ideas are made alike, or they would show which ideas are its own.
 """
 
 import re
@@ -22,6 +23,7 @@ LONGEST_DELAY: Final = (
     20 * MINUTE
 )  # seconds that what was carried waits at most, unless somebody chooses otherwise
 DELAY_PART: Final = 4  # at most a quarter of the time that is left to answer
+YOUNGER_PART: Final = 2  # an own idea is as old, at random, as what has waited for up to half of a message's life
 
 
 def check_terms(terms: Terms, now: int, ends: int) -> None:
@@ -90,10 +92,18 @@ def as_put(item: Item, text: str, ends: int, life: int, regards: bytes, answer: 
 
 
 def own_idea(text: str, expires: int, *, hypothetical: bool, regards: bytes = NOTHING) -> Put:
-    """What the intermediary puts to a side of its own accord; it looks as a side's does that is carried so."""
+    """What the intermediary puts to a side of its own accord; with `own_times` it looks as what is carried so."""
     put = Put(text, Source.HYPOTHETICAL if hypothetical else Source.IDEA, None, expires, regards)
     check(put)
     return put
+
+
+def own_times(now: int, life: int, until: int, younger: int) -> tuple[int, int]:
+    """Until when (Unix seconds) an own idea may be answered, and when it ends, as they would be for something that was
+    handed over `younger` seconds ago and then carried into a room of this `life` (seconds). `until`: at most so long.
+    """
+    ends = rounded(now + life - younger, life)
+    return rounded(min(until, ends), life), ends
 
 
 def rounded(ends: int, life: int) -> int:

@@ -198,6 +198,8 @@ def _put(room: Room, said: Said, event: Put) -> Room:
         regarded = _item(room, event.regards)
         if regarded.put:
             raise Void("an intermediary passes on what came of a message of this side")
+        if not regarded.claim:
+            raise Void("this message was not carried: nothing can have come of it")
         room = _step(room, regarded, Trigger.PASSED_ON, said)
     item = Item(
         id=said.id,

@@ -1,7 +1,8 @@
 """The life of a carried message as a table. What the table does not have counts for nothing.
 
-`LIFE` is the life of an item, wherever it is: the author's room knows nothing of an answer before it is passed on,
-and in the receiver's room an item begins as carried. `WHO` says whose word moves it.
+`LIFE` is the life of an item, in whichever room: in its author's it is carried and never answered, for that room knows
+nothing of an answer before it is passed on; where it is put it begins as carried, and its answer is an item of its own.
+`WHO` says whose word moves it.
 """
 
 from collections.abc import Mapping
@@ -50,15 +51,12 @@ LIFE: Final[Mapping[Phase, Mapping[Trigger, Phase]]] = {
         Trigger.PASSED_ON: Phase.PASSED_ON,
         Trigger.LATE: Phase.LAPSED,
     },
-    Phase.ANSWERED: {Trigger.ANSWERED: Phase.ANSWERED, Trigger.PASSED_ON: Phase.PASSED_ON},
+    Phase.ANSWERED: {Trigger.ANSWERED: Phase.ANSWERED},  # in the room in which it was put: where it ends
     # First a question, then the answer: the intermediary passes on what it may, when it may.
     Phase.PASSED_ON: {Trigger.PASSED_ON: Phase.PASSED_ON},
     Phase.RECALLED: {},
-    Phase.LAPSED: {Trigger.PASSED_ON: Phase.PASSED_ON},  # late is better than never
+    Phase.LAPSED: {Trigger.PASSED_ON: Phase.PASSED_ON},  # late is better than never, if it was carried
 }
-
-# Only an item that was never carried ends for its author without a word of the intermediary.
-ENDS: Final = frozenset({Phase.RECALLED, Phase.LAPSED, Phase.PASSED_ON})
 
 WHO: Final[Mapping[Trigger, str]] = {
     Trigger.FREED: "whom its terms name: the head or a delegate of its author's party, or the intermediary",

@@ -9,12 +9,13 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
+import psycopg
 from sqlalchemy import Connection
 
 from ..problems import unauthorized
 from ..state import ChannelState, DeviceState, Receipt, Registry
 from ..writer import Batch, ChannelDraft, DeviceDraft
-from .engine import Links, driver
+from .engine import driver
 from .partitions import Bodies
 
 WORK: Final = 0x706F7572_00000100  # advisory locks of kinds of work (`Batch.alone`)
@@ -40,9 +41,10 @@ _INSERT: Final = (
     " %b::bigint[], %b::bytea[], %b::bytea[], %b::bigint[])"
 )
 _ADVANCE: Final = (
-    "UPDATE channel SET head = a.head, handshake_head = a.handshake_head, received_at = a.received_at"
-    " FROM unnest(%b::integer[], %b::bigint[], %b::bigint[], %b::bigint[])"
-    " AS a (key, head, handshake_head, received_at)"
+    "UPDATE channel SET head = a.head, handshake_head = a.handshake_head, received_at = a.received_at,"
+    " stored = channel.stored + a.size"
+    " FROM unnest(%b::integer[], %b::bigint[], %b::bigint[], %b::bigint[], %b::bigint[])"
+    " AS a (key, head, handshake_head, received_at, size)"
     " WHERE channel.key = a.key"
 )
 _COUNT: Final = (
@@ -124,11 +126,11 @@ class SharedBatch(Batch):
     """The transaction under way."""
 
     def __init__(
-        self, connection: Connection, links: Links, bodies: Bodies, outside: Any, registry: Registry, now: float
+        self, connection: Connection, bodies: Bodies, outside: Any, registry: Registry, now: float
     ) -> None:
         # Whole seconds: PostgreSQL would round what is compared with a whole number, and end it early.
         self._begin(connection, driver(connection), bodies, outside, float(int(now)))
-        self._links, self._registry = links, registry
+        self._registry = registry
         self.held: dict[int, Held] = {}
         self.roster: dict[int, list[Seated]] = {}  # of channels that another process changed
         self._looked: set[tuple[int, bytes]] = set()
@@ -136,10 +138,18 @@ class SharedBatch(Batch):
         self._rows: dict[int, tuple[int, bytes | None, bytes | None]] = {}
         self.before: dict[int, int] = {}  # head of each channel when the batch began
 
-    def foresee(self, entries: Sequence[tuple[int, int, bytes]]) -> None:
-        """Lock and read, in one turn, what these appends need: keys of channel and device, and the entry's id."""
-        raw, channels = self.raw, sorted({one[0] for one in entries})
+    def begin(self, entries: Sequence[tuple[int, int, bytes]] = ()) -> None:
+        """Begin the transaction. In the same turn lock and read what these appends need: keys of channel and device,
+        and the entry's id.
+        """
+        raw = self.raw
+        if not entries:
+            raw.execute("BEGIN")
+            return
+        channels = sorted({one[0] for one in entries})
         with raw.pipeline():
+            raw.execute("BEGIN")
+            self.places.foresee(len(entries))
             held = raw.execute(_HOLD, (channels,))
             devices = raw.execute(_DEVICES, (sorted({one[1] for one in entries}),))
             seen = raw.execute(_SEEN, ([one[0] for one in entries], [one[2] for one in entries]))
@@ -245,12 +255,13 @@ class SharedBatch(Batch):
             self.entries = {}
 
     def seal(self, generation: int = 0) -> None:
-        """Write everything that is still only a draft."""
+        """Write everything that is still only a draft, and commit, in one turn."""
         with self.raw.pipeline():
             self.flush()
+            added = dict(self._added)
             heads = [
-                (draft.state.key, draft.head, draft.handshake_head, draft.received_at)
-                for draft in self.channels.values()
+                (key, draft.head, draft.handshake_head, draft.received_at, added.pop(key, 0))
+                for key, draft in self.channels.items()
                 if draft.frames
             ]
             marks = [
@@ -258,13 +269,18 @@ class SharedBatch(Batch):
                 for one in self.devices.values()
                 if one.mark is not None
             ]
-            for statement, rows in ((_ADVANCE, heads), (_COUNT, marks), (_STORED, sorted(self._added.items()))):
+            for statement, rows in ((_ADVANCE, heads), (_COUNT, marks), (_STORED, sorted(added.items()))):
                 if rows:
                     self.dirty = True
                     self.raw.execute(statement, [list(column) for column in zip(*rows, strict=True)])
             if self.turned:
                 self.dirty = True
                 self.raw.execute(_TURN, (sorted(self.turned),))
+            ended = self.raw.execute("COMMIT")
+        if (
+            ended.statusmessage != "COMMIT"
+        ):  # PostgreSQL answers so, without an error, when something before it failed
+            raise psycopg.OperationalError("nothing was committed")
 
     def publish(self) -> None:
         """Everything is durable: show it. What other processes did before stays out of the tail."""
@@ -272,7 +288,7 @@ class SharedBatch(Batch):
             state = self._registry.peek(key)
             if state is None:
                 continue
-            if key in self.roster:
+            if key in self.roster and state.version <= held.version:  # else a later batch was shown first
                 mirror(state, self.roster[key], held.version)
             if state.head < held.head:
                 state.head, state.handshake_head = held.head, held.handshake_head

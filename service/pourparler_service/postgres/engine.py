@@ -115,12 +115,20 @@ class Links:
         """A transaction on this thread's connection; a fault takes it back, and the connection away."""
         connection = self.get()
         try:
-            connection.exec_driver_sql("BEGIN " + mode)
+            driver(connection).execute("BEGIN " + mode)
             yield connection
-            connection.exec_driver_sql("COMMIT")
+            driver(connection).execute("COMMIT")
         except BaseException as error:
             self.recover(error)
             raise
+
+    @contextmanager
+    def beside(self) -> Iterator[Connection]:
+        """A transaction on a connection made for it: it lasts, whatever becomes of the one that this thread is in."""
+        with self._engine.connect() as connection:
+            driver(connection).execute("BEGIN")
+            yield connection
+            driver(connection).execute("COMMIT")
 
     def recover(self, error: BaseException) -> None:
         """After a fault: roll back, or begin with a new connection next time."""

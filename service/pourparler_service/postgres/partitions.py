@@ -23,6 +23,7 @@ _LEFT: Final = (
     " OR EXISTS (SELECT FROM round WHERE expires_at <= %(over)s)"
     " OR EXISTS (SELECT FROM attachment WHERE expires_at <= %(over)s)"
 )
+_NUMBERS: Final = "SELECT nextval('place')"
 _INSERT: Final = "INSERT INTO body SELECT * FROM unnest(%b::bigint[], %b::bytea[])"
 
 
@@ -43,12 +44,19 @@ class Bodies:
         """`links` make partitions beside the batch; `known` partitions and free `numbers` outlast it."""
         self._links, self._raw, self._known, self._numbers = links, raw, known, numbers
         self._new: list[tuple[int, bytes]] = []
+        self._drawn: Any = None
+
+    def foresee(self, number: int) -> None:
+        """So many are coming: ask for numbers in the pipeline under way, if there are too few."""
+        if len(self._numbers) < number:
+            self._drawn = self._raw.execute(_NUMBERS)
 
     def place(self, sealed: bytes, until: int, life: int) -> int:
         """A place for `sealed`. Returns its key; the bytes are written by `flush`."""
         if not self._numbers:
-            row = self._raw.execute("SELECT nextval('place')").fetchone()
-            self._numbers.extend(range(row[0] + BLOCK - 1, row[0] - 1, -1) if row else ())
+            drawn: Any = self._drawn or self._raw.execute(_NUMBERS)
+            (first,), self._drawn = drawn.fetchone(), None
+            self._numbers.extend(range(first + BLOCK - 1, first - 1, -1))
         key = partition_of(until, life) << BITS | self._numbers.pop()
         self._new.append((key, sealed))
         return key
@@ -58,7 +66,8 @@ class Bodies:
         if not self._new:
             return
         for partition in {key >> BITS for key, _ in self._new} - self._known:
-            make(self._links, partition)
+            if not there(self._raw, partition):
+                make(self._links, partition)
             self._known.add(partition)
         keys, bodies = zip(*self._new, strict=True)
         self._raw.execute(_INSERT, (list(keys), list(bodies)))
@@ -71,17 +80,21 @@ class Bodies:
             self._raw.execute("DELETE FROM body WHERE key = ANY(%s)", (gone,))
 
 
+def there(raw: psycopg.Connection[Any], partition: int) -> bool:
+    """Whether this partition has been made."""
+    return raw.execute("SELECT to_regclass(%s)", (f"body_{partition}",)).fetchone() != (None,)
+
+
 def make(links: Links, partition: int) -> None:
     """Make a partition, on a connection of its own, so that it is there whatever becomes of the batch."""
     name, low = f"body_{partition}", partition << BITS
-    with links.transaction() as connection:
+    with links.beside() as connection:
         raw = driver(connection)
         raw.execute("SELECT pg_advisory_xact_lock(%s)", (low,))
-        if raw.execute("SELECT to_regclass(%s)", (name,)).fetchone() != (None,):
-            return
-        raw.execute(f"CREATE TABLE {name} (LIKE body INCLUDING STORAGE INCLUDING INDEXES)")
-        high = low + (1 << BITS)
-        raw.execute(f"ALTER TABLE body ATTACH PARTITION {name} FOR VALUES FROM ({low}) TO ({high})")
+        if not there(raw, partition):
+            raw.execute(f"CREATE TABLE {name} (LIKE body INCLUDING STORAGE INCLUDING INDEXES)")
+            high = low + (1 << BITS)
+            raw.execute(f"ALTER TABLE body ATTACH PARTITION {name} FOR VALUES FROM ({low}) TO ({high})")
 
 
 def drop_over(links: Links, now: float) -> set[int]:

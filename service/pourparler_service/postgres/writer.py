@@ -1,14 +1,19 @@
 """Runs acts against the shared database, in batches: what `writer.Writer` is for SQLite, with the same rules.
 
-A batch is a run of appends, whose channels are locked together, or one other act by itself. All of it runs on a thread
-of its own; what it decided is shown on the event loop once the commit has returned. A batch that another process was in
-the way of, or whose connection broke, even while it was committing, is done again: every act knows its own repetition.
+A batch is a run of appends, whose channels are locked together, or one other act by itself. It runs on a thread with a
+connection of its own; what it decided is shown on the event loop once the commit has returned. A batch that another
+process was in the way of, or whose connection broke, even while it was committing, is done again: every act knows its
+own repetition.
+
+Some batches of appends are under way at a time, in different channels, so that one need not wait for the disk behind
+another; what comes for a channel meanwhile waits for it. Other acts go one after the other, beside them: what keeps all
+of these apart is what keeps processes apart, the rows' locks.
 """
 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
@@ -19,11 +24,15 @@ from ..problems import Refusal
 from ..state import Registry
 from ..writer import MAX_BATCH, Batch
 from .batch import SharedBatch
-from .engine import FAULTS, Links, retried
+from .engine import Links, driver, retried
 from .partitions import Bodies
 
 T = TypeVar("T")
 
+LANES: Final = 2  # batches of appends under way at a time ...
+FEW: Final = 8  # ... while there are fewer appends in them: with more, one large batch costs less than two
+
+_Appending = tuple[Append, "asyncio.Future[Any]"]
 _Job = tuple[Callable[[Batch], Any], "asyncio.Future[Any]"]
 _log: Final = logging.getLogger("pourparler.service")
 
@@ -43,14 +52,19 @@ class SharedWriter:
         self._links, self._outside, self._registry = links, outside, registry
         self._clock, self._tell = clock, tell
         self._known: set[int] = set()  # partitions
-        self._numbers: list[int] = []
-        self._queue: deque[_Job] = deque()
-        self._busy = False
+        self._appends: deque[_Appending] = deque()
+        self._others: deque[_Job] = deque()
+        # Of each lane in which nothing is under way: numbers for bodies.
+        self._free: list[list[int]] = [[] for _ in range(LANES)]
+        self._free_for_others: list[list[int]] = [[]]
+        self._talking: set[int] = set()  # keys of channels that a batch under way appends to
+        self._appending = 0  # appends in these batches
+        self._due = False  # `_next` will be called
         self._closed = False
         self._loop = asyncio.get_running_loop()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="commit")
+        self._threads = ThreadPoolExecutor(max_workers=LANES + 1, thread_name_prefix="commit")
         self.changed = False  # since somebody last asked
 
     def submit(self, act: Callable[[Batch], T], *, after_scrub: bool = False) -> "asyncio.Future[T]":
@@ -59,10 +73,13 @@ class SharedWriter:
         if self._closed:
             future.set_exception(Refusal(Problem.UNAVAILABLE))
             return future
-        self._queue.append((act, future))
-        if not self._busy:
-            self._busy = True
-            self._idle.clear()
+        if isinstance(act, Append):
+            self._appends.append((act, future))
+        else:
+            self._others.append((act, future))
+        self._idle.clear()
+        if not self._due:
+            self._due = True
             self._loop.call_soon(self._next)
         return future
 
@@ -70,26 +87,46 @@ class SharedWriter:
         """Finish what was submitted, then stop."""
         self._closed = True
         await self._idle.wait()
-        self._thread.shutdown()
+        self._threads.shutdown()
 
     def partitions(self, left: set[int]) -> None:
         """These partitions are there; others may have been dropped. On the event loop."""
         self._known &= left
 
     def _next(self) -> None:
-        jobs: list[_Job] = []
-        while self._queue and len(jobs) < MAX_BATCH:
-            if jobs and not (isinstance(self._queue[0][0], Append) and isinstance(jobs[-1][0], Append)):
-                break
-            jobs.append(self._queue.popleft())
-        if not jobs:
-            self._busy = False
+        self._due = False
+        if self._others and self._free_for_others:
+            self._begin([self._others.popleft()], self._free_for_others, set())
+        while self._free and self._appending < FEW and (jobs := self._gather()):
+            self._appending += len(jobs)
+            self._begin(jobs, self._free, {act.foreseen()[0] for act, _ in jobs})
+        if len(self._free) + len(self._free_for_others) == LANES + 1:
             self._idle.set()
-            return
-        running = self._loop.run_in_executor(self._thread, self._perform, [act for act, _ in jobs])
-        running.add_done_callback(lambda done: self._performed(jobs, done))
 
-    def _performed(self, jobs: list[_Job], done: "asyncio.Future[tuple[SharedBatch, list[Any]]]") -> None:
+    def _gather(self) -> list[_Appending]:
+        """Appends to channels in which none is under way. The others stay, in their order."""
+        jobs: list[_Appending] = []
+        waiting: list[_Appending] = []
+        while self._appends and len(jobs) < MAX_BATCH:
+            job = self._appends.popleft()
+            (waiting if job[0].foreseen()[0] in self._talking else jobs).append(job)
+        self._appends.extendleft(reversed(waiting))
+        return jobs
+
+    def _begin(self, jobs: Sequence[_Job], lane: list[list[int]], channels: set[int]) -> None:
+        numbers = lane.pop()
+        self._talking |= channels
+
+        def ended(done: "asyncio.Future[tuple[SharedBatch, list[Any]]]") -> None:
+            lane.append(numbers)
+            self._talking -= channels
+            self._appending -= len(jobs) if channels else 0
+            self._performed(jobs, done)
+
+        acts = [act for act, _ in jobs]
+        self._loop.run_in_executor(self._threads, self._perform, acts, numbers).add_done_callback(ended)
+
+    def _performed(self, jobs: Sequence[_Job], done: "asyncio.Future[tuple[SharedBatch, list[Any]]]") -> None:
         error = done.exception()
         if error is None:
             batch, results = done.result()
@@ -111,22 +148,20 @@ class SharedWriter:
 
     # --- on the thread ----------------------------------------------------------------------------------------
 
-    def _perform(self, acts: list[Callable[[Batch], Any]]) -> tuple[SharedBatch, list[Any]]:
-        return retried(self._links, lambda: self._once(acts))
+    def _perform(self, acts: list[Callable[[Batch], Any]], numbers: list[int]) -> tuple[SharedBatch, list[Any]]:
+        return retried(self._links, lambda: self._once(acts, numbers))
 
-    def _once(self, acts: list[Callable[[Batch], Any]]) -> tuple[SharedBatch, list[Any]]:
+    def _once(self, acts: list[Callable[[Batch], Any]], numbers: list[int]) -> tuple[SharedBatch, list[Any]]:
+        connection = self._links.get()
+        bodies = Bodies(self._links, driver(connection), self._known, numbers)
+        batch = SharedBatch(connection, bodies, self._outside, self._registry, self._clock())
         try:
-            with self._links.transaction() as connection:
-                raw: Any = connection.connection.driver_connection
-                bodies = Bodies(self._links, raw, self._known, self._numbers)
-                batch = SharedBatch(connection, self._links, bodies, self._outside, self._registry, self._clock())
-                foreseen = [act.foreseen() for act in acts if isinstance(act, Append)]
-                if foreseen:
-                    batch.foresee(foreseen)
-                results = [_result(act, batch) for act in acts]
-                batch.seal()
-        except FAULTS:
+            batch.begin([act.foreseen() for act in acts if isinstance(act, Append)])
+            results = [_result(act, batch) for act in acts]
+            batch.seal()
+        except BaseException as error:
             self._known.clear()  # a partition may have been dropped
+            self._links.recover(error)
             raise
         return batch, results
 

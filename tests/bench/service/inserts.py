@@ -54,7 +54,7 @@ def _sqlite(folder: Path, batch: int, seconds: float) -> Inserts:
 
 
 def _postgresql(folder: Path, batch: int, seconds: float) -> Inserts:
-    with databases(folder) as name, psycopg.connect(f"{SERVER}/{name}") as connection:
+    with databases(folder) as name, psycopg.connect(f"{SERVER}/{name}", autocommit=True) as connection:
         connection.execute(TABLE.format(blob="BYTEA"))
         statement = "INSERT INTO bare SELECT * FROM unnest(%b::int[], %b::int[], %b::bytea[], %b::bytea[])"
 

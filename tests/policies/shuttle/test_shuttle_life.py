@@ -19,11 +19,12 @@ from pourparler_policies.shuttle.carrying import (
     life_at_service,
     longest_delay,
     own_idea,
+    own_times,
     rounded,
     shared_run,
 )
 from pourparler_policies.shuttle.events import Answer, Fidelity, Judge, Source, Terms
-from pourparler_policies.shuttle.room import apply, check_author
+from pourparler_policies.shuttle.room import apply, at, check_author
 from pourparler_policies.shuttle.table import LIFE, WHO, Trigger, move
 
 HOUR, DAY = 3600, 86400
@@ -75,6 +76,14 @@ EVENTS: dict[Trigger, Said] = {
     Trigger.CARRIED: said("x", BRIDGE, ev.Carried(ITEM)),
     Trigger.PASSED_ON: put("x", ITEM),
 }
+
+
+def test_what_was_never_carried_has_nothing_passed_on_about_it_also_when_it_has_lapsed() -> None:
+    for was in (handed(), handed(HELD)):
+        with pytest.raises(Void, match="was not carried"):
+            apply(at(after(was), LATE), put("on", ITEM, at=LATE))
+    lapsed = at(after(*INTO[Phase.CARRIED]), LATE)
+    assert apply(lapsed, put("on", ITEM, at=LATE))[ITEM].phase is Phase.PASSED_ON
 
 
 @pytest.mark.parametrize("phase", INTO)
@@ -303,6 +312,23 @@ def test_what_is_not_from_the_party_looks_as_what_the_intermediary_thought_up(
     shown = as_put(held, words, LATE, DAY, b"", None)
     own = own_idea(words, shown.expires, hypothetical=source is Source.HYPOTHETICAL)
     assert encode(shown) == encode(own)
+
+
+@given(
+    st.integers(NOW, NOW + 400 * DAY),
+    st.sampled_from([HOUR - 1, HOUR, DAY - 1, DAY, 30 * DAY]),
+    st.integers(1, 40 * DAY),
+    st.integers(0, 15 * DAY),
+)
+def test_an_own_idea_has_the_times_of_what_was_handed_over_some_time_ago(
+    now: int, life: int, wanted: int, younger: int
+) -> None:
+    younger %= life // 2
+    handed_over = now - younger
+    terms = replace(FREE, source=Source.IDEA, expires=min(now + wanted, handed_over + life))
+    shown = as_put(item(terms), item(terms).text, handed_over + life, life, b"", None)
+    expires, ends = own_times(now, life, now + wanted, younger)
+    assert (expires, ends) == (shown.expires, rounded(handed_over + life, life))
 
 
 def test_an_answer_is_passed_on_as_what_it_is_or_left_open_in_a_gist() -> None:

@@ -15,12 +15,14 @@ import pytest
 
 from pourparler_clients.cli.table import do_words
 from pourparler_clients.errors import Unreachable, UserError
+from pourparler_clients.examine import files_below, found
 from pourparler_clients.onetext import OneText
 from pourparler_clients.onetext_testing import Shuttle
 from pourparler_clients.signing_testing import DEPOSIT, HOUR, SIGN, desk_says, left_in
 from pourparler_clients.testing import PASSPHRASE, Person
+from pourparler_crypto.card import CardKey
 from pourparler_crypto.jr2 import unveil
-from pourparler_crypto.note import Note
+from pourparler_crypto.note import Audience, Note, open_brief
 from pourparler_policies.errors import Misuse
 from pourparler_policies.release.device import Cue, Stage
 from pourparler_policies.release.events import Retracted
@@ -119,6 +121,36 @@ def remarks_in(person: Person) -> list[str]:
     """Every remark on any revision that this device has."""
     rows = person.device.vault.rows("SELECT DISTINCT digest FROM remark")
     return [one.text for (digest,) in rows for one in person.log.relayed.papers.remarks(digest)]
+
+
+@pytest.mark.parametrize("audience", ["parties", "card"])
+async def test_a_text_for_the_sides_alone_or_for_one_reader_is_completed_between_them_and_read_nowhere_else(
+    talks: Shuttle, service: str, data: Path, tmp_path: Path, audience: str
+) -> None:
+    """A joint memorandum; a brief to an official."""
+    official, words = CardKey.generate(), "Between us: the eastern wells are shared from May on."
+    card = official.card("Heron")
+    (tmp_path / "heron.card").write_text(card.encode())
+    async with httpx.AsyncClient(base_url=service) as http:
+        before = (await http.get("/v1/board")).text
+        await talks.ready(
+            words=words, audience=Audience(audience), card=card.fingerprint if audience == "card" else b""
+        )
+        await talks.sign()
+        await talks.published()
+        assert (await http.get("/v1/board")).text == before
+    assert not found({words.encode()}, files_below(data))
+    north = talks.signers[0].channel
+    if audience == "card":
+        with pytest.raises(UserError, match="give that reader's card"):
+            await do_words(f"onetext export --out {tmp_path / 'brief'}", north, as_json=True)
+        assert not (tmp_path / "brief").exists()
+    options = f" --card {tmp_path / 'heron.card'}" if audience == "card" else ""
+    await do_words(f"onetext export --out {tmp_path / 'brief'}{options}", north, as_json=True)
+    written = (tmp_path / "brief").read_text()
+    note = open_brief(written, official, "Heron") if audience == "card" else Note.parse(written.encode())
+    note.check()
+    assert note.communique.words == (words,)
 
 
 async def test_comments_stay_in_their_channel_and_a_revision_shows_what_changed_and_not_who_asked(

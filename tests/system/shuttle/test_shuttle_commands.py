@@ -19,6 +19,7 @@ from pourparler_service.testing import ServerProcess
 
 WORDS = "Suppose the wells were open on alternate days.\nWhat then?"
 NOTE = "They need an answer before the feast."
+END = "\n\x04"  # Ctrl-D on a line of its own
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +195,7 @@ def at_a_terminal(shuttle: Shuttle, name: str, *words: str | Path, typed: tuple[
         while question not in seen:
             seen += os.read(ours, 4096).decode(errors="replace")
         whole, seen = whole + seen, ""
-        os.write(ours, answer.encode() + b"\n")
+        os.write(ours, answer.encode() + (b"" if answer.endswith(END) else b"\n"))
     with suppress(OSError):  # the terminal ends with the process
         while data := os.read(ours, 4096):
             whole += data.decode(errors="replace")
@@ -227,3 +228,26 @@ def test_terms_are_asked_for_one_by_one_and_the_receiving_side_is_read_back(shut
     assert "HYPOTHETICAL: nobody has said this" in screen
     assert "Carried. It leaves this device at a random time" in screen
     assert "We would meet in the autumn." in [one["text"] for one in shuttle.desk("bea")["awaited"]]
+
+
+def test_words_are_typed_at_the_terminal_and_never_lie_in_a_file(shuttle: Shuttle) -> None:
+    screen = at_a_terminal(
+        shuttle,
+        "ada",
+        *("hand", "-", "--source", "idea", "--fidelity", "gist"),
+        typed=(("Type the message, and end it with Ctrl-D", "We would let the herders pass." + END),),
+    )
+    assert "Handed over" in screen, screen
+    (held,) = [one for one in shuttle.desk("otter")["free"] if one["text"] == "We would let the herders pass."]
+    screen = at_a_terminal(
+        shuttle,
+        "otter",
+        *("carry", held["code"], "--gist", "-", "--to", shuttle.vaults["heron"], "--delay", "1s", "--wait"),
+        typed=(
+            ("Passphrase of", PASSPHRASE),
+            ("Type the message", "Perhaps a road for animals?" + END),
+            ("type the side's name", "Soundings"),
+        ),
+    )
+    assert "Carried" in screen, screen
+    assert "Perhaps a road for animals?" in [one["text"] for one in shuttle.desk("bea")["awaited"]]

@@ -48,6 +48,8 @@ async def test_an_intermediary_deals_from_the_command_line_and_the_sides_answer_
     shown = capsys.readouterr().out
     assert "NOT to the" in shown
     assert "There are 4 sides" in shown
+    # People of one room who all accept, and tell each other, know what the other room answered: said before the answer.
+    assert shown.index("2 of these sides are in this room") < shown.index("Noted on this device")
     assert await sides.counted() == {1}
     capsys.readouterr()
     await do_words("sound status", sides.people[0].channel, as_json=False)

@@ -97,6 +97,7 @@ async def test_before_answering_the_screen_says_what_it_commits_to_and_what_othe
     assert shown.index("Whoever accepts learns the other's answer") < shown.index("Noted on this device")
     assert "count on your word" in shown
     assert "all the others together" not in shown
+    assert "in this room" not in shown
     await do_words("sound status", room.person("ada").channel, as_json=False)
     first = capsys.readouterr().out
     await do_words("sound status", room.person("ben").channel, as_json=False)
