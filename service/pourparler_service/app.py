@@ -9,6 +9,7 @@ import contextlib
 import logging
 import re
 import signal
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
@@ -22,8 +23,10 @@ from starlette.types import Message, Receive, Scope, Send
 from pourparler_policies.wire import Problem, Route
 
 from .api import Api, text
+from .bodies import UnderWay
 from .database import DataError
 from .embedded import EmbeddedParts
+from .guesses import Guesses
 from .metrics import Metrics
 from .problems import Refusal, respond
 from .purger import Purger
@@ -32,6 +35,7 @@ from .settings import Settings
 from .streams import Hub
 
 _ENTRIES = re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", Route.ENTRIES.value))
+_BEGAN: Final = "pourparler.began"  # when a request's head was whole, by `time.monotonic`
 _FAULT: Final = "The service ended by an unexpected fault: "
 _log = logging.getLogger("pourparler.service")
 
@@ -43,9 +47,13 @@ class Service(FastAPI):
     failure: DataError | None = None  # why it could not start
     append: Callable[[Request], Awaitable[Response]] | None = None
     metrics: Metrics
+    guesses: Guesses
+    under_way: UnderWay
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        if scope["type"] == "http":
+            scope["app"], scope[_BEGAN] = self, time.monotonic()
         if scope["type"] == "http" and scope["method"] == "POST" and self.append is not None:
             found = _ENTRIES.fullmatch(scope["path"])
             if found is not None:
@@ -70,7 +78,7 @@ class Service(FastAPI):
         try:
             return await endpoint(request)
         except Refusal as refusal:
-            return respond(refusal)
+            return await _refused(request, refusal)
         except Exception as error:
             return await _broken(request, error)
 
@@ -145,7 +153,7 @@ def create_app(settings: Settings) -> Service:
         openapi_url="/v1/openapi.json",
         redirect_slashes=False,
     )  # fmt: skip
-    service.metrics = metrics
+    service.metrics, service.guesses, service.under_way = metrics, Guesses(), UnderWay()
     service.openapi = lambda: describe(service)  # type: ignore[method-assign]
     service.add_exception_handler(Refusal, _refused)
     service.add_exception_handler(HTTPException, _http)
@@ -154,9 +162,14 @@ def create_app(settings: Settings) -> Service:
     return service
 
 
-async def _refused(_request: Request, error: Exception) -> Response:
+async def _refused(request: Request, error: Exception) -> Response:
     if not isinstance(error, Refusal):
         raise error
+    if error.problem is Problem.UNAUTHORIZED:
+        try:
+            await request.app.guesses.refuse(request.scope[_BEGAN])
+        except Refusal as busy:
+            return respond(busy)
     return respond(error)
 
 

@@ -14,7 +14,19 @@ from .problems import Refusal
 R = TypeVar("R", bound=wire.Request)
 
 BYTES: Final = "application/octet-stream"
+MOST_UNDER_WAY: Final = (
+    256 * 1024 * 1024
+)  # bytes of all bodies that are being received: strangers may send some too
+SMALL: Final = (
+    64 * 1024
+)  # bytes of one that is taken in any case, so that big ones of strangers keep nobody from talking
 _SHOWN: Final = 3  # faults named in a refusal
+
+
+class UnderWay:
+    """How much is being received, by one process."""
+
+    bytes = 0
 
 
 def _too_large(most: int) -> Refusal:
@@ -47,19 +59,25 @@ async def _gather(request: Request, media_type: str, most: int) -> bytes:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != media_type:
         raise Refusal(Problem.MEDIA_TYPE, f"The body must be {media_type}.", headers={"Connection": "close"})
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise Refusal(Problem.MEDIA_TYPE, "A compressed body is not taken.", headers={"Connection": "close"})
+    for header, plain in (("content-encoding", "identity"), ("transfer-encoding", "chunked")):
+        if any(coding.strip().lower() != plain for coding in request.headers.getlist(header)):
+            raise Refusal(Problem.MEDIA_TYPE, "A compressed body is not taken.", headers={"Connection": "close"})
     length = request.headers.get("content-length", "0")
     if not length.isdecimal() or int(length[:20]) > most:
         raise _too_large(most)
     chunks: list[bytes] = []
-    size = 0
+    size, all_of_them = 0, request.app.under_way
     try:
         async for chunk in request.stream():
             size += len(chunk)
+            all_of_them.bytes += len(chunk)
             if size > most:
                 raise _too_large(most)
+            if size > SMALL and all_of_them.bytes > MOST_UNDER_WAY:
+                raise Refusal(Problem.UNAVAILABLE, headers={"Connection": "close"})
             chunks.append(chunk)
     except ClientDisconnect:
         raise Refusal(Problem.MALFORMED, "The body broke off.") from None
+    finally:
+        all_of_them.bytes -= size
     return b"".join(chunks)

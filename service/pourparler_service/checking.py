@@ -3,13 +3,18 @@
 import asyncio
 import shutil
 import time
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from .database import DataError
-from .settings import Settings
+from .settings import PREFIX, Settings, setting_names
 
 SKEW: Final = 5.0  # seconds that the clocks of this host and of a database may differ: ends are round to ten
 BUS_PATIENCE: Final = 5  # seconds
+OTHERS: Final = frozenset(
+    PREFIX + name for name in ("VAULT", "DEBUG", "LONG", "NO_SKIP", "SEED")
+)  # of other programs
 ROOM: Final = 1024**3  # bytes that should be free
 
 
@@ -24,6 +29,18 @@ def look(settings: Settings) -> list[str]:
     found = shared(settings.database_url, settings.outside_url or "", time.time, SKEW)
     if settings.bus_url:
         found += asyncio.run(_bus(settings.bus_url))
+    return found
+
+
+def look_around(config: Path | None, environment: Mapping[str, str]) -> list[str]:
+    """Of where settings come from: who may read them, and names that mean nothing."""
+    found = []
+    if config is not None and config.stat().st_mode & 0o007:
+        found.append(f"The configuration {config} can be read by everybody on this machine: chmod o= {config}.")
+    names = {PREFIX + name.replace("-", "_").upper() for name in setting_names()} | OTHERS
+    for name in sorted(environment):
+        if name.startswith(PREFIX) and name not in names and not name.startswith(PREFIX + "TEST_"):
+            found.append(f"The environment has {name}, which is no setting.")
     return found
 
 

@@ -10,12 +10,15 @@ import base64
 import contextlib
 import ipaddress
 import logging
+import os
 import signal
 import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from pourparler_policies.limits import TOKEN_BYTES
 
 from .caps import Caps
 from .settings import Settings, add_options
@@ -48,6 +51,11 @@ def add_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser
     grant = subparsers.add_parser("grant", help="make a one-time grant to create a channel")
     add_options(grant, "data", "database-url", "outside-backups-url")
     grant.add_argument("--expires", type=float, metavar="DAYS", help="days until an unused grant lapses")
+    end = grant.add_mutually_exclusive_group()
+    end.add_argument(
+        "--revoke", action="store_true", help="make none: end the grant that is given on standard input, if unused"
+    )
+    end.add_argument("--revoke-all", action="store_true", help="make none: end every grant that was not used yet")
     grant.set_defaults(func=run_grant)
 
     backup = subparsers.add_parser(
@@ -80,25 +88,32 @@ def run_serve(args: argparse.Namespace) -> int:
     try:
         settings = Settings.from_options(args)
         if args.check:
-            return _check(settings)
+            return _check(settings, args)
         listener = _listen(args.host, args.port)
     except ValueError as error:
         return _fail(f"{error}.")
     except OSError as error:
-        return _fail(f"Cannot listen on {args.host} port {args.port}: {error.strerror or error}.")
+        return _fail(_cannot_listen(args.host, args.port, error))
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
     try:
-        _run(settings, listener, args.host, args.metrics_port)
+        with listener:
+            _run(settings, listener, args.host, args.metrics_port)
     except DataError as error:
         return _fail(str(error))
     return 0
 
 
-def _check(settings: Settings) -> int:
+def _check(settings: Settings, args: argparse.Namespace) -> int:
     """Say what is wrong. 0 when nothing is."""
-    from .checking import look  # noqa: PLC0415 - as above
+    from .checking import look, look_around  # noqa: PLC0415 - as above
 
-    found = look(settings)
+    found = look_around(args.config, os.environ) + look(settings)
+    for port in (args.port, args.metrics_port):
+        if port:
+            try:
+                _listen(args.host, port, warn=False).close()
+            except OSError as error:
+                found.append(_cannot_listen(args.host, port, error))
     for sentence in found:
         _say(sentence)
     if not found:
@@ -106,12 +121,22 @@ def _check(settings: Settings) -> int:
     return _EXIT_MISUSE if found else 0
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _cannot_listen(host: str, port: int, error: OSError) -> str:
+    return f"Cannot listen on {host} port {port}: {(error.strerror or str(error)).rstrip('.')}."
+
+
+def _listen(host: str, port: int, *, warn: bool = True) -> socket.socket:
+    if not 0 <= port <= 65535:
+        raise ValueError(f"A port lies between 0 and 65535, not {port}")
     family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     listener = socket.socket(family, kind, proto)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(address)
-    if not ipaddress.ip_address(address[0]).is_loopback:
+    try:
+        listener.bind(address)
+    except OSError:
+        listener.close()
+        raise
+    if warn and not ipaddress.ip_address(address[0]).is_loopback:
         print(  # noqa: T201
             "Warning: this address can be reached from other machines, and this server speaks no TLS: "
             "put a proxy with TLS or an onion service before it.",
@@ -186,19 +211,41 @@ def _run(settings: Any, listener: socket.socket, host: str, metrics_port: int | 
 
 
 def run_grant(args: argparse.Namespace) -> int:
-    """Print a new grant, once. It is stored only as a hash."""
+    """Print a new grant, once; it is stored only as a hash. Or end grants: 0 when that is what came of it."""
     from .database import DataError  # noqa: PLC0415 - as above
     from .grants import issue_by  # noqa: PLC0415
 
     if args.expires is not None and not 0 < args.expires <= LONGEST_GRANT:
         return _fail(f"A grant lapses after more than 0 and at most {LONGEST_GRANT} days.")
     try:
-        (grant,) = issue_by(Settings.from_options(args), days=args.expires)
+        settings = Settings.from_options(args)
+        if args.revoke or args.revoke_all:
+            return _revoke(settings, every=args.revoke_all)
+        (grant,) = issue_by(settings, days=args.expires)
     except DataError as error:
         return _fail(str(error))
     except ValueError as error:
         return _fail(f"{error}.")
     _say(base64.urlsafe_b64encode(grant).decode().rstrip("="))
+    return 0
+
+
+def _revoke(settings: Settings, *, every: bool) -> int:
+    from .access import unpad  # noqa: PLC0415 - as above
+    from .grants import Revoked, revoke, revoke_all  # noqa: PLC0415
+
+    if every:
+        _say(f"Unused grants that were ended: {revoke_all(settings)}.")
+        return 0
+    if sys.stdin.isatty():
+        print("The grant to revoke:", file=sys.stderr)  # noqa: T201
+    grant = unpad(sys.stdin.readline(200).strip(), TOKEN_BYTES)  # not an option: others on this machine see those
+    if grant is None:
+        return _fail("That is no grant: one is the 43 letters and digits that `pourparler grant` printed.")
+    told = revoke(settings, grant)
+    if told is not Revoked.ENDED:
+        return _fail(told.value)
+    _say(told.value)
     return 0
 
 

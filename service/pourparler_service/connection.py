@@ -2,14 +2,19 @@
 
 The application never sees a client's address. A request's head has at most `MAX_HEAD` bytes; what is not HTTP gets
 a problem document too. `scope["extensions"]["pourparler.abort"]["now"]()` drops the connection and all that waits
-in it.
+in it; `["lasts"](True)` says that a stream begins there, `["lasts"](False)` that it ended.
 
 A client has `HEAD_PATIENCE` to begin a request and finish its head, then `BODY_PATIENCE` to finish its body. Who
 takes longer is dropped, so that nobody holds a connection by sending a byte now and then. Between two requests
 uvicorn's own limit holds; an answer, and so a stream, may last.
+
+What is left of an answer that its client does not take would lie in memory for as long as the client likes: who
+takes nothing of it for `ANSWER_PATIENCE` is dropped. (Streams have a limit of their own: `caps.slow_reader`.) So is who
+sends a request before the last one was answered: neither our clients nor proxies do that.
 """
 
 import asyncio
+import math
 from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -22,6 +27,7 @@ ABORT: Final = "pourparler.abort"
 MAX_HEAD: Final = 16 * 1024  # bytes: a request of the protocol needs less than 500
 HEAD_PATIENCE: Final = 30.0  # seconds
 BODY_PATIENCE: Final = 120.0  # seconds: the largest request over a line of 12 KB/s
+ANSWER_PATIENCE: Final = 60.0  # seconds in which some of an answer must be taken: a page has up to 5.6 MB
 
 _NOT_HTTP: Final = ProblemDocument(
     type=PROBLEM_URN + Problem.MALFORMED.value,
@@ -39,6 +45,8 @@ class Connection(HttpToolsProtocol):
     _head_bytes = 0  # of the one under way
     _whole = 0  # requests that became whole
     _deadline: asyncio.TimerHandle | None = None  # of the head or body under way
+    _taking: asyncio.TimerHandle | None = None  # when the client must have taken more of an answer
+    _lasting = False  # the answer under way is a stream, which looks itself whether it is taken
 
     def connection_made(self, transport: Any) -> None:
         """Begin, and forget who it is."""
@@ -49,12 +57,36 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
         self._expect(None)
+        self.resume_writing()
         super().connection_lost(exc)
 
     def _expect(self, patience: float | None) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
         self._deadline = None if patience is None else self.loop.call_later(patience, self.transport.abort)
+
+    def pause_writing(self) -> None:
+        """More is to be sent than the client takes at once."""
+        super().pause_writing()
+        self._watch(math.inf)
+
+    def resume_writing(self) -> None:
+        """It took nearly all."""
+        if self._taking is not None:
+            self._taking.cancel()
+            self._taking = None
+        super().resume_writing()
+
+    def _lasts(self, lasting: bool) -> None:
+        self._lasting = lasting
+
+    def _watch(self, before: float) -> None:
+        """Look in a while whether less is left to send than `before` (bytes)."""
+        left = self.transport.get_write_buffer_size()
+        if left < before or self._lasting:
+            self._taking = self.loop.call_later(ANSWER_PATIENCE, self._watch, left)
+        else:
+            self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Parse what came."""
@@ -68,12 +100,14 @@ class Connection(HttpToolsProtocol):
             self._expect(HEAD_PATIENCE)  # bytes between two requests that begin none
 
     def on_message_begin(self) -> None:
-        """A new request."""
+        """A new request. None may come while another is answered: the one under way could not be told of an end."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.transport.abort()
         self._in_head = True
         if self._deadline is None:
             self._expect(HEAD_PATIENCE)
         super().on_message_begin()
-        self.scope["extensions"] = {ABORT: {"now": self.transport.abort}}
+        self.scope["extensions"] = {ABORT: {"now": self.transport.abort, "lasts": self._lasts}}
 
     def on_headers_complete(self) -> None:
         """The head is whole."""

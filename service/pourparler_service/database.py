@@ -107,9 +107,15 @@ def raw(connection: Connection) -> sqlite3.Connection:
 
 
 def migrate(connection: Connection, to: str = "head") -> None:
-    """Bring the tables to this version's form, in one transaction; tests name an older one."""
-    if _version(connection) == max(one.name[:4] for one in (MIGRATIONS / "versions").glob("[0-9]*.py")):
+    """Bring the tables to this version's form, in one transaction; tests name an older one. Raises DataError."""
+    known = {one.name[:4] for one in (MIGRATIONS / "versions").glob("[0-9]*.py")}
+    found = _version(connection)
+    if found == max(known):
         return
+    if found is not None and found not in known:
+        raise DataError(
+            f"These data are of a newer version of the service (form {found}): install that one again."
+        )
     from alembic import command  # noqa: PLC0415 - a second that most starts need not wait
     from alembic.config import Config  # noqa: PLC0415
 

@@ -108,6 +108,11 @@ def _value(args: argparse.Namespace, told: Mapping[str, str], name: str) -> str 
     return str(given) if given is not None else told.get(PREFIX + name.replace("-", "_").upper()) or None
 
 
+def setting_names() -> set[str]:
+    """Everything that can be set, as options are called."""
+    return {name for name, _, _ in OPTIONS} | {item.name.replace("_", "-") for item in fields(Caps)}
+
+
 def _file(path: Path | None) -> dict[str, str]:
     """A configuration file's settings under their names in the environment."""
     if path is None:
@@ -118,7 +123,7 @@ def _file(path: Path | None) -> dict[str, str]:
         raise ValueError(f"The configuration {path} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"The configuration {path} is no TOML: {error}") from None
-    known = {name for name, _, _ in OPTIONS} | {item.name.replace("_", "-") for item in fields(Caps)}
+    known = setting_names()
     for name, value in told.items():
         if name not in known:
             raise ValueError(f"The configuration {path} has a setting that does not exist: {name}")

@@ -99,7 +99,9 @@ class Stream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run until one side ends it."""
         channel, device, hub = self._channel, self._device, self._hub
-        self._abort = scope.get("extensions", {}).get(ABORT, {}).get("now")
+        line = scope.get("extensions", {}).get(ABORT, {})
+        self._abort, lasts = line.get("now"), line.get("lasts", lambda _lasting: None)
+        lasts(True)
         if device.end_stream:
             device.end_stream()
         device.end_stream = self.end
@@ -118,6 +120,7 @@ class Stream(Response):
             channel.pins -= 1
             if device.end_stream == self.end:
                 device.end_stream = None
+            lasts(False)
         with contextlib.suppress(Exception):
             await asyncio.wait_for(send({"type": "http.response.body", "body": b"", "more_body": False}), 1)
 

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
@@ -53,7 +53,7 @@ def environment(**changes: str) -> dict[str, str]:
 def make_grant(data: Path, *options: str) -> bytes:
     """A new grant, made by the real command. `grants.issue` does the same within this process, and sooner."""
     told = subprocess.run(  # noqa: S603 - our own command
-        command("grant", *_where(data), *options),
+        command("grant", *where(data), *options),
         check=True,
         capture_output=True,
         text=True,
@@ -69,16 +69,26 @@ def make_grant(data: Path, *options: str) -> bytes:
 CONFIG: Final = "pourparler.toml"
 
 
-def _where(data: Path) -> tuple[str, str]:
-    """The service over a directory; or, where a configuration lies in it, the one that this names."""
+def where(data: Path) -> tuple[str, str]:
+    """Options for the service over a directory; or, where a configuration lies in it, the one that this names."""
     config = data / CONFIG
     return ("--config", str(config)) if config.exists() else ("--data", str(data))
 
 
-def settings_of(data: Path) -> Settings:
-    """As `serve` reads them."""
-    name, path = _where(data)
-    return Settings.from_options(argparse.Namespace(**{name.removeprefix("--"): Path(path)}), {})
+def settings_of(data: Path, **changes: Any) -> Settings:
+    """As `serve` reads them. `changes` replace some."""
+    name, path = where(data)
+    told = Settings.from_options(argparse.Namespace(**{name.removeprefix("--"): Path(path)}), {})
+    return replace(told, **changes)
+
+
+def everything_kept(data: Path) -> bytes:
+    """All bytes that the service keeps: its files, or where it is over PostgreSQL the rows of both databases."""
+    if (data / CONFIG).exists():
+        from .postgres.testing import rows  # noqa: PLC0415 - its driver is an extra
+
+        return rows(settings_of(data))
+    return b"".join(one.read_bytes() for one in sorted(data.rglob("*")) if one.is_file())
 
 
 class ServerProcess:
@@ -87,7 +97,7 @@ class ServerProcess:
     def __init__(self, data: Path, *options: str, variables: dict[str, str] | None = None) -> None:
         self.data = data
         self.process = subprocess.Popen(  # noqa: S603 - our own command
-            command("serve", *_where(data), "--port", "0", *options),
+            command("serve", *where(data), "--port", "0", *options),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

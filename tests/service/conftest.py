@@ -1,6 +1,9 @@
-"""One real server process for all tests of a module, and a client of it, on SQLite or PostgreSQL."""
+"""One real server process for all tests of a module, and a client of it: on SQLite, and again on PostgreSQL.
 
-import os
+What looks into the files of the embedded engine, or has nothing to do with an engine, is marked `embedded`: alone or as
+a whole module. Everything else runs on both.
+"""
+
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,10 +20,21 @@ def postgres() -> None:
         pytest.skip("no PostgreSQL at 127.0.0.1:5432 (or POURPARLER_TEST_POSTGRES): nothing was tested on it")
 
 
-@pytest.fixture(scope="module")
-def engine() -> str:
-    """A module that defines this fixture anew, with two values, runs its tests on both engines."""
-    return os.environ.get("POURPARLER_TEST_ENGINE", "sqlite")
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests of the embedded engine do not run on the other one."""
+    away = [one for one in items if _engine_of(one) == "postgresql" and one.get_closest_marker("embedded")]
+    if away:
+        config.hook.pytest_deselected(items=away)
+        items[:] = [one for one in items if one not in set(away)]
+
+
+def _engine_of(item: pytest.Item) -> object:
+    return item.callspec.params.get("engine") if hasattr(item, "callspec") else None
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def engine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +46,17 @@ def data(engine: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.T
     request.getfixturevalue("postgres")
     with databases(folder):
         yield folder
+
+
+@pytest.fixture
+def place(engine: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """For one test alone: a directory for the service, or one with a configuration that names two new databases."""
+    if engine == "sqlite":
+        yield tmp_path
+        return
+    request.getfixturevalue("postgres")
+    with databases(tmp_path):
+        yield tmp_path
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from pourparler_policies import limits, wire
 from pourparler_policies.wire import Route
 from pourparler_service.caps import Caps
 from pourparler_service.examine import kept_entries
-from pourparler_service.grants import issue
+from pourparler_service.grants import issue, issue_by
 from pourparler_service.settings import Settings
 from pourparler_service.testing import (
     TestDevice,
@@ -24,10 +24,12 @@ from pourparler_service.testing import (
     bearer,
     body,
     events,
+    everything_kept,
     found_channel,
     make_grant,
     problem,
     seat,
+    settings_of,
     threaded,
 )
 
@@ -71,13 +73,14 @@ def test_no_token_is_stored(client: httpx.Client, data: Path) -> None:
     devices = found_channel(client, data, 3)
     devices[0].send(client)
     grant = make_grant(data)
-    kept = b"".join(one.read_bytes() for one in data.rglob("*") if one.is_file())
+    kept = everything_kept(data)
     assert sha256(devices[0].token).digest() in kept
     assert sha256(grant).digest() in kept
     assert not [one for one in devices if one.token in kept]
     assert grant not in kept
 
 
+@pytest.mark.embedded
 def test_what_is_stored_does_not_say_which_device_sent_an_entry(client: httpx.Client, data: Path) -> None:
     devices = found_channel(client, data, 3)
     receipts = [device.send(client).json() for device in devices]
@@ -163,7 +166,7 @@ def test_the_last_device_to_go_takes_the_channel_with_it(client: httpx.Client, d
     first.send(client, sealed=sealed)
     assert leave(client, first).status_code == 204
     assert leave(client, second).status_code == 204
-    kept = b"".join(one.read_bytes() for one in data.rglob("*") if one.is_file())
+    kept = everything_kept(data)
     assert sealed[:16] not in kept
     assert first.channel not in kept
 
@@ -232,13 +235,13 @@ def test_of_a_closed_channel_nothing_is_left_but_that_its_id_is_refused_and_that
         assert create(client, TestDevice(first.channel), issue(tmp_path)[0]).status_code == 201
 
 
-def test_a_token_that_idled_past_the_absence_limit_ends(tmp_path: Path) -> None:
+def test_a_token_that_idled_past_the_absence_limit_ends(place: Path) -> None:
     now = [1_800_000_000.0]
     with (
-        threaded(Settings(tmp_path, clock=lambda: now[0])) as url,
+        threaded(settings_of(place, clock=lambda: now[0])) as url,
         httpx.Client(base_url=url, timeout=20) as client,
     ):
-        active, idle = found_channel(client, tmp_path, 2, absence_limit=10 * limits.DAY)
+        active, idle = found_channel(client, place, 2, absence_limit=10 * limits.DAY)
         for _ in range(10):
             now[0] += limits.DAY
             assert active.page(client).status_code == 200
@@ -277,6 +280,7 @@ def wait_for(holds: Callable[[], bool]) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.embedded
 def test_only_a_day_is_kept_of_a_devices_last_use(client: httpx.Client, data: Path) -> None:
     import sqlite3
 
@@ -289,11 +293,11 @@ def test_only_a_day_is_kept_of_a_devices_last_use(client: httpx.Client, data: Pa
     assert not [one for one in row if isinstance(one, int) and abs(one - now) < limits.DAY]
 
 
-def test_a_device_that_asks_too_fast_is_slowed_and_the_others_are_not(tmp_path: Path) -> None:
+def test_a_device_that_asks_too_fast_is_slowed_and_the_others_are_not(place: Path) -> None:
 
-    slow = Settings(tmp_path, caps=Caps(requests_burst=20, requests_rate=1))
+    slow = settings_of(place, caps=Caps(requests_burst=20, requests_rate=1))
     with threaded(slow) as url, httpx.Client(base_url=url, timeout=20) as client:
-        busy, calm = found_channel(client, tmp_path, 2)
+        busy, calm = found_channel(client, place, 2)
         answers = [busy.page(client) for _ in range(30)]
         assert {200, 429} == {answer.status_code for answer in answers}
         refused = next(answer for answer in answers if answer.status_code == 429)
@@ -332,24 +336,24 @@ def test_a_grant_creates_one_channel_and_its_repetition_is_harmless(client: http
 def test_a_channels_id_is_not_given_twice(client: httpx.Client, data: Path) -> None:
     (device,) = found_channel(client, data)
     intruder = TestDevice(device.channel)
-    assert problem(create(client, intruder, issue(data)[0])) == "id-reused"
+    assert problem(create(client, intruder, issue_by(settings_of(data))[0])) == "id-reused"
     assert intruder.page(client).status_code == 401
 
 
 def test_a_refused_creation_leaves_the_grant_good(client: httpx.Client, data: Path) -> None:
     (taken,) = found_channel(client, data)
-    grant = issue(data)[0]
+    grant = issue_by(settings_of(data))[0]
     assert problem(create(client, TestDevice(taken.channel), grant)) == "id-reused"
     assert create(client, TestDevice(secrets.token_bytes(16)), grant).status_code == 201
 
 
-def test_a_grant_lapses(tmp_path: Path) -> None:
+def test_a_grant_lapses(place: Path) -> None:
     now = [time.time()]
     with (
-        threaded(Settings(tmp_path, clock=lambda: now[0])) as url,
+        threaded(settings_of(place, clock=lambda: now[0])) as url,
         httpx.Client(base_url=url, timeout=20) as client,
     ):
-        early, late = issue(tmp_path, 2, days=1)
+        early, late = issue_by(settings_of(place), 2, days=1)
         assert create(client, TestDevice(secrets.token_bytes(16)), early).status_code == 201
         now[0] += 2 * limits.DAY
         assert create(client, TestDevice(secrets.token_bytes(16)), late).status_code == 401
@@ -357,7 +361,7 @@ def test_a_grant_lapses(tmp_path: Path) -> None:
 
 def test_nothing_else_accepts_a_grant_or_a_token_in_its_place(client: httpx.Client, data: Path) -> None:
     (device,) = found_channel(client, data)
-    grant = issue(data)[0]
+    grant = issue_by(settings_of(data))[0]
     assert client.get(device.path(Route.CHANNEL), headers=bearer(grant)).status_code == 401
     assert create(client, TestDevice(secrets.token_bytes(16)), device.token).status_code == 401
 
@@ -383,7 +387,7 @@ def test_only_the_delete_secret_deletes(client: httpx.Client, data: Path) -> Non
     assert other.page(client, seq - 1).json()["entries"] == []
     assert other.page(client, seq - 1).json()["head"] == seq
     assert problem(delete(client, author, asked.entry, secret)) == "not-found"
-    kept = b"".join(one.read_bytes() for one in data.rglob("*") if one.is_file())
+    kept = everything_kept(data)
     assert asked.sealed[:16] not in kept
 
 

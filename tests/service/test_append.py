@@ -12,7 +12,6 @@ from pourparler_policies import limits, wire
 from pourparler_policies.charter.document import PROCEDURE_MARGIN
 from pourparler_policies.wire import Route
 from pourparler_service.caps import Caps
-from pourparler_service.settings import Settings
 from pourparler_service.testing import (
     ServerProcess,
     TestDevice,
@@ -21,6 +20,7 @@ from pourparler_service.testing import (
     found_channel,
     problem,
     seat,
+    settings_of,
     threaded,
 )
 
@@ -158,13 +158,13 @@ def test_an_append_from_the_future_is_stale_too(client: httpx.Client, pair: list
     assert problem(author.send(client, handshake_head=author.handshake_head + 1)) == "stale"
 
 
-def test_of_racing_commits_exactly_one_is_accepted(tmp_path: Path) -> None:
+def test_of_racing_commits_exactly_one_is_accepted(place: Path) -> None:
     now = [1_800_000_000.0]
     with (
-        threaded(Settings(tmp_path, clock=lambda: now[0])) as url,
+        threaded(settings_of(place, clock=lambda: now[0])) as url,
         httpx.Client(base_url=url, timeout=20) as client,
     ):
-        devices = found_channel(client, tmp_path, 5)
+        devices = found_channel(client, place, 5)
         now[0] += limits.HANDSHAKE_REFILL  # newcomers may post none before
         with ThreadPoolExecutor(5) as pool:
             answers = list(pool.map(lambda one: one.send(client, handshake=True), devices[1:]))
@@ -183,14 +183,14 @@ def test_the_id_is_looked_at_before_the_count_and_the_count_before_the_head(
     assert problem(author.send(client, count=99, handshake_head=98)) == "wrong-count"
 
 
-def test_a_flood_of_handshakes_ends_while_the_others_still_get_through(tmp_path: Path) -> None:
+def test_a_flood_of_handshakes_ends_while_the_others_still_get_through(place: Path) -> None:
     """A token that only posts handshakes cannot starve the rest (#20)."""
     now = [1_800_000_000.0]
     with (
-        threaded(Settings(tmp_path, clock=lambda: now[0])) as url,
+        threaded(settings_of(place, clock=lambda: now[0])) as url,
         httpx.Client(base_url=url, timeout=20) as client,
     ):
-        honest, flooder = found_channel(client, tmp_path, 2)
+        honest, flooder = found_channel(client, place, 2)
         now[0] += limits.HANDSHAKE_BURST * limits.HANDSHAKE_REFILL
         for _ in range(limits.HANDSHAKE_BURST):
             assert flooder.send(client, handshake=True).status_code == 201
@@ -203,13 +203,13 @@ def test_a_flood_of_handshakes_ends_while_the_others_still_get_through(tmp_path:
         assert honest.send(client, handshake=True).status_code == 201
 
 
-def test_a_clock_that_is_set_back_keeps_nobody_waiting_until_it_has_caught_up(tmp_path: Path) -> None:
+def test_a_clock_that_is_set_back_keeps_nobody_waiting_until_it_has_caught_up(place: Path) -> None:
     now = [1_800_000_000.0]
     with (
-        threaded(Settings(tmp_path, clock=lambda: now[0])) as url,
+        threaded(settings_of(place, clock=lambda: now[0])) as url,
         httpx.Client(base_url=url, timeout=20) as client,
     ):
-        (founder,) = found_channel(client, tmp_path)
+        (founder,) = found_channel(client, place)
         now[0] += limits.HANDSHAKE_BURST * limits.HANDSHAKE_REFILL
         for _ in range(limits.HANDSHAKE_BURST):
             assert founder.send(client, handshake=True).status_code == 201
@@ -220,14 +220,14 @@ def test_a_clock_that_is_set_back_keeps_nobody_waiting_until_it_has_caught_up(tm
         assert problem(founder.send(client, handshake=True)) == "budget"
 
 
-def test_devices_that_a_member_seats_bring_it_no_handshakes(tmp_path: Path) -> None:
+def test_devices_that_a_member_seats_bring_it_no_handshakes(place: Path) -> None:
     """A member cannot make handshakes out of junk devices: all of them together have its own burst."""
     now = [1_800_000_000.0]
     with (
-        threaded(Settings(tmp_path, clock=lambda: now[0])) as url,
+        threaded(settings_of(place, clock=lambda: now[0])) as url,
         httpx.Client(base_url=url, timeout=20) as client,
     ):
-        honest, rogue = found_channel(client, tmp_path, 2)
+        honest, rogue = found_channel(client, place, 2)
         now[0] += limits.DAY / 2
         rogue.handshake_head = honest.handshake_head
         junk = seat(client, rogue, limits.HANDSHAKE_BURST - 1)
@@ -243,13 +243,13 @@ def test_devices_that_a_member_seats_bring_it_no_handshakes(tmp_path: Path) -> N
         assert honest.send(client, handshake=True).status_code == 201
 
 
-def test_a_newcomer_speaks_at_once_changes_its_keys_soon_and_has_its_burst_in_time(tmp_path: Path) -> None:
+def test_a_newcomer_speaks_at_once_changes_its_keys_soon_and_has_its_burst_in_time(place: Path) -> None:
     now = [1_800_000_000.0]
     with (
-        threaded(Settings(tmp_path, clock=lambda: now[0])) as url,
+        threaded(settings_of(place, clock=lambda: now[0])) as url,
         httpx.Client(base_url=url, timeout=20) as client,
     ):
-        (founder,) = found_channel(client, tmp_path)
+        (founder,) = found_channel(client, place)
         *_, newcomer = seat(client, founder, limits.HANDSHAKE_BURST)  # as many as a burst, one after the other
         assert newcomer.send(client).status_code == 201
         now[0] += limits.HANDSHAKE_REFILL
@@ -368,11 +368,11 @@ def test_only_a_handshake_lets_a_device_in(client: httpx.Client, pair: list[Test
 # --- after a restart -------------------------------------------------------------------------------------------
 
 
-def test_everything_holds_after_a_restart(tmp_path: Path) -> None:
+def test_everything_holds_after_a_restart(place: Path) -> None:
     """Counts, heads, receipts and ids come from the database, not from memory."""
-    first = ServerProcess(tmp_path)
+    first = ServerProcess(place)
     with httpx.Client(base_url=first.url, timeout=20) as client:
-        author, other = found_channel(client, tmp_path, 2)
+        author, other = found_channel(client, place, 2)
         asked = author.append()
         receipt = author.send(client, asked).content
         stale = author.append()
@@ -380,7 +380,7 @@ def test_everything_holds_after_a_restart(tmp_path: Path) -> None:
         before = head(client, author)
         pages = author.page(client).json()
     assert first.stop() == (0, "")
-    second = ServerProcess(tmp_path)
+    second = ServerProcess(place)
     with httpx.Client(base_url=second.url, timeout=20) as client:
         assert head(client, author) == before
         assert author.page(client).json() == pages
@@ -391,10 +391,10 @@ def test_everything_holds_after_a_restart(tmp_path: Path) -> None:
     assert second.stop() == (0, "")
 
 
-def test_the_caps_bind(tmp_path: Path) -> None:
+def test_the_caps_bind(place: Path) -> None:
     caps = Caps(longest_life=7200, largest_entry=4096, devices_a_channel=2)
-    with threaded(Settings(tmp_path, caps=caps)) as url, httpx.Client(base_url=url, timeout=20) as client:
-        author, _ = found_channel(client, tmp_path, 2)
+    with threaded(settings_of(place, caps=caps)) as url, httpx.Client(base_url=url, timeout=20) as client:
+        author, _ = found_channel(client, place, 2)
         assert problem(author.send(client, life=7201)) == "over-cap"
         assert problem(author.send(client, life=10, sealed=bytes(16 * 1024))) == "over-cap"
         assert author.send(client, life=7200, sealed=bytes(4096)).status_code == 201
@@ -408,14 +408,14 @@ def test_the_caps_bind(tmp_path: Path) -> None:
 # --- how much lives in a channel -------------------------------------------------------------------------------
 
 
-def test_a_channel_that_is_full_takes_no_more_until_something_goes(tmp_path: Path) -> None:
+def test_a_channel_that_is_full_takes_no_more_until_something_goes(place: Path) -> None:
     caps = Caps(bytes_a_channel=4 * limits.MAX_SEALED)
     now = [1_800_000_000.0]
-    settings = Settings(tmp_path, caps=caps, clock=lambda: now[0])
+    settings = settings_of(place, caps=caps, clock=lambda: now[0])
     with threaded(settings) as url, httpx.Client(base_url=url, timeout=20) as client:
-        (author,) = found_channel(client, tmp_path)
+        (author,) = found_channel(client, place)
         box, token = opened_box(client, author, life=7200)
-        place = Route.BOX_SLOT.format(box=secrets_text(box), slot=0)
+        slot = Route.BOX_SLOT.format(box=secrets_text(box), slot=0)
         deposit = body(wire.Deposit(sealed=bytes(limits.MAX_SEALED)))
         headers = {**bearer(token), "Content-Type": "application/json"}
         large = {"sealed": bytes(limits.MAX_SEALED)}
@@ -424,24 +424,24 @@ def test_a_channel_that_is_full_takes_no_more_until_something_goes(tmp_path: Pat
         secret = secrets.token_bytes(32)
         deleted = author.append(**large, delete_hash=sha256(secret).digest())
         assert author.send(client, deleted).status_code == 201
-        assert client.put(place, content=deposit, headers=headers).status_code == 204
-        assert client.put(place, content=deposit, headers=headers).status_code == 204  # the same again is harmless
+        assert client.put(slot, content=deposit, headers=headers).status_code == 204
+        assert client.put(slot, content=deposit, headers=headers).status_code == 204  # the same again is harmless
         assert author.send(client, deleted).status_code == 201  # and so is a retry
 
         # The last sixteenth is for handshakes, so that who filled the rest can be removed.
         assert problem(author.send(client, **large)) == "over-cap"
         assert author.send(client, handshake=True, **large).status_code == 201
         assert problem(author.send(client, handshake=True)) == "over-cap"
-        other = place[:-1] + "1"
+        other = slot[:-1] + "1"
         assert problem(client.put(other, content=deposit, headers=headers)) == "over-cap"
-        (free,) = found_channel(client, tmp_path)
+        (free,) = found_channel(client, place)
         assert free.send(client, **large).status_code == 201
 
         path, asked = author.path(Route.DELETION, entry=deleted.entry), wire.Deletion(secret=secret)
         assert client.post(path, content=body(asked), headers=author.headers).status_code == 204
         assert author.send(client).status_code == 201
         assert problem(author.send(client, **large)) == "over-cap"
-        assert client.delete(place.removesuffix("/0"), headers=headers).status_code == 204
+        assert client.delete(slot.removesuffix("/0"), headers=headers).status_code == 204
         assert author.send(client, **large).status_code == 201
         assert problem(author.send(client, **large)) == "over-cap"
         now[0] += limits.HOUR + 1
@@ -452,21 +452,21 @@ def test_a_channel_that_is_full_takes_no_more_until_something_goes(tmp_path: Pat
         assert problem(author.send(client, **large)) == "over-cap"
 
 
-def test_a_batch_of_appends_is_counted_one_by_one(tmp_path: Path) -> None:
-    settings = Settings(tmp_path, caps=Caps(bytes_a_channel=4 * limits.MAX_SEALED))
+def test_a_batch_of_appends_is_counted_one_by_one(place: Path) -> None:
+    settings = settings_of(place, caps=Caps(bytes_a_channel=4 * limits.MAX_SEALED))
     with threaded(settings) as url, httpx.Client(base_url=url, timeout=60) as client:
-        devices = found_channel(client, tmp_path, 6)
+        devices = found_channel(client, place, 6)
         with ThreadPoolExecutor(6) as pool:
             answers = list(pool.map(lambda one: one.send(client, sealed=bytes(limits.MAX_SEALED)), devices))
     assert sorted(answer.status_code for answer in answers) == [201] * 3 + [403] * 3
 
 
-def test_a_handshake_ends_for_nobody_before_who_was_away_can_have_read_it(tmp_path: Path) -> None:
+def test_a_handshake_ends_for_nobody_before_who_was_away_can_have_read_it(place: Path) -> None:
     """Else who was offline for two seconds would hold another state than the rest, and alarm for ever."""
     now = [1_800_000_000.0]
-    settings = Settings(tmp_path, clock=lambda: now[0])
+    settings = settings_of(place, clock=lambda: now[0])
     with threaded(settings) as url, httpx.Client(base_url=url, timeout=20) as client:
-        (author,) = found_channel(client, tmp_path, absence_limit=limits.DAY)
+        (author,) = found_channel(client, place, absence_limit=limits.DAY)
         secret = secrets.token_bytes(32)
         asked = [author.append(life=1, delete_hash=sha256(secret).digest())]
         assert author.send(client, asked[0]).status_code == 201

@@ -189,6 +189,7 @@ def test_only_a_device_makes_room_and_only_the_attachments_token_opens_it(
     assert len(told) == 1  # a wrong token and no attachment at all get the same answer
 
 
+@pytest.mark.embedded
 def test_only_the_delete_secret_deletes(client: httpx.Client, device: TestDevice, data: Path) -> None:
     """Whoever reads the message has the token. A reader must not destroy what the others have not seen."""
     one = device.attach(client, SMALL)
@@ -250,6 +251,7 @@ def test_a_channel_has_a_quota_that_words_do_not_share_and_what_is_over_gives_ba
 # --- over ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.embedded
 def test_on_a_real_clock_expired_attachments_leave_the_files_and_the_living_stay(
     client: httpx.Client, device: TestDevice, data: Path
 ) -> None:
@@ -269,6 +271,7 @@ def test_on_a_real_clock_expired_attachments_leave_the_files_and_the_living_stay
     assert stays.get(client, 0).content == marks[3][1]
 
 
+@pytest.mark.embedded
 def test_the_bytes_are_overwritten_where_they_lay_before_the_file_goes(
     tmp_path: Path, client: httpx.Client, device: TestDevice, data: Path
 ) -> None:
@@ -297,6 +300,7 @@ def test_an_expired_attachment_is_not_served_even_when_the_purger_has_not_come(
             assert problem(answer) == "unauthorized"
 
 
+@pytest.mark.embedded
 def test_attachments_end_with_their_channel(client: httpx.Client, data: Path) -> None:
     one, other = found_channel(client, data, 2)
     attached = one.attach(client, SMALL)
@@ -342,6 +346,7 @@ def test_a_foreign_file_among_them_is_left_alone(tmp_path: Path, now: list[float
         assert (tmp_path / "attachments" / "README").read_text() == "not ours"
 
 
+@pytest.mark.embedded
 def test_a_chunk_under_way_cannot_bring_an_erased_attachment_back(client: httpx.Client, data: Path) -> None:
     """Sent again and again while it is deleted. Whatever the order, no file is left."""
     (device,) = found_channel(client, data)
@@ -440,6 +445,7 @@ def test_the_largest_attachment_costs_the_server_no_memory(tmp_path: Path) -> No
     assert [path.name for path in (tmp_path / "attachments").iterdir()] == [warm.attachment.hex()]
 
 
+@pytest.mark.embedded
 def test_the_files_are_for_this_user_alone(client: httpx.Client, device: TestDevice, data: Path) -> None:
     one = device.attach(client, SMALL, life=HOUR)
     one.put(client, 0, bytes(SMALL)).raise_for_status()

@@ -10,8 +10,17 @@ import pytest
 from pourparler_policies import limits, wire
 from pourparler_policies.wire import Route
 from pourparler_service.caps import Caps
-from pourparler_service.settings import Settings
-from pourparler_service.testing import TestDevice, b64, bearer, body, found_channel, problem, threaded
+from pourparler_service.testing import (
+    TestDevice,
+    b64,
+    bearer,
+    body,
+    everything_kept,
+    found_channel,
+    problem,
+    settings_of,
+    threaded,
+)
 
 SEALED = bytes(1024)
 
@@ -108,7 +117,7 @@ def test_a_deleted_box_is_gone_with_all_that_lay_in_it(box: Box, data: Path) -> 
     box.put(2, mark * 64)
     assert box.delete().status_code == 204
     assert problem(box.get(2)) == "unauthorized"
-    kept = b"".join(one.read_bytes() for one in data.rglob("*") if one.is_file())
+    kept = everything_kept(data)
     assert mark not in kept
     assert box.box not in kept
 
@@ -127,10 +136,10 @@ def test_a_box_outlives_the_device_that_opened_it(client: httpx.Client, data: Pa
     assert box.get(3).status_code == 200
 
 
-def test_the_caps_bind_boxes(tmp_path: Path) -> None:
+def test_the_caps_bind_boxes(place: Path) -> None:
     caps = Caps(boxes_a_device=2, longest_box_life=100, largest_entry=4096)
-    with threaded(Settings(tmp_path, caps=caps)) as url, httpx.Client(base_url=url, timeout=20) as client:
-        (device,) = found_channel(client, tmp_path)
+    with threaded(settings_of(place, caps=caps)) as url, httpx.Client(base_url=url, timeout=20) as client:
+        (device,) = found_channel(client, place)
         assert problem(Box(client, life=101).open(device)) == "over-cap"
         boxes = [Box(client) for _ in range(3)]
         assert [one.open(device).status_code for one in boxes] == [204, 204, 403]

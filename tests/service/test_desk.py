@@ -24,14 +24,13 @@ from pourparler_service.desktesting import (
     prepared,
     publish,
 )
-from pourparler_service.settings import Settings
-from pourparler_service.testing import body, problem, threaded
+from pourparler_service.testing import body, problem, settings_of, threaded
 
 
 @contextlib.contextmanager
 def desk(data: Path, clock: Clock, **settings: object) -> Iterator[httpx.Client]:
     with (
-        threaded(Settings(data, clock=clock, **settings)) as url,  # type: ignore[arg-type]
+        threaded(settings_of(data, clock=clock, **settings)) as url,
         httpx.Client(base_url=url, timeout=30) as client,
     ):
         yield client
@@ -43,8 +42,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory, clock: Clock) -> Iterator[httpx.Client]:
-    with desk(tmp_path_factory.mktemp("desk"), clock) as client:
+def shared(data: Path, clock: Clock) -> Iterator[httpx.Client]:
+    with desk(data, clock) as client:
         yield client
 
 
@@ -235,9 +234,9 @@ def test_the_desk_takes_no_token_and_keeps_no_connection(client: httpx.Client) -
         assert answer.headers["cache-control"] == "no-store"
 
 
-def test_openings_have_one_pace_and_one_quota_for_all(tmp_path: Path) -> None:
+def test_openings_have_one_pace_and_one_quota_for_all(place: Path) -> None:
     clock = Clock()
-    with desk(tmp_path, clock, caps=Caps(open_cases=3, case_burst=2, case_refill=60)) as client:
+    with desk(place, clock, caps=Caps(open_cases=3, case_burst=2, case_refill=60)) as client:
         signings = [prepared(2) for _ in range(4)]
         assert [signings[0].open(client).status_code, signings[1].open(client).status_code] == [204, 204]
         refused = signings[2].open(client)
@@ -253,22 +252,22 @@ def test_openings_have_one_pace_and_one_quota_for_all(tmp_path: Path) -> None:
         assert signings[0].ask(client).answer is CaseAnswer.OPEN
 
 
-def test_the_board_takes_only_the_operators_keys_where_there_is_a_list(tmp_path: Path) -> None:
+def test_the_board_takes_only_the_operators_keys_where_there_is_a_list(place: Path) -> None:
     clock, signers = Clock(), keys(2)
     from pourparler_crypto.note import KeyBook
 
     known = communique(signers)
     book = KeyBook({one.key: one.name for one in known.foot.signatories})
-    with desk(tmp_path, clock, press_keys=book) as client:
+    with desk(place, clock, press_keys=book) as client:
         stranger = publish(client, clock, prepared(2))
         assert (stranger.answer, stranger.board) == (CaseAnswer.PUBLISHED, [])
         clock.now = START
         assert publish(client, clock, Signing(signers, [known])).board == [known.digest]
 
 
-def test_a_board_that_is_full_shows_every_share_and_posts_nothing(tmp_path: Path) -> None:
+def test_a_board_that_is_full_shows_every_share_and_posts_nothing(place: Path) -> None:
     clock = Clock()
-    with desk(tmp_path, clock, caps=Caps(board_bytes=1024**2)) as client:
+    with desk(place, clock, caps=Caps(board_bytes=1024**2)) as client:
         for _ in range(5):
             clock.now = START
             signers = keys(2)
@@ -364,9 +363,9 @@ def test_a_stop_past_the_charters_hour_or_without_a_rule_does_nothing(
     assert signing.ask(client).answer is CaseAnswer.PUBLISHED
 
 
-def test_an_answer_is_forgotten_when_nobody_can_need_it(tmp_path: Path) -> None:
+def test_an_answer_is_forgotten_when_nobody_can_need_it(place: Path) -> None:
     clock = Clock()
-    with desk(tmp_path, clock) as client:
+    with desk(place, clock) as client:
         signing = prepared(2)
         publish(client, clock, signing)
         clock.now = TERMS.not_before + limits.ANSWER_LIFE - 1
@@ -375,7 +374,7 @@ def test_an_answer_is_forgotten_when_nobody_can_need_it(tmp_path: Path) -> None:
         while client.get(signing.path(Route.CASE)).status_code != 404:
             pass
         assert len(listed(client)) == 1  # the board forgets nothing
-    with desk(tmp_path, clock) as client:
+    with desk(place, clock) as client:
         assert client.get(signing.path(Route.CASE)).status_code == 404
 
 

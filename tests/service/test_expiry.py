@@ -7,6 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import httpx
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -14,7 +15,17 @@ from pourparler_policies import limits, wire
 from pourparler_policies.wire import Route
 from pourparler_service.examine import PIECES, kept_entries
 from pourparler_service.settings import Settings
-from pourparler_service.testing import ServerProcess, b64, bearer, body, found_channel, problem, running, threaded
+from pourparler_service.testing import (
+    ServerProcess,
+    b64,
+    bearer,
+    body,
+    found_channel,
+    problem,
+    running,
+    settings_of,
+    threaded,
+)
 
 START = 1_800_000_000.0
 
@@ -48,6 +59,7 @@ def marked(size: int) -> tuple[bytes, bytes]:
     return mark, mark * (size // 16)
 
 
+@pytest.mark.embedded
 def test_on_a_real_clock_expired_bytes_leave_the_files_and_the_living_stay(
     client: httpx.Client, data: Path
 ) -> None:
@@ -64,13 +76,13 @@ def test_on_a_real_clock_expired_bytes_leave_the_files_and_the_living_stay(
     assert [one["seq"] for one in reader.page(client, 1).json()["entries"]] == [last["seq"]]
 
 
-def test_an_expired_entry_is_not_served_even_when_the_purger_has_not_come(tmp_path: Path) -> None:
+def test_an_expired_entry_is_not_served_even_when_the_purger_has_not_come(place: Path) -> None:
     now = [START]
     with (
-        threaded(Settings(tmp_path, clock=lambda: now[0])) as url,
+        threaded(settings_of(place, clock=lambda: now[0])) as url,
         httpx.Client(base_url=url, timeout=20) as client,
     ):
-        author, reader = found_channel(client, tmp_path, 2)
+        author, reader = found_channel(client, place, 2)
         author.send(client, life=10)
         now[0] += 9
         assert len(reader.page(client, 1).json()["entries"]) == 1
@@ -78,14 +90,14 @@ def test_an_expired_entry_is_not_served_even_when_the_purger_has_not_come(tmp_pa
         assert reader.page(client, 1).json()["entries"] == []
 
 
-def test_a_short_page_passes_over_expired_entries_to_the_living(tmp_path: Path) -> None:
+def test_a_short_page_passes_over_expired_entries_to_the_living(place: Path) -> None:
     """An empty page says that nothing lives up to the head: it must not be empty for another reason."""
     now = [START]
     with (
-        threaded(Settings(tmp_path, clock=lambda: now[0])) as url,
+        threaded(settings_of(place, clock=lambda: now[0])) as url,
         httpx.Client(base_url=url, timeout=20) as client,
     ):
-        author, reader = found_channel(client, tmp_path, 2)
+        author, reader = found_channel(client, place, 2)
         start = reader.page(client).json()["head"]
         for life in (10, 10, 10, 1000):
             author.send(client, life=life)
@@ -94,6 +106,7 @@ def test_a_short_page_passes_over_expired_entries_to_the_living(tmp_path: Path) 
         assert [entry["seq"] for entry in page["entries"]] == [page["head"]]
 
 
+@pytest.mark.embedded
 def test_expired_invitations_leave_the_files_too(client: httpx.Client, data: Path) -> None:
     (author,) = found_channel(client, data)
     box, token = secrets.token_bytes(16), secrets.token_bytes(32)

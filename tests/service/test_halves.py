@@ -328,6 +328,7 @@ def test_whose_halves_they_were_goes_with_them(tmp_path: Path) -> None:
 # --- with the token --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.embedded
 def test_halves_end_with_their_token(client: httpx.Client, data: Path) -> None:
     """By its own wish, by the others' vote, and as the channel's last."""
     devices = found_channel(client, data, 4)

@@ -30,6 +30,8 @@ from pourparler_service.testing import (
     threaded,
 )
 
+pytestmark = pytest.mark.embedded  # what is refused here does not come to an engine
+
 
 @pytest.fixture
 def device(client: httpx.Client, data: Path) -> TestDevice:

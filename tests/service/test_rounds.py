@@ -52,11 +52,6 @@ def now() -> list[float]:
     return [float(START)]
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def engine(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 @pytest.fixture(scope="module")
 def place(data: Path) -> Path:
     return data

@@ -34,6 +34,7 @@ from pourparler_service.testing import (
 )
 
 assert tables  # it registers the tables
+pytestmark = pytest.mark.embedded
 
 
 def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:

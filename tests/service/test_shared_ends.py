@@ -251,7 +251,7 @@ def test_check_says_in_sentences_what_is_wrong(place: tuple[Path, str], tmp_path
 def test_check_by_command_makes_nothing_and_has_a_status(tmp_path: Path) -> None:
     for options, status in (("--data", str(tmp_path / "new")), 0), (("--data", str(tmp_path / "no" / "where")), 2):
         told = subprocess.run(
-            command("serve", "--check", *options),
+            command("serve", "--check", "--port", "0", *options),
             check=False,
             capture_output=True,
             text=True,

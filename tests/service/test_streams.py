@@ -15,8 +15,16 @@ import httpx
 from pourparler_policies import wire
 from pourparler_policies.wire import Route
 from pourparler_service.caps import Caps
-from pourparler_service.settings import Settings
-from pourparler_service.testing import ServerProcess, TestDevice, body, events, found_channel, problem, threaded
+from pourparler_service.testing import (
+    ServerProcess,
+    TestDevice,
+    body,
+    events,
+    found_channel,
+    problem,
+    settings_of,
+    threaded,
+)
 
 
 @contextlib.contextmanager
@@ -111,10 +119,10 @@ def test_a_long_absence_is_streamed_from_the_database_in_order(client: httpx.Cli
         assert caught_up(told)[0] == list(range(651, 701))
 
 
-def test_a_stopping_service_ends_its_streams(tmp_path: Path) -> None:
-    server = ServerProcess(tmp_path)
+def test_a_stopping_service_ends_its_streams(place: Path) -> None:
+    server = ServerProcess(place)
     with httpx.Client(base_url=server.url, timeout=20) as client:
-        (author,) = found_channel(client, tmp_path)
+        (author,) = found_channel(client, place)
         with listening(client, author) as told:
             caught_up(told)
             stopping = threading.Thread(target=server.process.terminate)
@@ -124,19 +132,19 @@ def test_a_stopping_service_ends_its_streams(tmp_path: Path) -> None:
     assert server.stop() == (0, "")
 
 
-def test_a_silent_stream_gets_heartbeats(tmp_path: Path) -> None:
-    with threaded(Settings(tmp_path, heartbeat=0.1)) as url, httpx.Client(base_url=url, timeout=20) as client:
-        (author,) = found_channel(client, tmp_path)
+def test_a_silent_stream_gets_heartbeats(place: Path) -> None:
+    with threaded(settings_of(place, heartbeat=0.1)) as url, httpx.Client(base_url=url, timeout=20) as client:
+        (author,) = found_channel(client, place)
         with client.stream("GET", author.path(Route.STREAM), headers=author.headers) as stream:
             beats = (line for line in stream.iter_lines() if line.startswith(":"))
             assert [next(beats) for _ in range(3)] == [":"] * 3
 
 
-def test_a_reader_that_takes_nothing_is_cut_off_and_holds_up_nobody(tmp_path: Path) -> None:
+def test_a_reader_that_takes_nothing_is_cut_off_and_holds_up_nobody(place: Path) -> None:
     """It costs no memory meanwhile, and comes back with its cursor."""
-    settings = Settings(tmp_path, caps=Caps(slow_reader=1), heartbeat=0.2)
+    settings = settings_of(place, caps=Caps(slow_reader=1), heartbeat=0.2)
     with threaded(settings) as url, httpx.Client(base_url=url, timeout=20) as client:
-        author, stuck, reader = found_channel(client, tmp_path, 3)
+        author, stuck, reader = found_channel(client, place, 3)
         where = urlsplit(url)
         with socket.create_connection((where.hostname, where.port), 20) as raw:
             told = "".join(
@@ -158,13 +166,13 @@ def test_a_reader_that_takes_nothing_is_cut_off_and_holds_up_nobody(tmp_path: Pa
             assert len(caught_up(told_again)[0]) == 39
 
 
-def test_expired_and_deleted_entries_are_streamed_to_nobody(tmp_path: Path) -> None:
+def test_expired_and_deleted_entries_are_streamed_to_nobody(place: Path) -> None:
     now = [1_800_000_000.0]
     with (
-        threaded(Settings(tmp_path, clock=lambda: now[0])) as url,
+        threaded(settings_of(place, clock=lambda: now[0])) as url,
         httpx.Client(base_url=url, timeout=20) as client,
     ):
-        author, reader = found_channel(client, tmp_path, 2)
+        author, reader = found_channel(client, place, 2)
         secret = secrets.token_bytes(32)
         short, long = author.append(life=5), author.append(life=50, count=author.count + 2)
         gone = author.append(count=author.count + 3, delete_hash=sha256(secret).digest())

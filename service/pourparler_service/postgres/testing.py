@@ -11,10 +11,14 @@ from urllib.parse import urlsplit
 
 import psycopg
 
+from ..settings import Settings
 from ..testing import CONFIG
 
 SERVER: Final = os.environ.get("POURPARLER_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432")
 BUS: Final = os.environ.get("POURPARLER_TEST_NATS", "nats://127.0.0.1:4222")
+_TABLES: Final = (
+    "SELECT oid::regclass::text FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+)
 
 
 def reachable() -> bool:
@@ -41,6 +45,18 @@ def administer(statement: str, database: str = "postgres") -> list[tuple[Any, ..
     with psycopg.connect(f"{SERVER}/{database}", autocommit=True, connect_timeout=5) as connection:
         told = connection.execute(statement)
         return told.fetchall() if told.description else []
+
+
+def rows(settings: Settings) -> bytes:
+    """Every row of both databases, in PostgreSQL's binary form: bytes stand in it as they are."""
+    found = []
+    for url in (settings.database_url, settings.outside_url):
+        with psycopg.connect(url or "", autocommit=True) as connection:
+            for (table,) in connection.execute(_TABLES).fetchall():
+                everything = f"COPY (SELECT * FROM {table}) TO STDOUT (FORMAT binary)"  # noqa: S608 - our own tables
+                with connection.cursor().copy(everything) as copied:
+                    found += [bytes(chunk) for chunk in copied]
+    return b"".join(found)
 
 
 @contextlib.contextmanager
