@@ -22,8 +22,8 @@ from ..subjects import code_of
 from . import waysout
 from .common import duration, emit, local_time, plain, progress, read_text, say_duration
 from .prompts import inside_talk
-from .release import read_keys, read_time
 from .showing import show
+from .textfiles import read_keys, read_time
 
 Add = Callable[..., None]
 _ENDS: Final = ("ideas", "marks", "broken")

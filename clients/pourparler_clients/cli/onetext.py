@@ -36,9 +36,11 @@ from .common import (
 )
 from .files import check_new
 from .prompts import typed
-from .release import AUDIENCE, CARD, EFFECTS, audience_of, check_had, read_keys, read_time, read_words, write_out
+from .release import AUDIENCE, CARD, EFFECTS, audience_of, write_out
 from .showing import STAGES, news, title_of
-from .textview import COMPARE, differences, key_records, keys_of
+from .textfiles import read_keys, read_time, read_words
+from .textview import COMPARE, check_had, differences, key_records, keys_of
+from .verify import behind_margin
 
 Add = Callable[..., None]
 _CUES: Final = (
@@ -264,11 +266,12 @@ async def _show(arguments: argparse.Namespace, channel: Channel) -> None:
         changes = list(differences(Communique.parse(before[1]), text))
     opened = side.open_places()
     signatories = text.foot.signatories
-    lines = [plain(text.text.decode()), "Who signs, and with which key:", *keys_of(signatories), COMPARE]
+    lines = [*behind_margin(text.text.decode()), "Who signs, and with which key:", *keys_of(signatories), COMPARE]
     lines += ["Still open:", *(f"  {plain(place)}" for place in opened)] if opened else []
     lines += ["What the last revision changed:", *(f"  {plain(line)}" for line in changes)] if changes else []
     remarks = [one.text for one in side.remarks()]
-    lines += [f"Remark here: {plain(words)}" for words in remarks]
+    for words in remarks:
+        lines += ["Remark here:", *behind_margin(words)]
     stage, part = side.stage, side.part
     if part is not None:
         where = STAGES[stage] if stage is not None else "say `onetext ready` when your side is"
@@ -319,7 +322,7 @@ async def _sign(arguments: argparse.Namespace, channel: Channel) -> None:
         arguments,
         {"event": "to be signed", "text": text.text.decode(), "party": own, "others": key_records(others)},
         [
-            plain(text.text.decode()),
+            *behind_margin(text.text.decode()),
             "The others sign with these keys:",
             *keys_of(others, book),
             f"You would sign this in the name of “{plain(own, lines=False)}”. If yours is the last signature, this",

@@ -5,24 +5,18 @@ Signing shows the exact text and asks for the party's name: what is signed is wh
 
 import argparse
 import hashlib
-import re
-import time
-import unicodedata
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from pourparler_crypto.card import Card
 from pourparler_crypto.note import (
     MAX_NOTE,
-    MAX_TEXT,
     Act,
     Audience,
     Communique,
     KeyBook,
     Note,
-    PressKey,
     seal_brief,
 )
 from pourparler_crypto.note.verifying import MAX_BOOK
@@ -48,7 +42,9 @@ from .common import duration, emit, local_time, plain, read_text, say_duration
 from .files import check_new, create
 from .prompts import typed
 from .showing import STAGES
-from .textview import COMPARE, differences, key_records, keys_of
+from .textfiles import read_keys, read_time, read_words
+from .textview import COMPARE, check_had, differences, key_records, keys_of
+from .verify import behind_margin
 
 Add = Callable[..., None]
 EFFECTS: Final = {
@@ -57,7 +53,6 @@ EFFECTS: Final = {
     Audience.CARD: "is complete, for its one reader and on no board, at",
 }
 _CAME_TO_NOTHING: Final = frozenset({Stage.WAITING, Stage.LAPSED, Stage.STOPPED, Stage.BARRED})
-_LANGUAGE: Final = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 
 
 def add_acts(commands: Any, add: Add) -> None:
@@ -237,43 +232,6 @@ def _choose(arguments: argparse.Namespace, log: Log) -> Paper:
     return papers[0]
 
 
-def read_words(given: list[str]) -> list[tuple[str, str]]:
-    """Language and words of each LANGUAGE=FILE, as editors of every system save them. Raises UserError."""
-    found = []
-    for one in given:
-        language, equals, file = one.partition("=")
-        if not equals or not _LANGUAGE.fullmatch(language):
-            raise UserError(f"{one} is not written as LANGUAGE=FILE, for example en=text.md")
-        text = read_text(Path(file), "text", MAX_TEXT).removeprefix("\ufeff").replace("\r\n", "\n")
-        found.append((language, unicodedata.normalize("NFC", text)))
-    return found
-
-
-def read_keys(given: list[str]) -> list[tuple[str, PressKey]]:
-    """Name and press key of each NAME=FILE. Raises UserError, Refused."""
-    found = []
-    for one in given:
-        name, equals, file = one.rpartition("=")
-        if not equals:
-            raise UserError(f"--key {one} is not written as NAME=FILE")
-        found.append((name, PressKey.parse(read_text(Path(file), "press key").strip())))
-    return found
-
-
-def read_time(text: str) -> int:
-    """Unix seconds of a time, or of a span from now. Raises UserError."""
-    if text.startswith("+"):
-        try:
-            return int(time.time()) + duration(text[1:])
-        except argparse.ArgumentTypeError as error:
-            raise UserError(str(error)) from None
-    try:
-        read = datetime.fromisoformat(text)
-    except ValueError:
-        raise UserError("a time is written like 2026-12-01T09:00Z, or like +2h from now") from None
-    return int((read if read.tzinfo is not None else read.replace(tzinfo=UTC)).timestamp())
-
-
 async def _draft(arguments: argparse.Namespace, channel: Channel) -> None:
     audience, card = audience_of(arguments.audience)
     relation, corrects = _relation(arguments, channel.log)
@@ -347,9 +305,15 @@ async def _show(arguments: argparse.Namespace, channel: Channel) -> None:
         for one in log.signing.papers.remarks(paper.text.digest)
     ]
     text = communique.text.decode()
-    lines = [plain(text), "Who signs, and with which key:", *keys_of(communique.foot.signatories), COMPARE]
+    lines = [
+        *behind_margin(text),
+        "Who signs, and with which key:",
+        *keys_of(communique.foot.signatories),
+        COMPARE,
+    ]
     lines += ["What the last revision changed:", *(f"  {plain(line)}" for line in changes)] if changes else []
-    lines += [f"{plain(name, lines=False)} remarks: {plain(words)}" for name, words in remarks]
+    for name, words in remarks:
+        lines += [f"{plain(name, lines=False)} remarks:", *behind_margin(words)]
     emit(
         arguments,
         {
@@ -376,20 +340,6 @@ async def _initial(arguments: argparse.Namespace, channel: Channel) -> None:
     check_had(arguments, paper, "release")
     await channel.do(Initialled(paper.id, paper.text.digest, arguments.confirm_at_home))
     emit(arguments, {"event": "initialled", "code": _code(paper.id)}, ["Initialled: a word, not a signature."])
-
-
-def words_here(log: Log) -> frozenset[bytes]:
-    """The wordings that are on this device (their salted digests)."""
-    return frozenset(digest for paper in log.folded.papers for digest in log.signing.papers.revisions(paper))
-
-
-def check_had(arguments: argparse.Namespace, paper: Paper, command: str) -> None:
-    """Raises UserError when this wording came with this very command: its person agrees to what they have not seen."""
-    had = getattr(arguments, "had", None)  # inside a talk all is shown as it comes
-    if had is not None and paper.text.digest not in had:
-        raise UserError(
-            f"this wording has only now come to this device: read it (`pourparler {command} show`), then say it again"
-        )
 
 
 def _word(make: Callable[[bytes], Any], done: str) -> Any:
@@ -436,7 +386,7 @@ async def _sign(arguments: argparse.Namespace, channel: Channel) -> None:
             "others": key_records(others),
         },
         [
-            plain(communique.text.decode()),
+            *behind_margin(communique.text.decode()),
             "The others sign with these keys:",
             *keys_of(others, book),
             *([COMPARE] if book is None else []),

@@ -45,7 +45,7 @@ from ..errors import Halted, UserError
 from ..grounds import may_approve
 from ..log import Log
 from ..subjects import charter_names, code_of, describe, difference, find_subject
-from . import attachments, handing, ideas, onetext, release, sound
+from . import attachments, handing, ideas, onetext, release, sound, textview
 from .carried import title_line
 from .common import (
     GlobalOptions,
@@ -151,7 +151,7 @@ async def _run(arguments: argparse.Namespace) -> int:
     async with open_device(arguments) as device:
         channel = choose_channel(device, arguments)
         with suppress(Halted):  # it has ended: what follows says so
-            arguments.had = release.words_here(channel.log)
+            arguments.had = textview.words_here(channel.log)
         if not news(arguments, channel, await channel.sync()):
             return 1
         await arguments.act(arguments, channel)

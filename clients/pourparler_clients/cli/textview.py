@@ -5,12 +5,16 @@
 2. Keys are shown as the 30 digits that people compare. A name in the text is only what the text says.
 """
 
+import argparse
 import difflib
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from pourparler_crypto.note import Communique, KeyBook, Signatory
+from pourparler_policies.release.facts import Paper
 
+from ..errors import UserError
+from ..log import Log
 from .texts import plain
 
 COMPARE: Final = (
@@ -59,3 +63,17 @@ def keys_of(signatories: Sequence[Signatory], book: KeyBook | None = None) -> li
 def key_records(signatories: Sequence[Signatory]) -> list[dict[str, Any]]:
     """The same for programs."""
     return [{"name": one.name, "key": one.key.name, "check_digits": one.key.digits} for one in signatories]
+
+
+def words_here(log: Log) -> frozenset[bytes]:
+    """The wordings that are on this device (their salted digests)."""
+    return frozenset(digest for paper in log.folded.papers for digest in log.signing.papers.revisions(paper))
+
+
+def check_had(arguments: argparse.Namespace, paper: Paper, command: str) -> None:
+    """Raises UserError when this wording came with this very command: its person agrees to what they have not seen."""
+    had = getattr(arguments, "had", None)  # inside a talk all is shown as it comes
+    if had is not None and paper.text.digest not in had:
+        raise UserError(
+            f"this wording has only now come to this device: read it (`pourparler {command} show`), then say it again"
+        )

@@ -89,6 +89,7 @@ BAD_WORDS = {
     "a\u3164b": Refusal.WITHOUT_READING,
     "a\u034fb": Refusal.WITHOUT_READING,
     "a\ufe0fb": Refusal.WITHOUT_READING,
+    "a\u180bb": Refusal.WITHOUT_READING,
     "a\ufffdb": Refusal.WITHOUT_READING,
     "a\u200db": Refusal.JOINER,
     "a\u200cb": Refusal.JOINER,

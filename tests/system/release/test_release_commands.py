@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pourparler_clients.cli.release import read_words
+from pourparler_clients.cli.textfiles import read_words
 from pourparler_clients.cli.textview import differences
 from pourparler_clients.papers import compose
 from pourparler_clients.signing_testing import meet

@@ -19,6 +19,7 @@ from pourparler_clients.signing_testing import (
     HOUR,
     Hours,
     Signing,
+    key_of,
     left_in,
     release_room,
     secrets_of,
@@ -26,7 +27,7 @@ from pourparler_clients.signing_testing import (
     text_between,
 )
 from pourparler_clients.testing import PASSPHRASE, House, Person
-from pourparler_crypto.note import Act, Communique, Note
+from pourparler_crypto.note import Act, Communique, Note, PressKey
 from pourparler_policies.charter import decode
 from pourparler_policies.charter.rules import Role
 from pourparler_policies.errors import Misuse
@@ -112,6 +113,29 @@ async def test_who_reads_one_text_while_another_comes_to_the_same_point_signs_ne
     assert ada.log.signing.papers.communique(room.held).words == ("We agreed on little.",)
     await do_words("release sign --as 'Side ada'", ada.channel, as_json=False)  # who looks again can sign
     assert stage_of(ada) is Stage.SIGNED
+
+
+async def test_no_row_of_a_text_or_a_remark_can_pass_for_a_row_of_ours(
+    house: House, hours: Hours, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A text that brings along its own list of keys, a question, and an answer of somebody who agrees."""
+    rows = ("Who signs, and with which key:", "The others sign with these keys:", "ben remarks:", "Signed.")
+    words = "They met.\n\n" + "\n".join(f"{row} {'1' * 70} {row}" for row in rows) + "\n\n" + "\n".join(rows)
+    room = await release_room(house, hours, "ada", "ben", words=words)
+    ada, ben = room.parties
+    await room.ready()
+    await ben.channel.releases.remark(room.paper, "Yes.\n" + "\n".join(rows))
+    await room.visit()
+    capsys.readouterr()
+    await do_words("release show", ada.channel, as_json=False)
+    shown = capsys.readouterr().out.splitlines()
+    assert [row for row in shown if row.startswith(rows)] == [rows[0], rows[2]]
+    assert f"  | {rows[0]}" in shown
+    await do_words("release sign --as 'Side ada'", ada.channel, as_json=False)
+    asked = capsys.readouterr().out.splitlines()
+    assert [row for row in asked if row.startswith(rows[:3])] == [rows[1]]
+    assert key_of(ben).public != key_of(ada).public
+    assert any(PressKey("ben.example", key_of(ben).public).digits in row for row in asked)
 
 
 async def test_an_opposed_or_retracted_text_gets_no_appointment_and_ends_the_rounds(

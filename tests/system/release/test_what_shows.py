@@ -124,3 +124,20 @@ async def test_who_has_signed_and_how_many_shows_to_nobody_before_the_last(house
     await room.sign(eve)
     await room.visit(eve)
     assert len(set(answers)) == 2  # now every d at once
+
+
+async def test_limit_who_watches_a_devices_own_line_sees_one_request_more_once_its_person_has_signed(
+    house: House, hours: Hours
+) -> None:
+    room = await release_room(house, hours, "ada", "ben", "eve")
+    ada, ben, eve = room.parties
+    await room.ready()
+    await room.visit()
+    await room.sign(ada)
+    await room.visit()
+    seen = {}
+    for person in (ada, ben, eve):
+        before = len(person.line.requests)
+        await room.visit(person)
+        seen[person.name] = [method for method, path in person.line.requests[before:] if "/desk" in path]
+    assert seen == {"ada": ["POST", "GET"], "ben": ["GET"], "eve": ["GET"]}
