@@ -10,8 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import httpx
+import psycopg
 import pytest
 
 from pourparler_policies import limits, wire
@@ -284,6 +286,25 @@ async def test_a_wake_up_names_the_channels_that_changed(over: str, place: tuple
     await asyncio.gather(*listening, return_exceptions=True)
     for each in buses:
         await each.close()
+
+
+async def test_who_tells_much_at_once_does_it_over_one_connection(
+    place: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else each that was lost would stay open, and wake its own process."""
+    made, opened = engine(f"{SERVER}/{place[1]}"), []
+    connect = psycopg.AsyncConnection.connect
+
+    async def counted(*args: Any, **options: Any) -> psycopg.AsyncConnection[Any]:
+        opened.append(await connect(*args, **options))
+        return opened[-1]
+
+    monkeypatch.setattr(psycopg.AsyncConnection, "connect", counted)
+    bus = Notices(made, list)
+    await asyncio.gather(*(bus.tell([key]) for key in range(20)))
+    await bus.close()
+    await bus.tell([1])  # too late: it is lost, and opens nothing
+    assert [one.closed for one in opened] == [True]
 
 
 def test_killed_and_cut_off_under_load_nothing_acknowledged_is_lost_or_doubled(

@@ -43,6 +43,8 @@ class Notices:
         self._url = engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
         self._heard = heard
         self._telling: psycopg.AsyncConnection[Any] | None = None
+        self._turn = asyncio.Lock()  # else two that begin to tell would make a connection each, and lose one
+        self._closed = False
 
     async def run(self) -> None:
         """Listen until cancelled."""
@@ -61,21 +63,30 @@ class Notices:
 
     async def tell(self, keys: list[int]) -> None:
         """Tell the others, or lose it."""
-        try:
-            if self._telling is None or self._telling.closed:
-                self._telling = await psycopg.AsyncConnection.connect(
-                    self._url, autocommit=True, connect_timeout=2
-                )
-            for start in range(0, len(keys), MOST):
-                told = ",".join(map(str, keys[start : start + MOST]))
-                await self._telling.execute("SELECT pg_notify(%s, %s)", (CHANNEL, told))
-        except FAULTS:
-            self._telling = None
+        async with self._turn:
+            if self._closed:
+                return
+            try:
+                if self._telling is None or self._telling.closed:
+                    self._telling = await psycopg.AsyncConnection.connect(
+                        self._url, autocommit=True, connect_timeout=2
+                    )
+                for start in range(0, len(keys), MOST):
+                    told = ",".join(map(str, keys[start : start + MOST]))
+                    await self._telling.execute("SELECT pg_notify(%s, %s)", (CHANNEL, told))
+            except FAULTS:
+                await self._drop()
 
     async def close(self) -> None:
         """Let go."""
-        if self._telling is not None:
-            await self._telling.close()
+        async with self._turn:
+            self._closed = True
+            await self._drop()
+
+    async def _drop(self) -> None:
+        telling, self._telling = self._telling, None
+        if telling is not None:
+            await telling.close()
 
 
 class Nats:
