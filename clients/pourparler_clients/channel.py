@@ -423,6 +423,8 @@ class Channel:
             await self._halves.ahead()
         await self.releases.follow()
         await self.soundings.follow()
+        if self.pulling.reads:
+            self.shuttle.mark()
 
     def require_open(self) -> None:
         """Raises Halted unless this device may say something here."""

@@ -70,6 +70,8 @@ class Device:
             raise UserError("this vault has no card: it was not made completely; make a new one")
         self._key = CardKey(row[1])
         self.card: Card = self._key.card(row[0])
+        high = vault.row("SELECT high FROM clock")
+        self.used_at: int = high[0] if high else 0  # when this vault was open last, before now (Unix seconds)
         self.purge()
         vault.sweep()  # what a crash left of attachments
 

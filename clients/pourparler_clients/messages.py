@@ -4,6 +4,7 @@ Every text lies sealed under its end (`hours.py`). Every method that changes som
 transaction. Raises Lacking where the half of a key is not at hand.
 """
 
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -108,6 +109,19 @@ class Messages:
         )
         waiting = sum(bool(self._hours.lacking(end)) for end in rows)
         return waiting, len(rows) - waiting - len(self.shown(now))
+
+    def mark_waiting(self, seqs: Iterable[int]) -> None:
+        """These wait for somebody, and no others. The mark goes with its message."""
+        self._vault.execute("UPDATE message SET waits = 0 WHERE channel = ? AND waits = 1", self._channel)
+        for seq in seqs:
+            self._vault.execute("UPDATE message SET waits = 1 WHERE channel = ? AND seq = ?", self._channel, seq)
+
+    def marked_waiting(self, now: int) -> set[int]:
+        """The seqs of the living ones that are marked so; needs no key."""
+        rows = self._vault.rows(
+            "SELECT seq FROM message WHERE channel = ? AND waits = 1 AND expires_at > ?", self._channel, now
+        )
+        return {seq for (seq,) in rows}
 
     def erase_up_to(self, seq: int) -> None:
         """Messages up to `seq` are gone, and this device's own of them are to be ended at the service."""

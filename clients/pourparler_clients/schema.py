@@ -388,4 +388,8 @@ MIGRATIONS: list[list[str]] = [
             ending INTEGER NOT NULL             -- when this device read that the channel ends, by its clock; else 0
         ) WITHOUT ROWID""",
     ],
+    [
+        # Whether a word on a carried message waits for somebody, as of the last visit: counted without its key.
+        "ALTER TABLE message ADD COLUMN waits INTEGER NOT NULL DEFAULT 0",
+    ],
 ]

@@ -5,8 +5,8 @@ the name of that side was typed.
 """
 
 import argparse
-import asyncio
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from ..channel import Channel
 from ..device import Device
 from ..errors import UserError
 from ..shuttle.crossing import Crossing, Ready
+from ..shuttle.pace import PAUSE, Pace
 from ..shuttle.room import code
 from . import locking
 from .carried import item_record, say_put, say_terms
@@ -38,7 +39,6 @@ from .common import (
 from .handing import other_passphrase
 
 SHORT: Final = 300  # seconds: who watches the service sees two rooms stir one after the other
-_LOOK: Final = 1.0  # seconds between looks whether it has left
 
 
 def add_commands(commands: Any, options: GlobalOptions) -> None:
@@ -60,6 +60,13 @@ def add_commands(commands: Any, options: GlobalOptions) -> None:
         parser.add_argument(
             "--delay", type=duration, default=LONGEST_DELAY, help="leaves at random within this time (20m)"
         )
+        parser.add_argument(
+            "--pause",
+            type=duration,
+            default=int(PAUSE),
+            help="at random up to so long between one room and the other: who watches the service should not see "
+            "both stir in one moment (5m)",
+        )
         parser.add_argument("--wait", action="store_true", help="stay until it has left")
         parser.set_defaults(func=_carry, about=None, leave_open=False)
     passed.add_argument(
@@ -80,16 +87,29 @@ async def _carry(arguments: argparse.Namespace) -> int:
             rows = [channel.log.row for channel in other.channels()]
             chosen = choose_row(rows, arguments.to_channel)
             target = next(channel for channel in other.channels() if channel.id == chosen.id)
-            return await _cross(arguments, source, target)
+            recent = device.clock() - device.used_at <= arguments.pause
+            pace = Pace(arguments.pause, last=source if recent else None, told=_say_pause(arguments))
+            return await _cross(arguments, Crossing(source, target, pace))
 
 
-async def _cross(arguments: argparse.Namespace, source: Channel, target: Channel) -> int:
-    crossing = Crossing(source, target)
-    await source.look()
-    await target.look()
+def _say_pause(arguments: argparse.Namespace) -> Callable[[float], None]:
+    def say(seconds: float) -> None:
+        progress(
+            arguments,
+            f"Waiting {say_duration(max(1, round(seconds)))}, so that both rooms are not visited at one moment. "
+            "Nothing else has to be done; Ctrl-C ends it, and the same command begins anew.",
+        )
+
+    return say
+
+
+async def _cross(arguments: argparse.Namespace, crossing: Crossing) -> int:
+    source, target = crossing.source, crossing.target
+    await crossing.ask_target()
+    regards = (await target.shuttle.find(arguments.about)).id if arguments.about else NOTHING
+    await crossing.ask_source()
     await source.shuttle.read()
     item = await source.shuttle.find(arguments.code)
-    regards = (await target.shuttle.find(arguments.about)).id if arguments.about else NOTHING
     if item.about and not regards:
         raise UserError("this is an answer: pass it on with `pourparler pass-on`, which says what it is about")
     words = _words(arguments, item)
@@ -106,13 +126,12 @@ async def _cross(arguments: argparse.Namespace, source: Channel, target: Channel
         [
             f"Carried. It leaves this device at a random time, at the latest at {local_time(latest)}, while this",
             "compartment is open (`talk`, `watch`), or when it is next opened. Its author sees: carried.",
+            f"Let {say_duration(max(1, arguments.pause))} pass before you open it, or both rooms stir in one moment.",
         ],
     )
     if arguments.wait:
         progress(arguments, "Waiting until it has left …")
-        while await target.step(lambda: bool(target.shuttle.parcels.count())):
-            await asyncio.sleep(_LOOK)
-            await target.look()
+        await crossing.stay()
     return 0
 
 

@@ -13,15 +13,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from pourparler_policies.charter.schema import Choice, Key, text
-from pourparler_policies.shuttle import Answer, Fidelity, Item, Judge, Phase, Source, Terms, fold
+from pourparler_policies.shuttle import Answer, Fidelity, Item, Judge, Phase, Source, Terms
 from pourparler_policies.shuttle.events import MAX_CONDITION, MAX_TEXT
 
 from ..channel import Channel
 from ..device import Device
 from ..errors import UserError
-from ..outbox import Kind
-from ..shuttle.desk import Contact, Desk, count, look, sort
-from ..shuttle.kept import said
+from ..shuttle.desk import Contact, Desk, count, look
 from ..shuttle.parcels import MAX_NOTE, Note, Waiting
 from ..shuttle.room import code
 from ..store import ChannelStore
@@ -108,7 +106,14 @@ _TERMS: Final = (
     _EXPIRES,
 )
 _OTHER: Final = (
-    ("--other", {"metavar": "DIR", "type": Path, "help": "another side's compartment: counted, not shown"}),
+    (
+        "--other",
+        {
+            "metavar": "DIR",
+            "type": Path,
+            "help": "another side's compartment: counted as of its last visit, not shown",
+        },
+    ),
     ("--other-passphrase-fd", {"metavar": "N", "type": int, "help": "its passphrase, from this file descriptor"}),
 )
 
@@ -233,7 +238,9 @@ async def _desk(arguments: argparse.Namespace, channel: Channel) -> None:
     if len(lines) == 1 + len(desk.contacts) * intermediary:
         lines.append("Nothing waits here.")
     record["elsewhere"] = await _elsewhere(arguments, channel)
-    lines += [f"{record['elsewhere']} more wait elsewhere."] if record["elsewhere"] else []
+    lines += (
+        [f"{record['elsewhere']} more wait elsewhere, as of the last visit there."] if record["elsewhere"] else []
+    )
     emit(arguments, record, lines)
 
 
@@ -296,20 +303,13 @@ def _contact(channel: Channel, contact: Contact, now: int) -> str:
 
 async def _elsewhere(arguments: argparse.Namespace, channel: Channel) -> int:
     """How much waits in rooms that are not shown: others in this vault, and the compartment that was named."""
-    total, now = 0, channel.clock()
-    for number in ChannelStore.all(channel.log.vault):
-        if number != channel.id:
-            store = ChannelStore(channel.log.vault, number)
-            words = (said(one) for one in store.messages.shown(now) if one.kind == "shuttle")
-            total += sort(fold(words, now)).waits + store.outbox.count(Kind.PARCEL)
+    vault, now = channel.log.vault, channel.clock()
+    total = sum(count(ChannelStore(vault, one), now) for one in ChannelStore.all(vault) if one != channel.id)
     place = getattr(arguments, "other", None)
     if place is None:
         return total
     async with Device.open(place, other_passphrase(arguments.other_passphrase_fd, place)) as device:
-        for one in device.channels():
-            await one.look()
-            total += await count(one)
-    return total
+        return total + sum(count(one.log.store, device.clock()) for one in device.channels())
 
 
 def other_passphrase(descriptor: int | None, place: Path) -> str:

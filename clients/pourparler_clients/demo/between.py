@@ -194,10 +194,12 @@ def carry(demo: Shuttle) -> None:
     do(north, author, f"hand '{asked}' --source hypothetical --fidelity verbatim --expires 12h")
     _, item = north.talks[author].event(event="handed over")
     say(f"     {author}: “{HYPOTHETICAL}”")
-    wrong = ("carry", item["code"], "--side", north.title, "--delay", "2s")
+    wrong = ("carry", item["code"], "--side", north.title, "--delay", "2s", "--pause", "1s")
     _refused(demo, north, south, "nothing was carried", *wrong)
     say("     The intermediary names the wrong room: nothing is carried. Then the right one, read back:")
-    demo.crossing(north, south, "carry", item["code"], "--side", south.title, "--delay", "4s", "--wait")
+    demo.crossing(
+        north, south, "carry", item["code"], "--side", south.title, "--delay", "4s", "--pause", "1s", "--wait"
+    )
     _, carried = north.talks[author].event(event="shuttle", what="carried")
     if carried["code"] != item["code"]:
         raise DemoError("another message was carried than the one that was named: this is a defect")
@@ -211,7 +213,19 @@ def carry(demo: Shuttle) -> None:
     _, answer = south.talks[receiver].event(event="handed over")
     say(f"3. {receiver} counters, to {south.bridge} alone, and holds it until home was asked:")
     say(f"     {receiver}: “{COUNTER}”")
-    words = ("pass-on", answer["code"], "--about", item["code"], "--side", north.title, "--delay", "4s", "--wait")
+    words = (
+        "pass-on",
+        answer["code"],
+        "--about",
+        item["code"],
+        "--side",
+        north.title,
+        "--delay",
+        "4s",
+        "--pause",
+        "1s",
+        "--wait",
+    )
     for reason, given in (("it is held until", gist), ("say it in yours", counter)):
         _refused(demo, south, north, reason, *words, "--gist", str(given))
         if given is gist:

@@ -1,15 +1,22 @@
 """What an intermediary's desk shows of one side: what is held on which terms, what waits for whom, and until when.
 
-Of another side there is nothing here: its compartment is closed, or counted by who opens it (`count`).
+Of another side there is nothing here: its compartment is closed, or counted by who opens it (`count`), as of when it
+was connected last. To ask its service now would show that one person is in both rooms.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from pourparler_policies.shuttle import Item, Phase, Room
 
-from ..channel import Channel
+from ..log import Log
+from ..outbox import Kind
+from ..store import ChannelStore
 from .parcels import Note, Waiting
+
+if TYPE_CHECKING:
+    from ..channel import Channel
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +44,25 @@ class Desk:
     contacts: list[Contact] = field(default_factory=list)
 
     @property
-    def waits(self) -> int:
-        """How many things wait here for the intermediary or for the side."""
-        return len(self.free) + len(self.held) + len(self.awaited) + len(self.parcels)
+    def waiting(self) -> list[Item]:
+        """What waits here for the intermediary or for the side."""
+        return [*self.free, *self.held, *self.awaited]
 
 
-async def count(channel: Channel) -> int:
-    """How many things wait in a room, as of what this device has folded. Who counts has read nothing."""
-    return sort(await channel.shuttle.room()).waits + channel.shuttle.parcels.count()
+def count(store: ChannelStore, now: int) -> int:
+    """How many things wait in a room, as of its last visit. Nothing is asked for, opened or read."""
+    return len(store.messages.marked_waiting(now)) + store.outbox.count(Kind.PARCEL)
 
 
-async def look(channel: Channel) -> Desk:
+def mark(log: Log, room: Room) -> None:
+    """Keeps which of a room's messages wait, for `count`."""
+    waiting = {item.seq for item in sort(room).waiting}
+    if waiting != log.store.messages.marked_waiting(log.clock()):
+        with log.step():
+            log.store.messages.mark_waiting(waiting)
+
+
+async def look(channel: "Channel") -> Desk:
     """The desk for one side, as of what this device has folded. Who shows it has read it."""
     room = await channel.shuttle.read()
     parcels = channel.shuttle.parcels
@@ -75,7 +90,7 @@ def sort(
     return desk
 
 
-def _contacts(channel: Channel) -> list[Contact]:
+def _contacts(channel: "Channel") -> list[Contact]:
     log = channel.log
     bodies = {
         device.credential: log.consent.seats[device.seat].body

@@ -9,6 +9,7 @@
 import hashlib
 import os
 import random
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pourparler_policies.errors import Misuse, Void
@@ -21,6 +22,7 @@ from pourparler_policies.shuttle.room import apply
 from ..errors import Lacking, UserError
 from ..messages import Message
 from ..subjects import code_of
+from .desk import mark
 from .kept import said
 from .parcels import Parcels
 
@@ -55,17 +57,22 @@ class Shuttles:
         now = self._channel.clock()
         return [one for one in self._channel.log.store.messages.shown(now) if one.kind == "shuttle"]
 
-    def _room(self) -> Room:
-        """Raises Lacking: a room of which a part does not open would show what is not so."""
+    def folded(self) -> Room:
+        """As `room`, with the keys at hand. Raises Lacking: a room that opens in part would show what is not so."""
         now = self._channel.clock()
         lacking = self._channel.log.store.sealed.lacking(now)
         if lacking:
             raise Lacking(lacking[0])
         return fold(map(said, self.messages()), max(now, self._channel.log.consent.time))
 
+    def mark(self) -> None:
+        """After a visit: what waits is counted later without one. What does not open stays as it was."""
+        with suppress(Lacking):
+            mark(self._channel.log, self.folded())
+
     async def room(self) -> Room:
         """The room as of what this device has folded. Raises Unreachable when a part of it does not open."""
-        return await self._channel.step(self._room)
+        return await self._channel.step(self.folded)
 
     async def read(self) -> Room:
         """As `room`; who shows it calls this: life after reading begins now."""

@@ -22,6 +22,7 @@ from pourparler_clients.channel import Channel
 from pourparler_clients.device import Device
 from pourparler_clients.examine import found, open_texts, possible_halves, stored_texts, traces, vault_pages
 from pourparler_clients.shuttle.crossing import Crossing
+from pourparler_clients.shuttle.pace import Pace
 from pourparler_clients.shuttle.testing import Side, side
 from pourparler_clients.testing import PASSPHRASE, House, Person
 from pourparler_policies.limits import BUCKETS, DAY, HANDSHAKE_BURST
@@ -117,7 +118,7 @@ async def carry(evidence: Evidence, north: Side, south: Side) -> None:
     item = await ada.channel.shuttle.hand(WORDS, terms(Fidelity.GIST, Source.IDEA))
     await north.sync()
     async with compartments(north, south) as (source, target):
-        crossing = Crossing(source, target)
+        crossing = Crossing(source, target, Pace(0))
         ready = await crossing.ready(item, GIST)
         evidence.item_ends = source.shuttle.ends(item)
         await crossing.carry(ready, DELAY)
@@ -133,7 +134,7 @@ async def carry(evidence: Evidence, north: Side, south: Side) -> None:
     )
     await south.sync()
     async with compartments(south, north) as (source, target):
-        back = Crossing(source, target)
+        back = Crossing(source, target, Pace(0))
         await back.carry(await back.ready(answer, PASSED, regards=item, answer=Answer.QUESTION), DELAY)
         await left(target)
     for one in (north, south):

@@ -10,6 +10,7 @@ import pytest
 
 from pourparler_clients.errors import Halted, Unreachable, UserError
 from pourparler_clients.shuttle.crossing import Crossing
+from pourparler_clients.shuttle.pace import Pace
 from pourparler_clients.shuttle.testing import Side, side
 from pourparler_clients.store import State
 from pourparler_clients.testing import House, Person, PowerCut, breaks
@@ -106,7 +107,7 @@ async def two(house: House) -> tuple[Side, Side, bytes]:
 
 
 async def carried(north: Side, south: Side, item: bytes) -> None:
-    crossing = Crossing(north.bridge.channel, south.bridge.channel)
+    crossing = Crossing(north.bridge.channel, south.bridge.channel, Pace(0))
     await crossing.carry(await crossing.ready(item, WORDS), delay=0)
     await south.bridge.sync()
 
@@ -114,7 +115,7 @@ async def carried(north: Side, south: Side, item: bytes) -> None:
 async def test_whoever_recalls_first_keeps_it_and_who_carries_first_has_carried_it(house: House) -> None:
     north, south, item = await two(house)
     ada = north.people[0]
-    crossing = Crossing(north.bridge.channel, south.bridge.channel)
+    crossing = Crossing(north.bridge.channel, south.bridge.channel, Pace(0))
     ready = await crossing.ready(item, WORDS)
     await ada.channel.shuttle.recall(item)  # between what was shown and the yes
     with pytest.raises(UserError, match=r"taken it back|count for nothing"):
@@ -133,7 +134,7 @@ async def test_a_line_that_breaks_at_the_claim_is_tried_again_and_carries_once(
     house: House, *, reached: bool
 ) -> None:
     north, south, item = await two(house)
-    crossing = Crossing(north.bridge.channel, south.bridge.channel)
+    crossing = Crossing(north.bridge.channel, south.bridge.channel, Pace(0))
     ready = await crossing.ready(item, WORDS)
     breaks("POST", "/entries", reached=reached, times=9)(north.bridge.line)
     with pytest.raises(Unreachable):
@@ -162,7 +163,7 @@ async def test_whatever_step_a_device_dies_at_a_message_crosses_once(house: Hous
         died = False
         for _ in range(3):
             try:
-                crossing = Crossing(north.bridge.channel, south.bridge.channel)
+                crossing = Crossing(north.bridge.channel, south.bridge.channel, Pace(0))
                 await crossing.carry(await crossing.ready(item, words), delay=0)
                 await south.bridge.sync()
                 dying.faults.cut = None

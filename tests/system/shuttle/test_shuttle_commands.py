@@ -61,7 +61,19 @@ class Shuttle:
 
     def crossing(self, target: str, side: str) -> tuple[str | Path, ...]:
         """Options of `carry` and `pass-on`: the second passphrase stands on standard input."""
-        return ("--to", self.vaults[target], "--to-passphrase-fd", "0", "--side", side, "--delay", "1s", "--wait")
+        return (
+            "--to",
+            self.vaults[target],
+            "--to-passphrase-fd",
+            "0",
+            "--side",
+            side,
+            "--delay",
+            "1s",
+            "--pause",
+            "1s",
+            "--wait",
+        )
 
     def desk(self, name: str) -> dict[str, Any]:
         return self.ok(name, "shuttle")
@@ -219,7 +231,7 @@ def test_terms_are_asked_for_one_by_one_and_the_receiving_side_is_read_back(shut
     assert "held until the intermediary says that this is so: they have asked for a date" in screen
     (held,) = shuttle.desk("otter")["held"]
     shuttle.ok("otter", "free", held["code"])
-    to = ("--to", shuttle.vaults["heron"], "--delay", "1s", "--wait")
+    to = ("--to", shuttle.vaults["heron"], "--delay", "1s", "--pause", "1s", "--wait")
     wrong = (("Passphrase of", PASSPHRASE), ("type the side's name", "Consultations"))
     assert "nothing was carried" in at_a_terminal(shuttle, "otter", "carry", held["code"], *to, typed=wrong)
     right = (("Passphrase of", PASSPHRASE), ("type the side's name", "Soundings"))
@@ -242,7 +254,19 @@ def test_words_are_typed_at_the_terminal_and_never_lie_in_a_file(shuttle: Shuttl
     screen = at_a_terminal(
         shuttle,
         "otter",
-        *("carry", held["code"], "--gist", "-", "--to", shuttle.vaults["heron"], "--delay", "1s", "--wait"),
+        *(
+            "carry",
+            held["code"],
+            "--gist",
+            "-",
+            "--to",
+            shuttle.vaults["heron"],
+            "--delay",
+            "1s",
+            "--pause",
+            "1s",
+            "--wait",
+        ),
         typed=(
             ("Passphrase of", PASSPHRASE),
             ("Type the message", "Perhaps a road for animals?" + END),
