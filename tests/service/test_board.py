@@ -215,6 +215,25 @@ def test_where_nothing_is_people_get_a_page_and_programs_a_problem(client: httpx
         assert problem(client.get(f"/v1/board/{missing}")) == "not-found"
 
 
+def test_head_is_answered_as_get_without_a_body_everywhere_on_the_board(
+    client: httpx.Client, clock: Clock
+) -> None:
+    """Feed readers, caches and checkers of links ask so (RFC 9110, 9.3.2)."""
+    digest = posted(client, clock)
+    places = [at(route, digest) for route in Route if "/board" in route]
+    assert len(places) == 8
+    for place in [*places, f"/board/{'0' * 64}", f"/board/{'0' * 64}/note", f"{Route.BOARD_LIST}?before=nothing"]:
+        told, got = client.head(place), client.get(place)
+        assert (told.status_code, told.content) == (got.status_code, b""), place
+        assert {k: v for k, v in told.headers.items() if k != "date"} == {
+            k: v for k, v in got.headers.items() if k != "date"
+        }
+        assert client.get(place).content == got.content  # on the same connection: it is not out of step
+    refused = client.post(Route.BOARD)
+    assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD")
+    assert client.head(Route.SERVICE).status_code == 405
+
+
 def test_copies_lead_to_each_other(client: httpx.Client, clock: Clock) -> None:
     signers = keys(3)
     signing = Signing(signers, copies(signers))
