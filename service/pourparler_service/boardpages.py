@@ -30,6 +30,9 @@ VOUCHES: Final = (
     "This board vouches for nobody. A text names its signatories itself, and anybody can make keys with any name: "
     "compare the digits of a key with those that the party has published elsewhere."
 )
+# The script compares these, and everything between them, with what it makes of the note.
+BEGINS: Final = "Here begins the signed text."
+ENDS: Final = "Here ends the signed text."
 _ATOM: Final = "http://www.w3.org/2005/Atom"
 
 
@@ -130,7 +133,9 @@ def page(entry: Entry, note: Note) -> str:
             "main",
             *[_banner(mark) for mark in entry.marks],
             element("p", "Published ", _time(entry.published_at), ". ", *_relation(entry), class_="when"),
+            element("p", BEGINS, class_="edge", id="text-begins"),
             element("article", *parts),
+            element("p", ENDS, class_="edge", id="text-ends"),
             *_siblings(entry),
             element(
                 "section",
