@@ -328,7 +328,11 @@ class Api:
             )
             if path in HEADED:  # the server leaves the body away
                 router.add_api_route(
-                    path.value, attrgetter(name)(self), methods=["HEAD"], response_model=None, include_in_schema=False
+                    path.value,
+                    attrgetter(name)(self),
+                    methods=["HEAD"],
+                    response_model=None,
+                    include_in_schema=False,
                 )
         return router
 

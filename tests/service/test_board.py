@@ -282,9 +282,7 @@ def says_of_the_earlier(
 ) -> None:
     """Page, list, feed and both JSON say the same of what a text does to an earlier one."""
     words = f"It {act.value} " if marked else f"It says that it {act.value} "
-    expected = wire.BoardRelation(
-        sequel=sequel, release=relation.release, digest=relation.digest, marked=marked
-    )
+    expected = wire.BoardRelation(sequel=sequel, release=relation.release, digest=relation.digest, marked=marked)
     listed = wire.Board.model_validate_json(client.get(Route.BOARD_LIST).content).posted
     (one,) = [one for one in listed if one.digest == later]
     told = wire.PostedNote.model_validate_json(client.get(at(Route.BOARD_ENTRY, later)).content)
@@ -296,7 +294,9 @@ def says_of_the_earlier(
     assert link in item
     entry = feed_entry(client, later)
     assert (entry.findtext(f"{ATOM}summary") or "").startswith(words + "an earlier communiqué")
-    assert (entry.findtext(f"{ATOM}title") or "").startswith(f"[{act.value.capitalize()} an earlier one] ") == marked
+    assert (entry.findtext(f"{ATOM}title") or "").startswith(
+        f"[{act.value.capitalize()} an earlier one] "
+    ) == marked
     related = [one.get("href") for one in entry.iter(f"{ATOM}link") if one.get("rel") == "related"]
     assert related == [at(Route.BOARD_PAGE, relation.digest)]
 

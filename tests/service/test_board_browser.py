@@ -139,7 +139,9 @@ def test_the_readers_browser_verifies_every_signature(
     client: httpx.Client, signing: Signing, tmp_path: Path
 ) -> None:
     told = browse(str(client.base_url).rstrip("/") + place(signing), tmp_path)
-    assert verdict(told).startswith("Checked in your browser just now: the words between the two marks above are signed by all 3 keys.")
+    assert verdict(told).startswith(
+        "Checked in your browser just now: the words between the two marks above are signed by all 3 keys."
+    )
     assert told.count("signature verified in your browser") == 3
     assert words(told) == (ENGLISH + "\n\n" + PERSIAN).split("\n\n")
 
