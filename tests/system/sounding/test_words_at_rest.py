@@ -5,15 +5,22 @@ from pathlib import Path
 
 import pytest
 
-from pourparler_clients.errors import Lacking, Unreachable
+from pourparler_clients.cli import soundlines
+from pourparler_clients.cli.table import do_words
+from pourparler_clients.errors import Lacking, Unreachable, UserError
 from pourparler_clients.examine import found, open_texts, possible_halves, stored_texts, traces, vault_pages
+from pourparler_clients.outbox import Kind
 from pourparler_clients.schema import MIGRATIONS
+from pourparler_clients.sealing import UNASKED
 from pourparler_clients.signing_testing import Hours
 from pourparler_clients.sounding_testing import PACKAGES, common_room, dealt_rooms, stage_of
+from pourparler_clients.soundlog import new_id
 from pourparler_clients.store import ChannelStore
 from pourparler_clients.testing import CHEAP, PASSPHRASE, House, Person, breaks, channel_row
 from pourparler_clients.vault import Vault
+from pourparler_policies import payload
 from pourparler_policies.limits import HANDSHAKE_BURST
+from pourparler_policies.sounding import events
 from pourparler_policies.sounding.device import Stage
 from pourparler_policies.sounding.facts import GRACE
 from pourparler_service.database import OUTSIDE_BACKUPS
@@ -105,7 +112,7 @@ async def test_a_device_without_a_connection_hands_nobody_its_words_and_keeps_it
 
 
 async def test_halves_that_the_service_lost_cost_an_open_device_nothing_and_a_locked_one_its_words_alone(
-    tmp_path: Path,
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with running(tmp_path / "data", "--newcomer-handshakes", str(HANDSHAKE_BURST)) as server:
         house = House(server.url, lambda: issue(server.data)[0], tmp_path)
@@ -121,9 +128,36 @@ async def test_halves_that_the_service_lost_cost_an_open_device_nothing_and_a_lo
         await locked.channel.open_texts()
         assert words(locked) == ()
         assert stage_of(locked) is Stage.READY  # and it hands in all the same
+        with pytest.raises(UserError, match="only --none"):
+            await do_words("sound answer --all --yes", locked.channel, as_json=False)
+        capsys.readouterr()
+        await do_words("sound answer --none --yes", locked.channel, as_json=False)
+        assert soundlines.WORDLESS in capsys.readouterr().out
         ben.channel.log.resume()
         ben = await house.again(ben)
         assert words(ben) == PACKAGES
+        await house.close()
+
+
+async def test_a_question_that_waited_while_the_service_lost_its_half_is_not_sent_and_its_person_is_told(
+    tmp_path: Path,
+) -> None:
+    with running(tmp_path / "data", "--newcomer-handshakes", str(HANDSHAKE_BURST)) as server:
+        house = House(server.url, lambda: issue(server.data)[0], tmp_path)
+        ada, _ = await house.room("ada", "ben")
+        event = events.Sounded(new_id(), (PACKAGES[0].encode(),), ada.clock() + 3600, ada.clock() + 7200)
+        content = payload.encode_events([payload.Sounding.of(event)])
+        until = ada.clock() + 7200
+        await ada.channel.with_halves(lambda: ada.log.lives.add_draft(content, 7200, until, Kind.SOUNDING))
+        await ada.close()
+    shutil.rmtree(tmp_path / "data" / OUTSIDE_BACKUPS / "halves")
+    with running(tmp_path / "data", "--port", server.url.rpartition(":")[2]):
+        ada = await house.again(ada)
+        await ada.sync()
+        ada.channel.log.resume()
+        assert UNASKED in [happening.text for happening in await ada.sync()]
+        assert ada.log.store.outbox.waiting() == 0
+        assert ada.channel.soundings.status() is None
         await house.close()
 
 
