@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Tests wait for real clocks about a third of the time: one worker more than cores.
+WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 
 .PHONY: help demo test test-fast test-long lint bench-mls bench-jr2 bench-service faults fuzz fuzz-corpus lock clean
 
@@ -26,13 +28,13 @@ demo: $(STAMP)  ## the main job: four devices talk off the record through a blin
 	@$(BIN)/pourparler demo $(ARGS)
 
 test: $(STAMP)  ## the tests (a quarter of an hour on two cores); the longest are in test-long
-	$(BIN)/python -m pytest -q -n auto --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal $(ARGS)
 
 test-fast: $(STAMP)  ## without the tests that take longer than ten seconds
-	$(BIN)/python -m pytest -q -n auto --dist worksteal -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m "not slow" $(ARGS)
 
 test-long: $(STAMP)  ## every test, also those that `make test` leaves out
-	POURPARLER_LONG=1 $(BIN)/python -m pytest -q -n auto --dist worksteal $(ARGS)
+	POURPARLER_LONG=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal $(ARGS)
 
 lint: $(STAMP)  ## ruff, mypy strict, the layers of imports
 	$(BIN)/ruff check .

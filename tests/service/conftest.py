@@ -4,6 +4,7 @@ What looks into the files of the embedded engine, or has nothing to do with an e
 a whole module. Everything else runs on both.
 """
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,7 +23,9 @@ def postgres() -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Tests of the embedded engine do not run on the other one."""
-    away = [one for one in items if _engine_of(one) == "postgresql" and one.get_closest_marker("embedded")]
+    names = ["embedded", *([] if os.environ.get("POURPARLER_LONG") else ["long_on_postgresql"])]
+    over_there = [one for one in items if _engine_of(one) == "postgresql"]
+    away = [one for one in over_there if any(one.get_closest_marker(name) for name in names)]
     if away:
         config.hook.pytest_deselected(items=away)
         items[:] = [one for one in items if one not in set(away)]

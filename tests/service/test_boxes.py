@@ -24,6 +24,8 @@ from pourparler_service.testing import (
 
 SEALED = bytes(1024)
 
+pytestmark = pytest.mark.long_on_postgresql
+
 
 class Box:
     def __init__(self, client: httpx.Client, life: int = 60) -> None:

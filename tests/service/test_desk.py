@@ -26,6 +26,8 @@ from pourparler_service.desktesting import (
 )
 from pourparler_service.testing import body, problem, settings_of, threaded
 
+pytestmark = pytest.mark.long_on_postgresql
+
 
 @contextlib.contextmanager
 def desk(data: Path, clock: Clock, **settings: object) -> Iterator[httpx.Client]:

@@ -42,6 +42,8 @@ from pourparler_service.testing import (
 
 START = 1_800_000_000  # a full hour
 
+pytestmark = pytest.mark.long_on_postgresql
+
 
 def kept(data: Path) -> bytes:
     return b"".join(one.read_bytes() for one in data.rglob("*") if one.is_file())

@@ -272,6 +272,7 @@ def test_large_bodies_of_strangers_have_a_limit_together_and_small_ones_are_take
 
 
 @pytest.mark.slow
+@pytest.mark.long_on_postgresql
 def test_a_tenant_that_floods_does_not_take_the_service_from_another(engine: str, place: Path) -> None:
     """Sixteen connections ask for large entries as fast as they can: a pace holds each of their devices."""
     burst, rate, devices, seconds = 5, 1, 4, 4.0

@@ -79,7 +79,9 @@ RELEASE = [
 
 
 @pytest.mark.parametrize(("method", "route"), OPERATIONS)
-def test_the_server_keeps_to_its_document(server: ServerProcess, data: Path, method: str, route: Route) -> None:
+def test_the_server_keeps_to_its_document(
+    engine: str, server: ServerProcess, data: Path, method: str, route: Route
+) -> None:
     """Generated requests, good and bad, some with a token that opens the place and some without."""
     schema = schemathesis.openapi.from_url(server.url + "/v1/openapi.json")
     operation = schema[route.value][method]
@@ -102,7 +104,7 @@ def test_the_server_keeps_to_its_document(server: ServerProcess, data: Path, met
         return case.call(headers=bearer(token), timeout=20)
 
     # An open stream has no end to wait for; `test_streams` reads those.
-    keeps(operation, {} if route is Route.STREAM else known, call)
+    keeps(engine, operation, {} if route is Route.STREAM else known, call)
 
 
 @pytest.fixture(scope="module")
@@ -128,14 +130,15 @@ def desk(
 
 @pytest.mark.parametrize(("method", "route"), RELEASE)
 def test_desk_and_board_keep_to_their_document(
-    desk: tuple[str, dict[str, str]], method: str, route: Route
+    engine: str, desk: tuple[str, dict[str, str]], method: str, route: Route
 ) -> None:
     url, known = desk
     operation = schemathesis.openapi.from_url(url + "/v1/openapi.json")[route.value][method]
-    keeps(operation, known, lambda case, _opened: case.call(timeout=20))
+    keeps(engine, operation, known, lambda case, _opened: case.call(timeout=20))
 
 
 def keeps(
+    engine: str,
     operation: schemathesis.schemas.APIOperation,
     known: dict[str, str],
     call: Callable[[schemathesis.Case, bool], requests.Response],
@@ -143,7 +146,7 @@ def keeps(
     """Send generated requests, some to a place that exists; every answer must be one of the document's."""
 
     @settings(
-        max_examples=15,
+        max_examples=15 if engine == "sqlite" else 6,
         deadline=None,
         suppress_health_check=list(HealthCheck),
         phases=[Phase.explicit, Phase.generate],

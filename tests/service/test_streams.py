@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
+import pytest
 
 from pourparler_policies import wire
 from pourparler_policies.wire import Route
@@ -108,6 +109,7 @@ def test_a_cursor_ahead_of_the_head_gets_only_what_lies_beyond_it(client: httpx.
         assert (seen, head.head) == ([], 1)
 
 
+@pytest.mark.long_on_postgresql
 def test_a_long_absence_is_streamed_from_the_database_in_order(client: httpx.Client, data: Path) -> None:
     """More than the tail in memory holds."""
     (author,) = found_channel(client, data)
