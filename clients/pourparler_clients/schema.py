@@ -389,6 +389,21 @@ MIGRATIONS: list[list[str]] = [
         ) WITHOUT ROWID""",
     ],
     [
+        # Packages of the sounding under way lie, like papers, only under the keys of their end: the folded state
+        # has digests of them. A state and a draft from before hold the words, and go.
+        "DELETE FROM sounding",
+        "DELETE FROM draft WHERE kind = 'sounding' AND number NOT IN"
+        " (SELECT draft FROM outbox WHERE draft IS NOT NULL)",
+        """CREATE TABLE sounding_text (
+            channel BLOB PRIMARY KEY REFERENCES channel ON DELETE CASCADE,
+            id BLOB NOT NULL,                   -- the sounding's
+            number INTEGER NOT NULL,            -- under which it is sealed (hours.py)
+            sealed BLOB NOT NULL,               -- every package's text, in canonical form
+            end INTEGER NOT NULL,
+            expires_at INTEGER NOT NULL
+        ) WITHOUT ROWID""",
+    ],
+    [
         # Whether a word on a carried message waits for somebody, as of the last visit: counted without its key.
         "ALTER TABLE message ADD COLUMN waits INTEGER NOT NULL DEFAULT 0",
     ],
