@@ -27,6 +27,7 @@ from pourparler_policies.fold.events import (
     Yielded,
 )
 from pourparler_policies.fold.facts import (
+    Adjourn,
     Admit,
     Amend,
     Device,
@@ -46,7 +47,7 @@ from ..grounds import may_approve
 from ..log import Log
 from ..messages import Message
 from ..subjects import charter_names, code_of, describe, difference, find_subject
-from . import atonce, attachments, handing, ideas, onetext, release, sound, textview
+from . import adjourning, atonce, attachments, handing, ideas, onetext, release, sound, textview
 from .carried import title_line
 from .common import (
     GlobalOptions,
@@ -60,6 +61,7 @@ from .common import (
     say_duration,
 )
 from .showing import name_of, news
+from .textfiles import read_time
 from .who import who
 
 Act = Callable[[argparse.Namespace, Channel], Awaitable[None]]
@@ -179,6 +181,7 @@ def _entry(log: Log, digest: bytes, held: Open) -> tuple[dict[str, Any], list[st
         lines.append(f"       subject to confirmation from home: {', '.join(waiting)}")
     if objects:
         lines.append(f"       objected to by: {', '.join(objects)} (blocked until they yield)")
+    lines += [f"       {line}" for line in adjourning.consequence(held.subject)]
     if isinstance(held.subject, Amend):
         changes = difference(log.charter, charters.decode(held.subject.charter))
         lines += ["       what it would change:", *(f"         {plain(line)}" for line in changes)]
@@ -209,7 +212,7 @@ async def _propose(arguments: argparse.Namespace, channel: Channel) -> None:
     emit(
         arguments,
         {"event": "proposed", "code": code_of(digest), "subject": said},
-        [f"On the table as {code_of(digest)}: {said}."],
+        [f"On the table as {code_of(digest)}: {said}.", *adjourning.consequence(subject)],
     )
 
 
@@ -217,8 +220,9 @@ async def _word(arguments: argparse.Namespace, channel: Channel) -> None:
     make, _, done = _WORDS[arguments.word]
     digest = find_subject(channel.log, arguments.code)
     confirm = arguments.word == "approve" and arguments.confirm_at_home
+    held = channel.log.consent.open[digest].subject if arguments.word == "approve" else None
     await channel.do(Approved(digest, confirm=True) if confirm else make(digest))
-    emit(arguments, {"event": arguments.word, "code": arguments.code}, [done])
+    emit(arguments, {"event": arguments.word, "code": arguments.code}, [done, *adjourning.consequence(held)])
 
 
 def find_device(log: Log, who: str) -> Device:
@@ -369,6 +373,10 @@ def _erase(arguments: argparse.Namespace, channel: Channel) -> Subject:
     return Erase(channel.log.row.cursor)
 
 
+def _adjourn(arguments: argparse.Namespace, channel: Channel) -> Subject:
+    return Adjourn(read_time(arguments.time))
+
+
 def _amend(arguments: argparse.Namespace, channel: Channel) -> Subject:
     return Amend(read_charter(arguments.charter).encode())
 
@@ -434,6 +442,7 @@ _SIDE: Final = (
 _ROLE: Final = ("--role", {"choices": [str(role) for role in Role], "default": "delegate", "help": "(delegate)"})
 _OLD: Final = ("--old", {"required": True, "metavar": "WHO", "help": "the card that it replaces"})
 _LENGTH: Final = ("length", {"type": duration, "metavar": "LENGTH", "help": "how long: 12h, 30d"})
+_HOUR: Final = ("time", {"metavar": "TIME", "help": "2026-12-01T09:00Z, or +2h from now"})
 _CHARTER: Final = ("charter", {"metavar": "FILE", "type": Path, "help": "the new charter (TOML)"})
 
 _SUBJECTS: Final[list[tuple[str, Any, str, list[tuple[str, dict[str, Any]]]]]] = [
@@ -444,5 +453,6 @@ _SUBJECTS: Final[list[tuple[str, Any, str, list[tuple[str, dict[str, Any]]]]]] =
     ("lift", _lift, "somebody is no longer on hold", [_WHO]),
     ("recess", _recess, "a pause: what was said is erased, nobody counts as absent", [_LENGTH]),
     ("erase", _erase, "end this session and erase what was said, everywhere", []),
+    ("adjourn", _adjourn, "end this session at an hour, and erase then what was said until then", [_HOUR]),
     ("amend", _amend, "change the charter", [_CHARTER]),
 ]
