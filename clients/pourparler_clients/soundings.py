@@ -249,14 +249,18 @@ async def deal(
 ) -> None:
     """Asks every party of several channels, in each of which this device is an intermediary's.
 
-    The channels are asked in random order, with a pause of up to `spread` seconds between them. Nothing of the deal is
-    kept. Raises UserError when it would count for nothing in one of them, and then nothing was asked; Unreachable when
-    a line broke on the way: it was asked in some, and fails unless it is asked again.
+    The channels are visited, then asked in random order, with a pause of up to `spread` seconds, and at least a fifth
+    of it, whenever it goes from one to another. Nothing of the deal is kept. Raises UserError when it would count for
+    nothing in one of them, and then nothing was asked; Unreachable when a line broke on the way: it was asked in some,
+    and fails unless it is asked again.
     """
     if len({channel.id for channel in channels}) != len(channels) or len(channels) < 2:
         raise UserError("a deal goes across two channels or more: in one channel, ask without a dealer")
-    for channel in channels:
+    for place, channel in enumerate(channels):
+        if place:
+            await asyncio.sleep(random.SystemRandom().uniform(spread / 5, spread))
         await channel.sync()
+    last = channels[-1]
     places = [(channel, party, cards) for channel in channels for party, cards in _sides(channel.log)]
     if len(places) > MAX_PARTIES:
         raise UserError(f"a sounding has at most {MAX_PARTIES} sides")
@@ -280,9 +284,10 @@ async def deal(
         channel.soundings._check(event)
         made.append((channel, event))
     random.SystemRandom().shuffle(made)
-    for place, (channel, event) in enumerate(made):
-        if place:
-            await asyncio.sleep(random.SystemRandom().uniform(0, spread))
+    for channel, event in made:
+        if channel is not last:
+            await asyncio.sleep(random.SystemRandom().uniform(spread / 5, spread))
+        last = channel
         async with channel.turn:
             await channel.soundings._post(event)
 

@@ -5,6 +5,8 @@ order in which the sides are named.
 """
 
 import argparse
+import asyncio
+import random
 import getpass
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -174,6 +176,7 @@ async def _with_sides(arguments: argparse.Namespace) -> int:
         for channel in channels:
             if not news(arguments, channel, await channel.sync()):
                 return 1
+            await asyncio.sleep(random.uniform(min(PAUSE[0], arguments.pause), arguments.pause))  # noqa: S311 -- no secret
         text = OneText(*channels, pause=(min(PAUSE[0], arguments.pause), arguments.pause))
         await arguments.verb(arguments, text, channels)
         return 0

@@ -10,6 +10,7 @@ from pourparler_clients.shuttle import desk
 from pourparler_clients.shuttle.crossing import Crossing
 from pourparler_clients.shuttle.pace import LEAST, Pace
 from pourparler_clients.shuttle.testing import Side, side
+from pourparler_clients.soundings import deal
 from pourparler_clients.testing import House, Person
 from pourparler_policies.limits import DAY, HOUR
 from pourparler_policies.shuttle import Fidelity, Judge, Source, Terms
@@ -102,3 +103,11 @@ async def test_who_counts_what_waits_elsewhere_asks_nobody(house: House) -> None
     await north.sync()
     assert desk.count(store, now) == 0
     assert desk.count(store, now + 7 * DAY) == 0
+
+
+async def test_who_deals_a_sounding_pauses_whenever_it_goes_from_one_room_to_another(house: House) -> None:
+    north, south, _, watcher = await shuttle(house, 6 * DAY)
+    await deal([north.bridge.channel, south.bridge.channel], ["one", "two"], spread=PAUSE)
+    changes = watcher.changes()
+    assert len(changes) in (2, 3)
+    assert all(seconds >= PAUSE / LEAST for _, seconds in changes)
