@@ -1,8 +1,8 @@
 """Every stored key on every stored ciphertext: what opens with whatever looks like a key in seized vaults.
 
 `examine` opens texts as the product would. Here nothing is taken as known but the forms of sealing: whatever has a
-key's size, and each 32 bytes anywhere in what holds secrets (`examine_columns`), is a key of anything. No clock is
-asked and no date obeyed.
+key's size, and each 32 bytes anywhere in a short value that holds secrets (`examine_columns`), is a key of anything.
+No clock is asked and no date obeyed.
 """
 
 import json
@@ -21,7 +21,6 @@ from nacl.exceptions import CryptoError as SodiumError
 from pourparler_crypto import complaint, idea
 from pourparler_crypto.errors import CryptoError
 from pourparler_crypto.hours import hour_key, open_text
-from pourparler_crypto.mls import Group
 
 from .errors import PourparlerError
 from .examine import Stored, examining, stored_texts
@@ -32,7 +31,7 @@ from .store import ChannelStore
 from .vault import Vault
 
 _KEY: Final = 32  # bytes
-_LARGEST: Final = 16 * 1024  # bytes of a value in which every place is tried; larger ones hold lists of public things
+_LARGEST: Final = 512  # bytes of a value in which every place is tried; larger ones are lists of public things
 _GCM_NONCE, _X_NONCE = 12, 24  # bytes
 
 
@@ -46,11 +45,6 @@ class Loot:
     sealed: set[bytes] = field(default_factory=set)
     channels: set[bytes] = field(default_factory=set)
     rounds: dict[bytes, tuple[bytes, ...]] = field(default_factory=dict)  # settings, and their one-time keys
-
-    @property
-    def keys(self) -> set[bytes]:
-        """Everything that is tried."""
-        return self.whole | self.parts
 
 
 def loot(vaults: Iterable[Path], passphrase: str) -> Loot:
@@ -115,23 +109,10 @@ def _rounds(vault: Vault, found: Loot) -> None:
                     found.whole |= {part.secret for part in one.parts.values() if part.secret}
 
 
-def exported(vaults: Iterable[Path], passphrase: str, label: str, contexts: Iterable[bytes]) -> set[bytes]:
-    """Keys that the channel keys in vaults still give for a label and these contexts (RFC 9420, 8.5)."""
-    keys = set()
-    for directory in vaults:
-        with examining(directory, passphrase) as vault:
-            for channel in ChannelStore.all(vault):
-                store = ChannelStore(vault, channel)
-                for kept in (store.records(pending=False), store.records(pending=True)):
-                    if kept:
-                        group = Group.load(kept)
-                        keys |= {group.export(label, context, _KEY) for context in contexts}
-    return keys
-
-
 def open_all(found: Loot, halves: Iterable[bytes] = (), bodies: Iterable[bytes] = ()) -> list[bytes]:
     """What opens: every text and sealed value of the vaults, and every one of `bodies` (bytes that the service stores),
-    under every key. `halves` (32 bytes) are tried as the service's halves, as is whatever has their size.
+    under every key. `halves` (32 bytes) are tried as the service's halves, as is whatever has their size. Parts of
+    longer values are tried on texts alone.
     """
     opened = []
     whole = sorted(key for key in found.whole if len(key) == _KEY)
@@ -146,7 +127,7 @@ def open_all(found: Loot, halves: Iterable[bytes] = (), bodies: Iterable[bytes] 
                 opened.append(open_text(key, text.sealed, text.channel, text.number, text.end))
     sealed = [*found.sealed, *bodies]
     secrets = {idea.public_of(key): key for key in whole}
-    for key in found.keys:
+    for key in found.whole:
         for opener in (_gcm(key), _chacha(key)):
             for one in sealed:
                 opened += opener(one)

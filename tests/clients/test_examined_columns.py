@@ -58,8 +58,18 @@ def test_every_column_is_a_key_or_sealed_or_has_a_reason_in_words() -> None:
 
 def test_whatever_is_called_sealed_secret_or_key_is_not_explained_away() -> None:
     """`record.key` is the name of a record, `member.keys` and `release_key.public` are public."""
-    telling = {"sealed", "secret", "key", "half", "seed", "token", "private", "envelope", "content", "packet", "share"}
+    telling = {
+        "sealed",
+        "secret",
+        "key",
+        "half",
+        "seed",
+        "token",
+        "private",
+        "envelope",
+        "content",
+        "packet",
+        "share",
+    }
     tried = {*columns(KEY), *columns(SEALED), ("record", "key")}
     assert not {(t, c) for t, held in COLUMNS.items() for c in held if c in telling} - tried
-
-
