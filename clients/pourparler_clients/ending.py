@@ -35,7 +35,7 @@ GRACE: Final = 14 * DAY
 # chunks go with their draft or message (`spool`), and those at the service are ended there (`room`).
 SPOKEN: Final = (
     *("draft", "message", "own_rule", "meeting", "opening", "invitation"),
-    *("words", "remark", "signing", "lock", "note", "sounding"),
+    *("words", "remark", "signing", "lock", "note", "sounding", "sounding_text"),
     *("relayed", "passage", "one_text"),
     *("idea_round", "idea_packet", "idea_text", "idea_list"),
 )

@@ -9,6 +9,7 @@ journal (WAL) has a header of 32 bytes, then frames of a 24-byte header and one 
 import json
 import shutil
 import tempfile
+from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ _RESERVE: Final = 80
 _SALT: Final = 16
 _WAL_HEADER, _FRAME_HEADER = 32, 24
 ENCODINGS: Final = ("utf-8", "utf-16-le", "utf-16-be")
+_SHORTEST: Final = 12  # letters: fewer would be found by chance
 
 
 def vault_pages(directory: Path, passphrase: str) -> Iterator[bytes]:
@@ -76,12 +78,16 @@ def found(needles: Iterable[bytes], haystacks: Iterable[bytes]) -> set[bytes]:
 
 
 def traces(text: str) -> list[bytes]:
-    """Pieces by which a text would be recognised: its beginning, middle and end, in common encodings."""
+    """Pieces by which a text would be recognised: its beginning, middle and end, in common encodings, and in the base64
+    in which events are encoded, wherever in it the text begins.
+    """
+    forms, data = [text.encode(encoding) for encoding in ENCODINGS], text.encode()
+    in_base64 = [urlsafe_b64encode(data[shift : len(data) - (len(data) - shift) % 3]) for shift in range(3)]
+    forms += [form for form in in_base64 if len(form) >= _SHORTEST]
     pieces = []
-    for encoding in ENCODINGS:
-        data = text.encode(encoding)
-        size = min(len(data), 24)
-        pieces += [data[:size], data[(len(data) - size) // 2 :][:size], data[len(data) - size :]]
+    for form in forms:
+        size = min(len(form), 24)
+        pieces += [form[:size], form[(len(form) - size) // 2 :][:size], form[len(form) - size :]]
     return pieces
 
 
@@ -98,7 +104,7 @@ class Stored:
 
 def stored_texts(directory: Path, passphrase: str) -> list[Stored]:
     """Every text in a vault's tables, whether its time is over or not: messages, papers, drafts, the entry under way,
-    ideas.
+    ideas, packages of soundings.
     """
     with examining(directory, passphrase) as vault:
         halves = dict(vault.rows("SELECT channel, half FROM vault_half"))
@@ -107,6 +113,7 @@ def stored_texts(directory: Path, passphrase: str) -> list[Stored]:
             *vault.rows("SELECT channel, number, end, sealed FROM words"),
             *vault.rows("SELECT channel, number, end, sealed FROM remark"),
             *vault.rows("SELECT channel, number, end, sealed FROM note"),
+            *vault.rows("SELECT channel, number, end, sealed FROM sounding_text"),
             *vault.rows("SELECT channel, number + ?, end, content FROM draft WHERE end IS NOT NULL", DRAFT),
             *vault.rows("SELECT channel, number + ?, end, text FROM idea_text", IDEA),
             *vault.rows(

@@ -21,7 +21,7 @@ class Kind(StrEnum):
     ATTESTING = "attesting"
     BESIDE = "beside"  # words of a paper, a remark, masks, a lock
     SHORTENED = "shortened"
-    SOUNDING = "sounding"
+    SOUNDING = "sounding"  # a question; and, without a text, what devices post of one
     COMMIT = "commit"
     PARCEL = "parcel"  # what waits to be put to a side, and is not sent as it is (shuttle/parcels.py)
     NOTE = "note"  # a person's own; nobody is sent it
@@ -53,7 +53,8 @@ class Draft:
 
 
 _ENDED = (
-    "channel = ? AND kind IN ('said', 'beside', 'parcel', 'note') AND (expires_at <= ? OR (end > 0 AND end <= ?))"
+    "channel = ? AND kind IN ('said', 'beside', 'parcel', 'note', 'sounding')"
+    " AND (expires_at <= ? OR (end > 0 AND end <= ?))"
     " AND number NOT IN (SELECT draft FROM outbox WHERE draft IS NOT NULL)"
 )
 

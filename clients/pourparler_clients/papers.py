@@ -191,12 +191,12 @@ class Papers:
 
 
 def purge(vault: Vault, now: int) -> int:
-    """Erases words, remarks and notes of every channel that have ended; returns how many rows that were. In a
+    """Erases words, remarks, notes and packages of every channel that have ended; returns how many rows that were. In a
     transaction.
     """
     return sum(
         vault.execute(f"DELETE FROM {table} WHERE expires_at <= ?", now)  # noqa: S608 -- constants
-        for table in ("words", "remark", "note", "one_text")
+        for table in ("words", "remark", "note", "one_text", "sounding_text")
     )
 
 

@@ -388,4 +388,19 @@ MIGRATIONS: list[list[str]] = [
             ending INTEGER NOT NULL             -- when this device read that the channel ends, by its clock; else 0
         ) WITHOUT ROWID""",
     ],
+    [
+        # Packages of the sounding under way lie, like papers, only under the keys of their end: the folded state
+        # has digests of them. A state and a draft from before hold the words, and go.
+        "DELETE FROM sounding",
+        "DELETE FROM draft WHERE kind = 'sounding' AND number NOT IN"
+        " (SELECT draft FROM outbox WHERE draft IS NOT NULL)",
+        """CREATE TABLE sounding_text (
+            channel BLOB PRIMARY KEY REFERENCES channel ON DELETE CASCADE,
+            id BLOB NOT NULL,                   -- the sounding's
+            number INTEGER NOT NULL,            -- under which it is sealed (hours.py)
+            sealed BLOB NOT NULL,               -- every package's text, in canonical form
+            end INTEGER NOT NULL,
+            expires_at INTEGER NOT NULL
+        ) WITHOUT ROWID""",
+    ],
 ]

@@ -7,7 +7,7 @@ from .errors import Lacking
 from .hours import DRAFT, IDEA, SEED, Hours
 from .vault import Vault
 
-_PAPERS = ("words", "remark", "note")  # sealed under an end each, like messages
+_PAPERS = ("words", "remark", "note", "sounding_text")  # sealed under an end each, like messages
 
 
 class Sealed:

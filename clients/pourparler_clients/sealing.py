@@ -31,6 +31,7 @@ from .outbox import Draft, Kind, Outgoing
 from .upkeep import due_acts
 
 LOST = "a message that waited here can no longer be read: the service has lost its half of its key. Say it again"
+UNASKED = "what was to be asked here can no longer be read: the service has lost its half of its key. Ask it again"
 
 Admit = Callable[[bytes, bytes | None, Commit], wire.Admit]  # Welcome, tree, what the commit does
 
@@ -74,7 +75,10 @@ class Sealer:
         sounding = log.soundings.due(now) if log.soundings.active else None
         if sounding is not None:
             return self._seal([sounding[0]], Kind.SOUNDING, sounding[1], None), happened
+        self._drop_ended(now)
         draft = log.store.outbox.next(Kind.SOUNDING)
+        if draft is not None and not draft.content:
+            return None, [*happened, self._drop_lost(draft, UNASKED)]
         if draft is not None:
             return self._seal(payload.decode_events(draft.content), Kind.SOUNDING, draft.life, draft), happened
         draft = log.store.outbox.next(Kind.SHORTENED)
@@ -82,11 +86,9 @@ class Sealer:
             events = payload.decode_events(draft.content)
             # It lives as long as the procedure: who comes back is not told that it "expired unread".
             return self._seal(events, Kind.SHORTENED, log.charter.retention.procedure, draft), happened
-        draft = self._next_said(now)
+        draft = self._next_said()
         if draft is not None and not draft.content:
-            with log.step():
-                log.store.outbox.drop(draft.number)
-            return None, [*happened, Happening("refused", log.row.cursor, text=LOST)]
+            return None, [*happened, self._drop_lost(draft, LOST)]
         if draft is not None:
             life = min(draft.life, log.charter.retention.messages) if draft.kind is Kind.SAID else draft.life
             events = payload.decode_events(draft.content)
@@ -112,11 +114,18 @@ class Sealer:
             return str(error)
         return ""
 
-    def _next_said(self, now: int) -> Draft | None:
+    def _drop_ended(self, now: int) -> None:
+        if self._log.store.outbox.has_ended(now):
+            with self._log.step():
+                self._log.store.outbox.drop_ended(now)
+
+    def _drop_lost(self, draft: Draft, why: str) -> Happening:
+        with self._log.step():
+            self._log.store.outbox.drop(draft.number)
+        return Happening("refused", self._log.row.cursor, text=why)
+
+    def _next_said(self) -> Draft | None:
         log = self._log
-        if log.store.outbox.has_ended(now):
-            with log.step():
-                log.store.outbox.drop_ended(now)
         if self.why_not_said():
             return None
         return log.store.outbox.next(Kind.BESIDE) or log.store.outbox.next(Kind.SAID)

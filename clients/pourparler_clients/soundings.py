@@ -12,7 +12,7 @@ channel are sides, so there are as many as in all of them together:
 Everybody's devices must be there to go on (`channel.watch()` running, or `channel.sync()` again and again). On a device
 that decides for its party:
 
-    channel.soundings.status()            # Asked, or None: .may_answer once it is registered here
+    channel.soundings.status()            # Asked, or None: .may_answer once it is registered here. Lacking: sync first
     channel.soundings.answer([True, False, True])     # a word on each package; no word is a refusal. No network.
 
 After the close every device of every channel, the intermediary's too, finds the same result by itself:
@@ -67,7 +67,8 @@ class Asked:
 
     id: bytes
     body: str  # who asked: a party or an intermediary, by its identifier
-    packages: tuple[str, ...]
+    count: int  # of packages
+    packages: tuple[str, ...]  # their words; none when they cannot be read here any more
     phase: Phase
     stage: Stage
     answer_by: int
@@ -94,7 +95,7 @@ class Soundings:
         return self._channel.log
 
     def status(self) -> Asked | None:
-        """The sounding that is under way, or whose result still stands."""
+        """The sounding that is under way, or whose result still stands. Raises Lacking (`Channel.with_halves`)."""
         kept, now = self._log.soundings.kept, self._log.clock()
         live, own = kept.state.live, kept.own
         if live is None or own is None:
@@ -106,7 +107,8 @@ class Soundings:
         return Asked(
             live.id,
             live.body,
-            tuple(text.decode() for text in live.packages),
+            len(live.digests),
+            self._log.soundings.words.all(),
             shown.phase,
             own.stage,
             live.answer_by,
@@ -216,8 +218,13 @@ class Soundings:
             ends = sounding.ends(rules, event.closes, now)
         life = max(1, ends - now)
         content = payload.encode_events([payload.Sounding.of(event)])
-        with log.step():
-            draft = log.store.outbox.add(Kind.SOUNDING, content, life, now + life)
+        if isinstance(event, events.Sounded | events.Dealt):
+            draft = await self._channel.halves_for(
+                lambda: log.lives.add_draft(content, life, now + life, Kind.SOUNDING)
+            )
+        else:
+            with log.step():
+                draft = log.store.outbox.add(Kind.SOUNDING, content, life, now + life)
         try:
             await self._channel.catch_up()
         except PourparlerError:
@@ -225,6 +232,8 @@ class Soundings:
                 raise
             if draft not in log.own_entries.delivered:
                 raise Unreachable("it may still be sent, when the service answers again") from None
+        if draft not in log.own_entries.delivered and not log.store.outbox.has(draft):
+            raise UserError("this was not sent: its time was over, or the service has lost its half of a key")
         if void := log.own_entries.delivered.get(draft):
             raise UserError(f"this counts for nothing: {void}")
 

@@ -5,6 +5,7 @@
    hands in, and no time at which it does, follows from what its person says.
 3. A person's word is written to the vault and nowhere else, over what stood there, in the same size.
 4. What others post changes nothing before it is checked; what does not fit bars this device from the sounding.
+5. The packages' words lie apart (`soundwords.py`), and nothing here needs them.
 
 DESIGN 4.5; docs/soundings.md. `soundings.py` is what a program uses, and goes to the service.
 """
@@ -31,6 +32,7 @@ from pourparler_policies.sounding.facts import Phase, Sounding, State, decode_st
 
 from .errors import UserError
 from .happenings import Happening
+from .soundwords import SoundWords
 from .store import State as Open
 
 if TYPE_CHECKING:
@@ -60,6 +62,7 @@ class SoundLog:
 
     def __init__(self, log: Log, key: CardKey) -> None:
         self._log, self._key = log, key
+        self.words = SoundWords(log)
         self._in_vain_until = 0
         self._at_fault = ""  # in whose name came what does not fit, until it was told
 
@@ -86,6 +89,8 @@ class SoundLog:
             kept.result,
             kept.value,
         )
+        live = kept.state.live
+        self.words.keep_to(live.id if live is not None else b"")
 
     @property
     def active(self) -> bool:
@@ -117,6 +122,7 @@ class SoundLog:
         kept = replace(kept, state=state)
         happened: list[Happening] = []
         if isinstance(event, events.Sounded | events.Dealt):
+            self.words.keep(entry, event, state.live.ends if state.live is not None else 0)
             kept = self._joined(kept)
             happened.append(Happening("sounded", entry.seq, member=author))
         elif isinstance(event, events.Recalled):
@@ -154,7 +160,7 @@ class SoundLog:
         return Kept(kept.state, device.joined(live, moment, takes=takes), secret, live.tally)
 
     def _about(self, live: Sounding) -> About:
-        return About(live.number, live.sides, len(live.packages))
+        return About(live.number, live.sides, len(live.digests))
 
     def _number(self, party: str) -> int:
         """A party's place, from 1. After a change of the charter it may be another: then nothing fits, and it fails."""

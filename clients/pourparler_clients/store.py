@@ -74,7 +74,7 @@ class Meeting:
 _CONTENTS = (
     *("outbox", "draft", "message", "sent", "own_rule", "member", "chain", "invitation"),
     *("consent", "meeting", "opening", "complaint", "vault_half"),
-    *("words", "remark", "signing", "lock", "note", "sounding", "seed", "patience"),
+    *("words", "remark", "signing", "lock", "note", "sounding", "sounding_text", "seed", "patience"),
     *("room", "spool"),
     *("relayed", "passage", "one_text"),
     *("idea_round", "idea_packet", "idea_text", "idea_list"),

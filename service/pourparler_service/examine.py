@@ -1,9 +1,13 @@
 """What somebody finds who has files of the service, or of a backup of it, and whatever keys lie about.
 
-It reads files only, asks no clock and obeys no date.
+It reads files only, asks no clock and obeys no date. As a program (`python -m pourparler_service.examine DATA KEYS`) it
+prints the SHA-256, in hex, of every entry as it was sent that the database in DATA and the slots of keys in KEYS give;
+both are data directories, which may be copies from different times.
 """
 
+import hashlib
 import sqlite3
+import sys
 import tempfile
 from collections.abc import Iterable
 from contextlib import closing, suppress
@@ -14,10 +18,12 @@ from typing import Final, NamedTuple
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from pourparler_policies.limits import chunk_of
+from pourparler_policies.limits import HALF_BYTES, chunk_of
 
 from .attachments import FOLDER
-from .database import FILE
+from .database import FILE, OUTSIDE_BACKUPS
+from .halves import FOLDER as HALVES
+from .halves import HEADER, SLOTS
 from .storagekeys import NONCE, OVERHEAD
 
 _BODIES: Final = (
@@ -65,6 +71,12 @@ def _kept_entries(data: Path) -> list[Kept]:
             ]
 
 
+def kept_keys(data: Path) -> set[bytes]:
+    """Every half and storage key (32 bytes) that a slot in a data directory holds, whether it is over or not."""
+    slots = (data / OUTSIDE_BACKUPS / HALVES / SLOTS).read_bytes()[HEADER:]
+    return {slots[start:][:HALF_BYTES] for start in range(0, len(slots), HALF_BYTES)} - {bytes(HALF_BYTES)}
+
+
 def open_kept(entries: Iterable[Kept], keys: Iterable[bytes]) -> list[bytes]:
     """What opens when every key (32 bytes) is tried on every entry; handshakes need none."""
     ciphers = [AESGCM(key) for key in keys]
@@ -109,3 +121,15 @@ def open_files(data: Path, keys: Iterable[bytes]) -> list[bytes]:
                     )
                 )
     return opened
+
+
+def main(data: Path, keys: Path) -> None:
+    """Print the SHA-256 of every entry that opens, one a line."""
+    for entry in sorted(
+        {hashlib.sha256(one).hexdigest() for one in open_kept(kept_entries(data), kept_keys(keys))}
+    ):
+        sys.stdout.write(f"{entry}\n")
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))

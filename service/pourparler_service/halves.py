@@ -36,7 +36,7 @@ SLOTS: Final = "halves"
 INDEX: Final = "index.sqlite3"
 VERSION: Final = 1  # of both files
 _MAGIC: Final = b"pourparler half\x01"  # 16 bytes
-_HEADER: Final = 32  # bytes: magic, and the store's id
+HEADER: Final = 32  # bytes: magic, and the store's id
 _GONE: Final = bytes(HALF_BYTES)
 
 _TABLES: Final = (
@@ -103,7 +103,7 @@ class HalfStore:
         row: tuple[bytes, int, int] | None = None
         if version:
             row = self._sql.execute("SELECT id, mark, slots FROM store").fetchone()
-        elif os.fstat(self._file).st_size <= _HEADER:  # new, or a crash came before the first half
+        elif os.fstat(self._file).st_size <= HEADER:  # new, or a crash came before the first half
             row = self._begin()
         if row is None or not self._belongs(*row):
             raise DataError(
@@ -113,8 +113,8 @@ class HalfStore:
         return row
 
     def _belongs(self, store: bytes, _mark: int, slots: int) -> bool:
-        whole = os.fstat(self._file).st_size >= _HEADER + slots * HALF_BYTES
-        return whole and os.pread(self._file, _HEADER, 0) == _MAGIC + store
+        whole = os.fstat(self._file).st_size >= HEADER + slots * HALF_BYTES
+        return whole and os.pread(self._file, HEADER, 0) == _MAGIC + store
 
     def _begin(self) -> tuple[bytes, int, int]:
         os.ftruncate(self._file, 0)
@@ -235,10 +235,10 @@ class HalfStore:
         self._scrub()
 
     def _read(self, slot: int) -> bytes:
-        return os.pread(self._file, HALF_BYTES, _HEADER + slot * HALF_BYTES)
+        return os.pread(self._file, HALF_BYTES, HEADER + slot * HALF_BYTES)
 
     def _write(self, slot: int, half: bytes) -> None:
-        if os.pwrite(self._file, half, _HEADER + slot * HALF_BYTES) != len(half):
+        if os.pwrite(self._file, half, HEADER + slot * HALF_BYTES) != len(half):
             raise OSError("a slot was written in part")
 
     def _roll_back(self) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from pourparler_clients.device import Device
 from pourparler_clients.ending import SPOKEN
 from pourparler_clients.examine import vault_pages
-from pourparler_clients.hours import ALONE, DRAFT, IDEA, NOTE, REMARK, SEED, SPACE, WORDS
+from pourparler_clients.hours import ALONE, DRAFT, IDEA, NOTE, REMARK, SEED, SOUNDED, SPACE, WORDS
 from pourparler_clients.messages import Message
 from pourparler_clients.store import ChannelStore
 from pourparler_clients.testing import CHEAP, PASSPHRASE, channel_row
@@ -122,7 +122,7 @@ def test_every_table_of_a_channel_is_erased_when_its_end_begins_or_is_needed_for
 
 
 def test_numbers_under_which_things_are_sealed_are_of_one_kind_only() -> None:
-    kinds = (0, DRAFT, IDEA, SEED, WORDS, REMARK, NOTE)
+    kinds = (0, DRAFT, IDEA, SEED, WORDS, REMARK, NOTE, SOUNDED)
     assert len(set(kinds)) == len(kinds)
     assert all(kind % SPACE == 0 and kind + SPACE <= 2**63 for kind in kinds)
     assert MAX_SEQ < SPACE

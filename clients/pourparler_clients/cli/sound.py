@@ -107,15 +107,16 @@ def add_acts(commands: Any, add: Add) -> None:
     inquirylines.add_acts(verbs, add, _TIMES[:2], _elsewhere)
 
 
-def _asked(channel: Channel) -> Asked:
-    asked = channel.soundings.status()
+async def _asked(channel: Channel) -> Asked:
+    asked = await channel.with_halves(channel.soundings.status)
     if asked is None:
         raise UserError("nothing is being asked in this channel")
     return asked
 
 
 async def _status(arguments: argparse.Namespace, channel: Channel) -> None:
-    asked, left = channel.soundings.status(), channel.soundings.left()
+    asked = await channel.with_halves(channel.soundings.status)
+    left = channel.soundings.left()
     if asked is None:
         emit(
             arguments,
@@ -134,7 +135,7 @@ async def _propose(arguments: argparse.Namespace, channel: Channel) -> None:
         again=arguments.again,
     )
     await channel.sync()
-    asked = _asked(channel)
+    asked = await _asked(channel)
     emit(
         arguments,
         {"event": "asked", "answer_by": asked.answer_by, "closes": asked.closes},
@@ -150,14 +151,16 @@ def _read(arguments: argparse.Namespace) -> list[str]:
 
 
 async def _answer(arguments: argparse.Namespace, channel: Channel) -> None:
-    asked = _asked(channel)
-    count = len(asked.packages)
+    asked = await _asked(channel)
+    count = asked.count
     if bool(arguments.numbers) + arguments.all + arguments.none != 1:
         raise UserError("say which packages your side accepts: their numbers, or --all, or --none")
     if any(not 1 <= number <= count for number in arguments.numbers):
         raise UserError(f"the packages have the numbers 1 to {count}")
     if not asked.may_answer:
         raise UserError("there is nothing to answer on this device now: see `pourparler sound status`")
+    if not asked.packages and not arguments.none:
+        raise UserError("what would be accepted can no longer be read on this device: only --none can be answered")
     _, lines = soundlines.shown(asked, body_name(channel.log.charter, asked.body), channel.soundings.left())
     record = {"event": "to be answered", "packages": list(asked.packages), "sides": asked.sides}
     emit(arguments, {**record, "warnings": soundlines.warnings(asked)}, lines)
@@ -203,7 +206,7 @@ async def _deal(arguments: argparse.Namespace) -> int:
             spread=arguments.spread,
             again=arguments.again,
         )
-        asked = _asked(channels[0])
+        asked = await _asked(channels[0])
         emit(
             arguments,
             {"event": "dealt", "sides": asked.sides, "answer_by": asked.answer_by, "closes": asked.closes},

@@ -25,6 +25,9 @@ _STAGES: Final[Mapping[Stage, str]] = {
     Stage.BARRED: "it could not begin, or this device was shown something that does not fit: nothing comes of it here",
     Stage.OVER: "it is over",
 }
+WORDLESS: Final = (
+    "Its words can no longer be read on this device: the service has lost its half of their key, or ended it."
+)
 _AGAIN: Final = "the same may be asked once more (`sound propose --again`)"
 _HAPPENINGS: Final[Mapping[str, str]] = {
     "sounded": "{name} asks what all could accept: see `sound status`",
@@ -55,7 +58,7 @@ def result_of(asked: Asked) -> str:
         return ""
     if asked.result == NOT_ALL:
         return "Not all accept. Who does not, and how many, nobody can know."
-    if len(asked.packages) == 1:
+    if asked.count == 1:
         return "All accept."
     return f"All accept package {asked.result + 1}. Of the others nothing is shown."
 
@@ -94,7 +97,9 @@ def shown(asked: Asked, body: str, left: int) -> tuple[dict[str, Any], list[str]
 
 def texts(asked: Asked) -> list[str]:
     """The packages."""
-    if len(asked.packages) == 1:
+    if not asked.packages:
+        return ["", WORDLESS, ""]
+    if asked.count == 1:
         return ["", plain(asked.packages[0]), ""]
     return [line for number, text in enumerate(asked.packages, 1) for line in ("", f"{number}.", plain(text))] + [
         ""
@@ -123,7 +128,7 @@ def warnings(asked: Asked) -> list[str]:
             f"{asked.here} of these sides are in this room. If all of them accept, and tell each other, they know",
             "together whether everybody outside of this room does; and people of another room, the same of this one.",
         ]
-    if len(asked.packages) > 1:
+    if asked.count > 1:
         lines += [
             "At most one package that all accept is shown, drawn by lot among those; nothing is shown of any other.",
             "Accept only what you could really live with.",

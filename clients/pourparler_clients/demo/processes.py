@@ -48,6 +48,19 @@ def run(
     return done.stdout
 
 
+def examined(data: Path, keys: Path) -> set[bytes]:
+    """SHA-256 of every entry that a copy of the service's files gives, under whatever keys another copy holds."""
+    done = subprocess.run(  # noqa: S603 -- our own program, arguments made here
+        [sys.executable, "-m", "pourparler_service.examine", str(data), str(keys)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise DemoError(f"the service's files could not be examined: {done.stderr.strip()}")
+    return {bytes.fromhex(line) for line in done.stdout.split()}
+
+
 class _Options:
     def __init__(self, arguments: list[str], descriptors: tuple[int, ...]) -> None:
         self.arguments = arguments

@@ -5,7 +5,7 @@
 3. One sounding at a time; each body begins at most as many as the charter says within thirty days. A second try, after
    a line had failed, does not count, and has no second try itself.
 4. Some time after its close, and never longer than a paper lives, nothing of it is left but the times, and hashes of
-   what was dealt.
+   what was dealt. Of the packages' texts it holds digests, never the words.
 
 `opened` begins, `apply` judges one event, `settled` lets time pass. DESIGN 4.5; research/review-protocol.md, 7.
 """
@@ -43,6 +43,7 @@ from .facts import (
     Sounding,
     State,
     Taker,
+    digest_of,
     sounding_rules,
 )
 from .table import AGAIN, ASKS, STEPS, TAKEN, TAKES, WHEN, Trigger
@@ -168,7 +169,7 @@ def _begun(
     live = Sounding(
         event.id,
         body,
-        event.packages,
+        _digests(event.id, event),
         hashlib.sha256(_NUMBER + encode(consent.rules.charter) + encode(event)).digest(),
         event.answer_by,
         event.closes,
@@ -185,6 +186,10 @@ def _begun(
     return replace(state, live=live, begun={**state.begun, **begun}, seen=dict(newest))
 
 
+def _digests(id_: bytes, event: events.Sounded | events.Dealt) -> tuple[bytes, ...]:
+    return tuple(digest_of(id_, text) for text in event.packages)
+
+
 def _second(state: State, event: events.Sounded | events.Dealt) -> bool:
     """Whether it is a second try. Raises Void for one that cannot be, and for a question while another is open."""
     live = state.live
@@ -198,7 +203,7 @@ def _second(state: State, event: events.Sounded | events.Dealt) -> bool:
     failed = live is not None and (live.missed or live.phase is Phase.LAPSED or live.dealt)
     if live is None or live.id != event.again or live.second or not failed:
         raise Void("only what failed for want of a line is asked once more, and only once")
-    if live.packages != event.packages or live.dealt is not isinstance(event, events.Dealt):
+    if live.digests != _digests(live.id, event) or live.dealt is not isinstance(event, events.Dealt):
         raise Void("a second try asks the same")
     return True
 
@@ -267,7 +272,7 @@ def _missed(state: State, _consent: Consent, _author: Device, _event: events.Mis
 
 def _counted(state: State, _consent: Consent, _author: Device, event: events.Counted) -> State:
     live = _live(state)
-    if not 0 <= event.package < len(live.packages) or len(event.value) != 32:
+    if not 0 <= event.package < len(live.digests) or len(event.value) != 32:
         raise Void("this is no result of this sounding")
     return state
 

@@ -1,5 +1,10 @@
-"""The folded state of soundings in one channel, as plain data. One sounding at a time."""
+"""The folded state of soundings in one channel, as plain data. One sounding at a time.
 
+No text of a package is in it, only digests: what is folded lies on a device under the vault's key alone, and a text
+ends with a key that is not there (clients' `hours.py`). A digest tells whoever guesses a text whether that is it.
+"""
+
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -21,6 +26,9 @@ LONGEST_ANSWER: Final = 30 * DAY  # seconds people may have
 LONGEST_COLLECTION: Final = 7 * DAY  # seconds devices may have
 SEEN: Final = 400 * DAY  # seconds a dealt secret's hash is remembered, so that it is not dealt again
 MAX_SEEN: Final = 1024  # of them, the newest: thirty deals of the largest kind; a state must not grow without end
+
+
+_PACKAGE: Final = b"pourparler sounding package v1"
 
 
 class Phase(StrEnum):
@@ -46,11 +54,13 @@ class Taker:
 
 @dataclass(frozen=True, slots=True)
 class Sounding:
-    """A question. `number` is what all devices hash of it (32 bytes); `tally` is empty without a dealer."""
+    """A question. `digests` are those of its packages (`digest_of`), `number` is what all devices hash of it (32
+    bytes); `tally` is empty without a dealer.
+    """
 
     id: bytes
     body: str
-    packages: tuple[bytes, ...]
+    digests: tuple[bytes, ...]
     number: bytes
     answer_by: int
     closes: int
@@ -90,6 +100,11 @@ class State:
     time: int = 0
 
 
+def digest_of(id_: bytes, text: bytes) -> bytes:
+    """32 bytes by which a second try is known to ask the same; salted with the sounding's id (16 bytes)."""
+    return hashlib.sha256(_PACKAGE + id_ + text).digest()
+
+
 def sounding_rules(charter: Charter) -> Rules:
     """The rules that a charter sets."""
     return Rules(charter.release.soundings, charter.retention.papers)
@@ -123,5 +138,6 @@ __all__ = [
     "State",
     "Taker",
     "decode_state",
+    "digest_of",
     "sounding_rules",
 ]

@@ -30,6 +30,7 @@ from pourparler_clients.examine import (
     vault_pages,
 )
 from pourparler_clients.files_testing import files
+from pourparler_clients.outbox import Kind
 from pourparler_clients.papers import compose
 from pourparler_clients.spool import PART_FILES
 from pourparler_clients.store import ChannelStore
@@ -38,6 +39,7 @@ from pourparler_clients.vault import DATABASE_NAME, Vault
 from pourparler_crypto.note import PressKey
 from pourparler_crypto.releasekey import ReleaseKey
 from pourparler_policies.limits import DAY, HANDSHAKE_BURST
+from pourparler_policies.sounding.facts import Phase
 from pourparler_service.database import OUTSIDE_BACKUPS
 from pourparler_service.examine import PIECES, kept_entries, open_files, open_kept
 from pourparler_service.grants import issue
@@ -51,8 +53,11 @@ LASTING = "The date of the next meeting."
 OFFLINE = "Read where there is no connection."
 PAPER = "The two sides will measure the water in the wells together, every spring."
 REMARK = "I cannot defend the word together at home."
-EXPIRED = (*READ, DRAFT, UNDER_WAY, PAPER, REMARK)
+SOUNDED = ("The upper village gives up its claim to the second well.", "Both villages pay for the new pump.")
+UNASKED = "The lower village takes its guards away from the road."
+EXPIRED = (*READ, DRAFT, UNDER_WAY, PAPER, REMARK, *SOUNDED, UNASKED)
 PAPER_LIFE = 40  # seconds: it is tabled and read before the messages of the story are said
+LONGEST_PAPER = 60  # seconds: the shortest rule of a charter, by which a sounding's packages end too
 # Names of files and what is in them: one that everybody has and one device has fetched, one that is half attached.
 FETCHED = ("a map of the wells.txt", "The second well lies behind the old school of the upper village.")
 ATTACHED = ("names for the list.txt", "Nobody of those who signed the earlier list may be named again.")
@@ -104,7 +109,7 @@ async def story(root: Path) -> Evidence:
 
 
 async def talk(house: House, evidence: Evidence, data: Path) -> None:
-    ada, ben, cleo, fay = await house.room("ada", "ben", "cleo", "fay")
+    ada, ben, cleo, fay = await house.room("ada", "ben", "cleo", "fay", papers=LONGEST_PAPER)
     dan, eve = await house.room("dan", "eve", read_offline=True)
     await ada.say(LASTING)
     for name, content in (FETCHED, ATTACHED):
@@ -121,6 +126,7 @@ async def talk(house: House, evidence: Evidence, data: Path) -> None:
         held = person.log.signing.papers
         assert held.communique(person.log.folded.papers[paper]) == text
         assert [one.text for one in held.remarks(person.log.folded.papers[paper].text.digest)] == [REMARK]
+    await sound(ada, ben, cleo, fay)
     for text in READ:
         await ada.say(text, life=LIFE)
     await dan.say(OFFLINE, life=LIFE)
@@ -144,6 +150,25 @@ async def talk(house: House, evidence: Evidence, data: Path) -> None:
     await cleo.channel.leave()
     await fay.channel.sync()
     await go_online(evidence, "of a device that is removed", "vault-cleo")
+
+
+async def sound(ada: Person, ben: Person, cleo: Person, fay: Person) -> None:
+    """A sounding is under way to the end of the story: nobody hands in before its packages' time is over."""
+    within = {"answer_within": LONGEST_PAPER // 2, "collect_within": LONGEST_PAPER // 4}
+    await fay.sync()
+    breaks("POST", "/entries", reached=False)(fay.line)  # what she asks is sealed, and never arrives
+    with pytest.raises(Unreachable, match="may still be sent"):
+        await fay.channel.soundings.ask([UNASKED], **within)
+    under_way = fay.log.store.outbox.outgoing()
+    assert under_way is not None
+    assert under_way.kind is Kind.SOUNDING
+    await ada.channel.soundings.ask(SOUNDED, **within)
+    for person in (ben, cleo, ada):
+        await person.sync()
+        asked = person.channel.soundings.status()
+        assert asked is not None
+        assert asked.packages == SOUNDED
+        assert asked.phase is Phase.TAKING
 
 
 async def wait_for_the_ends(house: House, evidence: Evidence, data: Path) -> None:

@@ -44,6 +44,7 @@ async def test_cut_at_any_step_a_device_hands_in_what_its_person_said_or_says_th
         ada.faults.cut = len(ada.faults.steps) + step
         await alive(house, room, cuts, lambda: room.through(room.ready))
         await room.through(room.ready)
+        assert room.asked(room.people[0]).packages == (f"Text {number}.",)
 
         async def answer() -> None:
             room.answer("ada", True)
