@@ -102,6 +102,7 @@ COLUMNS: Final[dict[str, dict[str, str | tuple[str, ...]]]] = {
     "passage": {"channel": _NAME, "leg": _WORD, "sealed": SEALED},
     "one_text": {"channel": _NAME, "paper": _NAME, "release": _NAME, "lines": "numbers of lines"},
     "sounding": {"channel": _NAME, "state": KEY, "own": KEY, "secret": KEY, "tally": KEY, "value": KEY},
+    "sounding_text": {"channel": _NAME, "id": _NAME, "sealed": SEALED},
     "inquiry": {
         "handle": KEY,
         "url": _PLACE,

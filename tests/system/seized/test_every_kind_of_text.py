@@ -34,8 +34,7 @@ from pourparler_clients.examine_keys import loot, open_all
 from pourparler_clients.files_testing import files
 from pourparler_clients.ideas_testing import Circle
 from pourparler_clients.ideatexts import MARKED
-from pourparler_clients.invitations import load
-from pourparler_clients.joining import Joining
+from pourparler_clients.invitations import Joining, load
 from pourparler_clients.papers import compose
 from pourparler_clients.shuttle.crossing import Crossing
 from pourparler_clients.shuttle.parcels import Note
