@@ -68,6 +68,8 @@ class Fetcher:
         held.forget(log.clock())
         now = max(log.clock(), log.row.received_at)
         lives = {log.charter.retention.messages, log.lives.longest(), log.lives.once_read(), *self.lives} - {0}
+        if log.consent.adjourned > now:
+            lives.add(log.consent.adjourned - now)
         if not held.refused:
             lives.add(log.ending.life())
         needed = [hours.end(now + life, life) for life in lives]

@@ -143,6 +143,18 @@ class IdeaTexts:
         for opened in self.lists():
             self._shorten(opened, life, opened.since)
 
+    def erase_ended(self, hour: int) -> None:
+        """What expires by this hour (Unix seconds) is gone, but for what nobody has said yet."""
+        for table, also in (("idea_text", f" AND kind != '{OWN}'"), ("idea_list", "")):
+            sql = f"DELETE FROM {table} WHERE channel = ? AND expires_at <= ?{also}"  # noqa: S608
+            self._log.vault.execute(sql, self._log.row.id, hour)
+
+    def adjourn(self, hour: int) -> None:
+        """Lists end with the session, at this hour (Unix seconds); raises Lacking."""
+        for opened in self.lists():
+            if opened.since < hour < opened.expires_at:
+                self._shorten(opened, hour - opened.since, opened.since)
+
     def read(self, opened: Opened) -> Opened:
         """Who shows a list calls this first: its life after reading begins now. Raises Lacking."""
         life, now = self._log.lives.once_read(), self._log.clock()

@@ -24,6 +24,8 @@ from .shuttle.kept import kept as kept_word
 if TYPE_CHECKING:
     from .log import Log
 
+CLOCKS = 60  # seconds that clocks may differ before a device believes its own of what came after a session's end
+
 
 class Lives:
     """The lives of one log's messages and drafts."""
@@ -83,6 +85,35 @@ class Lives:
                 self._let_live(message, expires_at, self.end_of(expires_at, life))
         self._log.rounds.texts.apply_rules()
 
+    def adjourn(self) -> None:
+        """An hour was agreed on: what was said until now ends then, here, and own words at the service. Raises Lacking.
+
+        Under a key that ends then too, so that it needs no device which is switched on.
+        """
+        log, hour = self._log, self._log.consent.adjourned
+        end = self.end_of(hour, hour - log.consent.time)
+        for message in log.store.messages.living(log.clock()):
+            if hour < message.expires_at:
+                self._let_live(message, hour, end)
+        log.store.messages.delete_all_sent(hour)
+        log.rounds.texts.adjourn(hour)
+
+    def end_session(self) -> None:
+        """The log is past the agreed hour: what was received before is gone, however slow this device's clock is."""
+        hour = self._log.consent.adjourned
+        self._log.store.messages.erase_received_before(hour)
+        self._log.rounds.texts.erase_ended(hour)
+        self._log.erased()
+
+    def until(self, now: int, life: int) -> int:
+        """The life (seconds) of what is said now: no longer than to the agreed end of the session."""
+        hour = self._log.consent.adjourned
+        return min(life, hour - now) if now < hour else life
+
+    def left(self) -> int:
+        """Seconds to the agreed end of the session; 0 when none is to come."""
+        return max(0, self._log.consent.adjourned - self._log.clock())
+
     def end_of(self, expires_at: int, life: int) -> int:
         """When the key is destroyed of a text that expires at `expires_at` (Unix seconds) after `life` seconds.
 
@@ -110,8 +141,12 @@ class Lives:
         """Keeps what was said; `outgoing` when it is this device's own."""
         # The shortest rule wins: what the author said, what the charter says, what the service said. A time in the
         # future, as a lying service may give, makes nothing live longer by this device's clock.
-        life = min(event.life, self.longest())
+        life, hour = min(event.life, self.longest()), self._log.consent.adjourned
         expires_at = min(entry.expires_at, min(entry.received_at, self._log.clock()) + life)
+        if min(entry.received_at, self._log.clock() + CLOCKS) < hour:
+            expires_at = min(expires_at, hour)
+        if entry.received_at < hour:
+            life = min(life, hour - entry.received_at)
         end = self.end_of(min(entry.expires_at, entry.received_at + life), life)
         if expires_at <= self._log.clock() or self._log.store.hours.is_over(end):
             self._log.row.missed += outgoing is None
@@ -132,6 +167,8 @@ class Lives:
         kept = self._log.store.messages.add(message, sent)
         if attached is not None and own:
             self._log.rooms.posted(attached.attachment, entry.seq)
+        if own and entry.received_at < hour:
+            self._log.store.messages.delete_sent(entry.seq, hour)
         if not kept or message.held:
             return []
         return [Happening(kind, entry.seq, message, self._log.members.get(sender))]

@@ -207,7 +207,9 @@ class Log:
             row.handshake_head = entry.seq
         row.missed += entry.seq - row.cursor - 1
         row.cursor = entry.seq
-        row.received_at = max(row.received_at, entry.received_at)
+        earlier, row.received_at = row.received_at, max(row.received_at, entry.received_at)
+        if self._folded is not None and earlier < self.consent.adjourned <= row.received_at:
+            self.lives.end_session()
         return happened
 
     def _fold_other(self, entry: wire.Entry) -> list[Happening]:
@@ -359,6 +361,8 @@ class Log:
             self.store.messages.erase_up_to(self.consent.erased)
             self.rounds.texts.erase()
             self.erased()
+        if self.consent.adjourned != before.adjourned:
+            self.lives.adjourn()
         return happened + self.lives.release()
 
     def _attest(self, entry: wire.Entry, steps: list[payload.Event], sender: bytes) -> list[Happening]:

@@ -115,6 +115,10 @@ class Messages:
         for table in ("sent", "room"):
             self._vault.execute(f"UPDATE {table} SET due = 0 WHERE channel = ? AND seq <= ?", self._channel, seq)  # noqa: S608
 
+    def erase_received_before(self, hour: int) -> None:
+        """Messages received before this hour (Unix seconds) are gone."""
+        self._vault.execute("DELETE FROM message WHERE channel = ? AND received_at < ?", self._channel, hour)
+
     def shorten(self, message: Message, expires_at: int, end: int) -> None:
         """A message expires earlier, or lies under another key, from now on. Raises Lacking."""
         sealed = self._hours.seal(message.content, message.seq, end)
@@ -163,6 +167,14 @@ class Messages:
             self._vault.execute(
                 f"UPDATE {table} SET due = min(coalesce(due, ?), ?) WHERE channel = ? AND seq = ?",  # noqa: S608
                 *(due, due, self._channel, seq),
+            )
+
+    def delete_all_sent(self, due: int) -> None:
+        """As `delete_sent`, of every own entry that lives."""
+        for table in ("sent", "room"):
+            self._vault.execute(
+                f"UPDATE {table} SET due = min(coalesce(due, ?), ?) WHERE channel = ? AND seq IS NOT NULL",  # noqa: S608
+                *(due, due, self._channel),
             )
 
     def due_deletions(self, now: int) -> list[Sent]:

@@ -279,7 +279,7 @@ class Rounds:
             except CryptoError:
                 return self._spoilt(kept, held, seat)
         found, unread = self._read(kept, held, setting, secrets, packets)
-        life = min(held.life, self._log.lives.longest())
+        life = self._log.lives.until(held.closes, min(held.life, self._log.lives.longest()))
         expires_at = min(held.closes, now) + life
         end = self._log.lives.end_of(held.closes + life, life)
         if expires_at > now and not self._log.store.hours.is_over(end):

@@ -91,6 +91,8 @@ class Sealer:
             return None, [*happened, self._drop_lost(draft, LOST)]
         if draft is not None:
             life = min(draft.life, log.charter.retention.messages) if draft.kind is Kind.SAID else draft.life
+            if draft.kind is Kind.SAID:
+                life = log.lives.until(now, life)  # the service needs nobody's visit to end it then
             events = payload.decode_events(draft.content)
             if isinstance(events[0], Attached):
                 # It lies at the service since its room was made: what tells of it ends when it does, not later.

@@ -8,6 +8,7 @@ from pourparler_policies import charter as charters
 from pourparler_policies.charter import Charter
 from pourparler_policies.charter.document import Intermediary, Party
 from pourparler_policies.fold.facts import (
+    Adjourn,
     Admit,
     Amend,
     Close,
@@ -52,11 +53,16 @@ def describe(log: Log, subject: Subject) -> str:
             return f"{_seat(log, subject.seat)} is no longer on hold"
         case Recess():
             return (
-                f"a recess until {_day(subject.until)}: what was said is erased everywhere, the places stay, and "
+                f"a recess until {say_time(subject.until)}: what was said is erased everywhere, the places stay, and "
                 "nobody is absent meanwhile"
             )
         case Erase():
             return "this session ends, and all that was said in it is erased everywhere"
+        case Adjourn():
+            return (
+                f"this session ends at {say_time(subject.at)}: all that was said, and all that is said until then, is "
+                "erased everywhere"
+            )
         case Amend():
             return f"another charter, {check_digits(charters.decode(subject.charter).hash)}"
         case Close():
@@ -110,5 +116,6 @@ def _seat(log: Log, seat: bytes) -> str:
     return _card(log, cards[0]) if cards else "somebody who is gone"
 
 
-def _day(seconds: int) -> str:
+def say_time(seconds: int) -> str:
+    """An instant (Unix seconds), to the minute, in UTC."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")

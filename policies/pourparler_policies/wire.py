@@ -435,6 +435,15 @@ class BoardMark(Reply):
     digest: Hash  # of the later one's text
 
 
+class BoardRelation(Reply):
+    """What a communiqué says at its foot that it does to an earlier one."""
+
+    sequel: Sequel  # the earlier one would be that
+    release: Id  # of the earlier one
+    digest: Hash  # of the earlier one's text
+    marked: bool  # the earlier one bears the mark: it is here, and all who signed it have signed this one
+
+
 class Posted(Reply):
     """A communiqué on the board. Names are as its text gives them: the board vouches for nobody."""
 
@@ -448,6 +457,7 @@ class Posted(Reply):
     signatories: list[str]
     published_at: Time
     marks: list[BoardMark]  # the newest last
+    relation: BoardRelation | None = None
 
 
 class Board(Reply):

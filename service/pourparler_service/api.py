@@ -24,7 +24,7 @@ from .deskapi import DeskApi
 from .outside import Outside
 from .problems import Refusal, unauthorized
 from .roundapi import RoundApi
-from .schema import ROUTES
+from .schema import HEADED, ROUTES
 from .settings import SOFTWARE, Settings
 from .state import ChannelState, DeviceState, Registry
 from .storagekeys import KeyNeeded
@@ -326,6 +326,14 @@ class Api:
                 operation_id=name.replace(".", "_"),
                 **described,
             )
+            if path in HEADED:  # the server leaves the body away
+                router.add_api_route(
+                    path.value,
+                    attrgetter(name)(self),
+                    methods=["HEAD"],
+                    response_model=None,
+                    include_in_schema=False,
+                )
         return router
 
 

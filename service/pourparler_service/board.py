@@ -146,6 +146,7 @@ class Entry:
     marked_at: int = 0  # Unix seconds: when the newest mark came; 0 without one
     note: bytes = b""
     siblings: tuple[tuple[int, bytes], ...] = ()  # number and digest of the copies of the same release
+    relation: wire.BoardRelation | None = None
 
     def on_the_wire(self) -> wire.Posted:
         """As JSON says it."""
@@ -160,6 +161,7 @@ class Entry:
             "signatories": list(self.signatories),
             "published_at": self.published_at,
             "marks": list(self.marks),
+            "relation": self.relation,
         }
         return wire.PostedNote(**fields, note=self.note.decode()) if self.note else wire.Posted(**fields)
 
@@ -224,6 +226,21 @@ class Board:
             marked_at=max((at for _, at in marks), default=0),
             note=note,
             siblings=tuple(sorted(siblings)),
+            relation=self._relation(row),
+        )
+
+    def _relation(self, row: Any) -> wire.BoardRelation | None:
+        if row.sequel is None:
+            return None
+        asked = select(NOTE.c.signers).where(
+            NOTE.c.release == row.earlier_release, NOTE.c.digest == row.earlier_digest, NOTE.c.key < row.key
+        )
+        signers = self._reader.execute(asked).scalar_one_or_none()
+        return wire.BoardRelation(
+            sequel=Sequel(row.sequel),
+            release=row.earlier_release,
+            digest=row.earlier_digest,
+            marked=signers is not None and _keys(signers) <= _keys(row.signers),
         )
 
     def _marks(self, row: Any, digests: list[bytes]) -> list[tuple[wire.BoardMark, int]]:

@@ -21,11 +21,18 @@ _MARKS: Final = {
     Sequel.WITHDRAWN: "Withdrawn",
 }
 _RANK: Final = (Sequel.CORRECTED, Sequel.SUPERSEDED, Sequel.WITHDRAWN)
-_ACTS: Final = {"corrects": "corrects", "supersedes": "supersedes", "withdraws": "withdraws"}
+_ACTS: Final = {
+    Sequel.CORRECTED: "corrects",
+    Sequel.SUPERSEDED: "supersedes",
+    Sequel.WITHDRAWN: "withdraws",
+}
 VOUCHES: Final = (
     "This board vouches for nobody. A text names its signatories itself, and anybody can make keys with any name: "
     "compare the digits of a key with those that the party has published elsewhere."
 )
+# The script compares these, and everything between them, with what it makes of the note.
+BEGINS: Final = "Here begins the signed text."
+ENDS: Final = "Here ends the signed text."
 _ATOM: Final = "http://www.w3.org/2005/Atom"
 
 
@@ -97,6 +104,7 @@ def _item(entry: Entry) -> Markup:
             dir=direction(language),
         ),
         element("p", *_listed([element("bdi", name) for name in entry.signatories]), class_="who"),
+        element("p", *_relation(entry), class_="when") if entry.relation else None,
     )
 
 
@@ -124,8 +132,10 @@ def page(entry: Entry, note: Note) -> str:
         element(
             "main",
             *[_banner(mark) for mark in entry.marks],
-            element("p", "Published ", _time(entry.published_at), ". ", *_relation(note), class_="when"),
+            element("p", "Published ", _time(entry.published_at), ". ", *_relation(entry), class_="when"),
+            element("p", BEGINS, class_="edge", id="text-begins"),
             element("article", *parts),
+            element("p", ENDS, class_="edge", id="text-ends"),
             *_siblings(entry),
             element(
                 "section",
@@ -181,12 +191,23 @@ def _banner(mark: BoardMark) -> Markup:
     )
 
 
-def _relation(note: Note) -> list[str | Markup]:
-    relation = note.communique.foot.relation
+def _said(entry: Entry) -> tuple[str, str]:
+    """What it says of an earlier one, without that one's name: what comes before it and after it."""
+    relation = entry.relation
     if relation is None:
+        return "", ""
+    act = _ACTS[relation.sequel]
+    if relation.marked:
+        return f"It {act} ", "."
+    why = "it is not on this board, or not all who signed it have signed this"
+    return f"It says that it {act} ", f", which bears no such mark here: {why}."
+
+
+def _relation(entry: Entry) -> list[str | Markup]:
+    if entry.relation is None:
         return []
-    earlier = element("a", "an earlier communiqué", href=place(relation.digest))
-    return [f"It says that it {_ACTS[relation.act.value]} ", earlier, "."]
+    before, after = _said(entry)
+    return [before, element("a", "an earlier communiqué", href=place(entry.relation.digest)), after]
 
 
 def _siblings(entry: Entry) -> list[Markup]:
@@ -297,6 +318,10 @@ def feed(entries: Sequence[Entry], board: bytes) -> str:
 def _atom(entry: Entry) -> Markup:
     mark = mark_of(entry)
     title = f"[{_MARKS[mark.sequel]}] {entry.title}" if mark else entry.title
+    relation = entry.relation
+    if relation is not None and relation.marked:
+        title = f"[{_ACTS[relation.sequel].capitalize()} an earlier one] {title}"
+    said = "an earlier communiqué".join(_said(entry)) + " " if relation else ""
     return element(
         "entry",
         joined(Markup(f'<title xml:lang="{entry.languages[0]}">'), title, Markup("</title>")),
@@ -307,7 +332,8 @@ def _atom(entry: Entry) -> Markup:
         *[element("author", element("name", name)) for name in entry.signatories],
         element("link", rel="alternate", type="text/html", href=place(entry.digest)),
         element("link", rel="enclosure", type="text/plain", href=place(entry.digest, Route.BOARD_NOTE)),
-        element("summary", f"Names are as the text gives them. SHA-256 of the text: {entry.digest.hex()}"),
+        element("link", rel="related", type="text/html", href=place(relation.digest)) if relation else None,
+        element("summary", f"{said}Names are as the text gives them. SHA-256 of the text: {entry.digest.hex()}"),
     )
 
 

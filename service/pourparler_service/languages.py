@@ -2,11 +2,11 @@
 
 from typing import Final
 
-_RIGHT_TO_LEFT: Final = frozenset(
+RIGHT_TO_LEFT: Final = frozenset(
     ("ar", "arc", "bal", "ckb", "dv", "fa", "glk", "he", "ks", "lrc", "mzn", "nqo", "pnb", "prs", "ps", "rhg", "sd",
      "syr", "ug", "ur", "yi")
 )  # fmt: skip
-_SCRIPTS: Final = frozenset(
+SCRIPTS: Final = frozenset(
     ("Adlm", "Arab", "Aran", "Hebr", "Mand", "Mend", "Nkoo", "Rohg", "Samr", "Syrc", "Thaa")
 )
 _NAMES: Final = {
@@ -24,8 +24,8 @@ def direction(tag: str) -> str:
     language, *rest = tag.split("-")
     script = next((part for part in rest if len(part) == 4), None)
     if script is not None:
-        return "rtl" if script in _SCRIPTS else "ltr"
-    return "rtl" if language in _RIGHT_TO_LEFT else "ltr"
+        return "rtl" if script in SCRIPTS else "ltr"
+    return "rtl" if language in RIGHT_TO_LEFT else "ltr"
 
 
 def own_name(tag: str) -> str:

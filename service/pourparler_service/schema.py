@@ -272,12 +272,19 @@ ROUTES: Final[tuple[tuple[str, Route, str, dict[str, Any]], ...]] = (
     ("GET", Route.BOARD_PAGE, "board.page", shown("text/html", lost=True)),
     ("GET", Route.BOARD_NOTE, "board.note", shown("text/plain", refusals=[Problem.NOT_FOUND])),
 )
-_PATTERNS: Final = [(method, re.compile(re.sub(r"\{\w+\}", "[^/]+", path.value))) for method, path, _, _ in ROUTES]
+
+# What is public answers HEAD as GET, without a body: feed readers, caches and checkers of links ask so.
+HEADED: Final = frozenset(path for _, path, name, _ in ROUTES if name.startswith("board."))
+_PATTERNS: Final = [
+    (method, re.compile(re.sub(r"\{\w+\}", "[^/]+", path.value)))
+    for one, path, _, _ in ROUTES
+    for method in (one, *(["HEAD"] if path in HEADED else []))
+]
 
 
 def methods(path: str) -> list[str]:
     """The methods that a place knows."""
-    return [method for method, pattern in _PATTERNS if pattern.fullmatch(path)]
+    return list(dict.fromkeys(method for method, pattern in _PATTERNS if pattern.fullmatch(path)))
 
 
 def describe(app: FastAPI) -> dict[str, Any]:

@@ -37,6 +37,7 @@ from pourparler_service.markup import Markup, element
 from pourparler_service.settings import Settings
 from pourparler_service.testing import problem, threaded
 
+ATOM = "{http://www.w3.org/2005/Atom}"
 HOSTILE = (
     "<script>alert(1)</script> & \"quotes\" 'single' <img src=x onerror=alert(2)>\n\n"
     "</p></section></article><h1>Not signed by anybody</h1>\n\n"
@@ -215,6 +216,25 @@ def test_where_nothing_is_people_get_a_page_and_programs_a_problem(client: httpx
         assert problem(client.get(f"/v1/board/{missing}")) == "not-found"
 
 
+def test_head_is_answered_as_get_without_a_body_everywhere_on_the_board(
+    client: httpx.Client, clock: Clock
+) -> None:
+    """Feed readers, caches and checkers of links ask so (RFC 9110, 9.3.2)."""
+    digest = posted(client, clock)
+    places = [at(route, digest) for route in Route if "/board" in route]
+    assert len(places) == 8
+    for place in [*places, f"/board/{'0' * 64}", f"/board/{'0' * 64}/note", f"{Route.BOARD_LIST}?before=nothing"]:
+        told, got = client.head(place), client.get(place)
+        assert (told.status_code, told.content) == (got.status_code, b""), place
+        assert {k: v for k, v in told.headers.items() if k != "date"} == {
+            k: v for k, v in got.headers.items() if k != "date"
+        }
+        assert client.get(place).content == got.content  # on the same connection: it is not out of step
+    refused = client.post(Route.BOARD)
+    assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD")
+    assert client.head(Route.SERVICE).status_code == 405
+
+
 def test_copies_lead_to_each_other(client: httpx.Client, clock: Clock) -> None:
     signers = keys(3)
     signing = Signing(signers, copies(signers))
@@ -254,6 +274,31 @@ def test_a_later_communique_of_the_same_signatories_marks_the_earlier_one(
     assert [one.marks for one in listed if one.digest == first] == [told.marks]
     assert word in client.get(Route.BOARD).text
     assert f"[{word}]" in client.get(Route.BOARD_FEED).text
+    says_of_the_earlier(client, second, act, sequel, relation, marked=True)
+
+
+def says_of_the_earlier(
+    client: httpx.Client, later: bytes, act: Act, sequel: Sequel, relation: Relation, *, marked: bool
+) -> None:
+    """Page, list, feed and both JSON say the same of what a text does to an earlier one."""
+    words = f"It {act.value} " if marked else f"It says that it {act.value} "
+    expected = wire.BoardRelation(sequel=sequel, release=relation.release, digest=relation.digest, marked=marked)
+    listed = wire.Board.model_validate_json(client.get(Route.BOARD_LIST).content).posted
+    (one,) = [one for one in listed if one.digest == later]
+    told = wire.PostedNote.model_validate_json(client.get(at(Route.BOARD_ENTRY, later)).content)
+    assert one.relation == told.relation == expected
+    link = f'{words}<a href="{at(Route.BOARD_PAGE, relation.digest)}">an earlier communiqué</a>'
+    assert link in page(client, later)
+    items = client.get(Route.BOARD).text.split("<li>")
+    (item,) = [item for item in items if f'href="{at(Route.BOARD_PAGE, later)}" lang' in item]
+    assert link in item
+    entry = feed_entry(client, later)
+    assert (entry.findtext(f"{ATOM}summary") or "").startswith(words + "an earlier communiqué")
+    assert (entry.findtext(f"{ATOM}title") or "").startswith(
+        f"[{act.value.capitalize()} an earlier one] "
+    ) == marked
+    related = [one.get("href") for one in entry.iter(f"{ATOM}link") if one.get("rel") == "related"]
+    assert related == [at(Route.BOARD_PAGE, relation.digest)]
 
 
 def test_nobody_marks_what_they_have_not_signed(client: httpx.Client, clock: Clock) -> None:
@@ -262,7 +307,8 @@ def test_nobody_marks_what_they_have_not_signed(client: httpx.Client, clock: Clo
     first = posted(client, clock, signing=signing)
     relation = Relation(Act.WITHDRAWS, signing.texts[0].foot.release, first)
     for signers in (keys(3), signing.keys[:2], [*signing.keys[:2], *keys(1)]):
-        posted(client, clock, signing=Signing(signers, [communique(signers, relation=relation)]))
+        later = posted(client, clock, signing=Signing(signers, [communique(signers, relation=relation)]))
+        says_of_the_earlier(client, later, Act.WITHDRAWS, Sequel.WITHDRAWN, relation, marked=False)
     other_text = Relation(Act.WITHDRAWS, signing.texts[0].foot.release, bytes(32))
     posted(client, clock, signing=Signing(signing.keys, [communique(signing.keys, relation=other_text)]))
     assert client.get(at(Route.BOARD_ENTRY, first)).json()["marks"] == []
@@ -297,10 +343,15 @@ def test_a_mark_moves_the_time_by_which_feed_readers_see_that_something_changed(
 
 def in_feed(client: httpx.Client, digest: bytes) -> dict[str, str | None]:
     """The times that the feed gives for a text."""
-    space = "{http://www.w3.org/2005/Atom}"
-    for entry in ElementTree.fromstring(client.get(Route.BOARD_FEED).content).iter(f"{space}entry"):
-        if any(link.get("href") == at(Route.BOARD_PAGE, digest) for link in entry.iter(f"{space}link")):
-            return {name: entry.findtext(f"{space}{name}") for name in ("published", "updated")}
+    return {name: feed_entry(client, digest).findtext(f"{ATOM}{name}") for name in ("published", "updated")}
+
+
+def feed_entry(client: httpx.Client, digest: bytes) -> ElementTree.Element:
+    """The feed's entry of a text."""
+    for entry in ElementTree.fromstring(client.get(Route.BOARD_FEED).content).iter(f"{ATOM}entry"):
+        links = {link.get("rel"): link.get("href") for link in entry.iter(f"{ATOM}link")}
+        if links["alternate"] == at(Route.BOARD_PAGE, digest):
+            return entry
     raise AssertionError("not in the feed")
 
 

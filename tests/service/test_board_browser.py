@@ -20,6 +20,8 @@ import httpx
 import pytest
 
 from pourparler_policies.wire import Route
+from pourparler_service import boardpages
+from pourparler_service.boardapi import STATIC
 from pourparler_service.desktesting import (
     ENGLISH,
     PERSIAN,
@@ -31,6 +33,7 @@ from pourparler_service.desktesting import (
     prepared,
     publish,
 )
+from pourparler_service.languages import RIGHT_TO_LEFT, SCRIPTS
 from pourparler_service.settings import Settings
 from pourparler_service.testing import threaded
 
@@ -136,7 +139,9 @@ def test_the_readers_browser_verifies_every_signature(
     client: httpx.Client, signing: Signing, tmp_path: Path
 ) -> None:
     told = browse(str(client.base_url).rstrip("/") + place(signing), tmp_path)
-    assert verdict(told).startswith("Checked in your browser just now: the words above are signed by all 3 keys.")
+    assert verdict(told).startswith(
+        "Checked in your browser just now: the words between the two marks above are signed by all 3 keys."
+    )
     assert told.count("signature verified in your browser") == 3
     assert words(told) == (ENGLISH + "\n\n" + PERSIAN).split("\n\n")
 
@@ -193,6 +198,21 @@ LIES = {
     "another number on the page": ("", b"12 lists", b"13 lists"),
     "another language's words": ("", "دیدار کردند".encode(), "دیدار نکردند".encode()),
     "a paragraph too many": ("", b'<p class="words">They', b'<p class="words">More.</p><p class="words">They'),
+    "a paragraph before the parts": ("", b'<section lang="en"', b'<p>More.</p><section lang="en"'),
+    "bare words in a part": ("", b'<p class="words">They', b'More.<p class="words">They'),
+    "a list in a part": ("", b'<p class="words">They', b'<ul><li>More.</li></ul><p class="words">They'),
+    "an element in a paragraph": ("", b"12 lists", b"<del>12 lists</del>"),
+    "a hidden paragraph": ("", b'<p class="words">They', b'<p class="words" hidden>They'),
+    "the other direction": ("", b'lang="fa" dir="rtl"', b'lang="fa" dir="ltr"'),
+    "a paragraph after the mark": ("", b"<article", b"<p>More.</p><article"),
+    "bare words before the end": ("", b"</article>", b"</article>More."),
+    "a second text with marks of its own": (
+        "",
+        b'<p class="edge" id="text-begins">',
+        b'<p class="edge">Here begins the signed text.</p><article><p>More.</p></article>'
+        b'<p class="edge" id="text-begins">',
+    ),
+    "a mark that says more": ("", b"Here begins", b"It was agreed to wait. Here begins"),
     "a name that did not sign": ("", b"<bdi>Southern League</bdi>", b"<bdi>Western League</bdi>"),
     "another text in the note": ("/note", b"12 lists", b"13 lists"),
     "a note without its last line": ("/note", b"void unless all have signed\n", b""),
@@ -207,8 +227,50 @@ def test_a_server_that_shows_other_words_than_were_signed_is_noticed(
 ) -> None:
     where, old, new = LIES[lie]
     with between(client, replaced(where or place(signing), old, new)) as url:
-        told = verdict(browse(url + place(signing), tmp_path))
-    assert told.startswith("DO NOT TRUST THIS PAGE: ")
+        page = browse(url + place(signing), tmp_path)
+    assert verdict(page).startswith("DO NOT TRUST THIS PAGE: ")
+    assert edges(page) == ["DO NOT TRUST WHAT FOLLOWS: the reason stands below.", boardpages.ENDS]
+    assert "signature verified" not in page
+
+
+def edges(page: str) -> list[str]:
+    """What stands before and after the text."""
+    found = [re.search(rf'<p[^>]* id="text-{end}"[^>]*>(.*?)</p>', page, re.DOTALL) for end in ("begins", "ends")]
+    return [html.unescape(one[1]) if one else "" for one in found]
+
+
+def test_marks_say_where_the_verified_text_begins_and_ends(
+    client: httpx.Client, signing: Signing, tmp_path: Path
+) -> None:
+    plain = client.get(place(signing)).text
+    assert edges(plain) == [boardpages.BEGINS, boardpages.ENDS]
+    told = browse(str(client.base_url).rstrip("/") + place(signing), tmp_path)
+    assert edges(told) == [
+        "Verified in your browser: here begins the signed text.",
+        "Here ends the signed text. All else on this page is the server's word.",
+    ]
+    between_them = told.partition(edges(told)[0])[2].partition(edges(told)[1])[0]
+    assert between_them.count('class="part"') == 2
+    assert words(between_them) == words(told)
+
+
+def test_the_name_of_a_language_is_the_browsers_own(
+    client: httpx.Client, signing: Signing, tmp_path: Path
+) -> None:
+    lie = replaced(place(signing), b">English</p>", b">Only the Persian words bind.</p>")
+    with between(client, lie) as url:
+        told = browse(url + place(signing), tmp_path)
+    assert "Only the Persian words bind" not in told
+    assert re.findall(r'class="language"[^>]*>(.*?)</p>', told) == ["English", "فارسی"]
+    assert verdict(told).startswith("Checked in your browser just now")
+
+
+def test_the_script_and_the_pages_know_the_same_languages_that_run_from_right_to_left() -> None:
+    script = (STATIC / "verify.js").read_text()
+    for name, known in (("RIGHT_TO_LEFT", RIGHT_TO_LEFT), ("SCRIPTS", SCRIPTS)):
+        found = re.search(rf'const {name} = "([^"]*)"', script)
+        assert found
+        assert set(found[1].split(" ")) == known
 
 
 def test_a_signature_that_does_not_verify_is_noticed(

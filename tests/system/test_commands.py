@@ -494,6 +494,37 @@ def test_killing_talk_at_any_time_loses_and_doubles_nothing(desk: Desk) -> None:
     assert drafts(desk.vault("ada")) == drafts(desk.vault("ben")) == []
 
 
+def test_whoever_agrees_on_the_hour_of_a_sessions_end_is_told_what_goes_then_and_is_reminded(desk: Desk) -> None:
+    desk.room("ada", "ben")
+    proposed = desk.ok("ada", "propose", "adjourn", "+2h")
+    assert "all that is said until then, is erased everywhere." in proposed.out
+    assert "cannot be kept longer" in proposed.out
+    assert "cannot be kept longer" in desk.ok("ben", "table").out
+    assert "this session ends" not in desk.ok("ada", "read").out
+    (code,) = desk.codes("ben")
+    assert "cannot be kept longer" in desk.ok("ben", "approve", code).out
+    for done in (desk.ok("ada", "say", text=b"Here I am."), desk.ok("ben", "read")):
+        assert re.search(
+            "— this session ends at .* UTC, in 2 hours: all that is said until then is erased", done.out
+        )
+    past = desk.run("ben", "propose", "adjourn", "2020-01-01T09:00Z")
+    assert past.status != 0
+    assert "a session ends later than now" in past.errors
+    assert desk.run("ben", "propose", "adjourn", "soon").status != 0
+
+
+def test_whoever_talks_is_told_shortly_before_a_sessions_end_and_when_it_has_come(desk: Desk) -> None:
+    desk.room("ada", "ben")
+    desk.ok("ada", "propose", "adjourn", "+25s")
+    (code,) = desk.codes("ben")
+    talking = desk.commands.start("talk", "--vault", desk.vault("ada"), "--json", passphrase=PASSPHRASE)
+    talking.event(event="ready")
+    desk.ok("ben", "approve", code)
+    talking.event(event="adjourns")
+    talking.event(event="adjourned")
+    talking.end()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_demonstration_keeps_what_it_was_asked_to_keep_and_nothing_of_what_was_said(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from pourparler_policies.fold.events import (
     Yielded,
 )
 from pourparler_policies.fold.facts import (
+    Adjourn,
     Admit,
     Amend,
     Device,
@@ -44,8 +45,9 @@ from ..channel import Channel
 from ..errors import Halted, UserError
 from ..grounds import may_approve
 from ..log import Log
+from ..messages import Message
 from ..subjects import charter_names, code_of, describe, difference, find_subject
-from . import attachments, handing, ideas, onetext, release, sound, textview
+from . import adjourning, atonce, attachments, handing, ideas, onetext, release, sound, textview
 from .carried import title_line
 from .common import (
     GlobalOptions,
@@ -59,6 +61,7 @@ from .common import (
     say_duration,
 )
 from .showing import name_of, news
+from .textfiles import read_time
 from .who import who
 
 Act = Callable[[argparse.Namespace, Channel], Awaitable[None]]
@@ -111,10 +114,11 @@ def _add_acts(commands: Any, further: Callable[[Any], None] | None = None) -> li
         add(commands, name, text, _word, _CODE, *((_AT_HOME,) if name == "approve" else ()))
         made[-1].set_defaults(word=name)
     hold = "put a person of your own side, or yourself, on hold: removed, and can come back"
-    add(commands, "hold", hold, _hold, _WHO)
+    add(commands, "hold", hold, _hold, _WHO, atonce.YES)
     add(commands, "discard", "end one of your own devices, for instance a lost one", _discard, _WHO)
     add(commands, "cancel", "take back your side's consent to somebody who has not come", _cancel, _WHO)
-    add(commands, "shorten", "give something you said a shorter life, or end it now", _shorten, _NUMBER, _TO)
+    shorter = "give something you said a shorter life, or end it now"
+    add(commands, "shorten", shorter, _shorten, _NUMBER, _TO, atonce.YES)
     add(commands, "lives", "how long words live here, and shorter lives for this device", _lives, _OWN, _READ)
     add(commands, "remove", "take a device out that nobody has attested, or that has to go", _remove, _WHO)
     return made
@@ -177,6 +181,7 @@ def _entry(log: Log, digest: bytes, held: Open) -> tuple[dict[str, Any], list[st
         lines.append(f"       subject to confirmation from home: {', '.join(waiting)}")
     if objects:
         lines.append(f"       objected to by: {', '.join(objects)} (blocked until they yield)")
+    lines += [f"       {line}" for line in adjourning.consequence(held.subject)]
     if isinstance(held.subject, Amend):
         changes = difference(log.charter, charters.decode(held.subject.charter))
         lines += ["       what it would change:", *(f"         {plain(line)}" for line in changes)]
@@ -207,7 +212,7 @@ async def _propose(arguments: argparse.Namespace, channel: Channel) -> None:
     emit(
         arguments,
         {"event": "proposed", "code": code_of(digest), "subject": said},
-        [f"On the table as {code_of(digest)}: {said}."],
+        [f"On the table as {code_of(digest)}: {said}.", *adjourning.consequence(subject)],
     )
 
 
@@ -215,8 +220,9 @@ async def _word(arguments: argparse.Namespace, channel: Channel) -> None:
     make, _, done = _WORDS[arguments.word]
     digest = find_subject(channel.log, arguments.code)
     confirm = arguments.word == "approve" and arguments.confirm_at_home
+    held = channel.log.consent.open[digest].subject if arguments.word == "approve" else None
     await channel.do(Approved(digest, confirm=True) if confirm else make(digest))
-    emit(arguments, {"event": arguments.word, "code": arguments.code}, [done])
+    emit(arguments, {"event": arguments.word, "code": arguments.code}, [done, *adjourning.consequence(held)])
 
 
 def find_device(log: Log, who: str) -> Device:
@@ -240,7 +246,10 @@ def find_device(log: Log, who: str) -> Device:
 
 
 async def _hold(arguments: argparse.Namespace, channel: Channel) -> None:
-    await channel.do(Held(find_device(channel.log, arguments.who).seat))
+    device, own = find_device(channel.log, arguments.who), channel.log.own_card.fingerprint
+    if device.seat in {one.seat for one in channel.log.consent.devices.values() if one.card == own}:
+        await atonce.agreed(arguments, "holding yourself", _YOURSELF, "hold", "nobody was put on hold")
+    await channel.do(Held(device.seat))
     emit(
         arguments,
         {"event": "on hold"},
@@ -269,21 +278,35 @@ async def _remove(arguments: argparse.Namespace, channel: Channel) -> None:
 # How long words live
 
 
+def _own_text(message: Message) -> str:
+    return title_line(message) if message.kind == "shuttle" else message.text
+
+
+def _own_line(message: Message, now: int) -> str:
+    left = say_duration(max(0, message.expires_at - now))
+    line = f"{'file: ' if message.attached else ''}{plain(_own_text(message), lines=False)}"
+    return f"{message.seq:>8}  {left} left  {line[:60]}"
+
+
 async def _shorten(arguments: argparse.Namespace, channel: Channel) -> None:
     if arguments.number is None:
-        for message in channel.log.store.messages.shown(channel.clock()):
+        now = channel.clock()
+        for message in channel.log.store.messages.shown(now):
             if message.own:
-                text = title_line(message) if message.kind == "shuttle" else message.text
                 record = {
                     "event": "own",
                     "number": message.seq,
-                    "text": text,
+                    "text": _own_text(message),
                     "expires_at": message.expires_at,
                 }
-                left = say_duration(max(0, message.expires_at - channel.clock()))
-                line = f"{'file: ' if message.attached else ''}{plain(text, lines=False)}"
-                emit(arguments, record, [f"{message.seq:>8}  {left} left  {line[:60]}"])
+                emit(arguments, record, [_own_line(message, now)])
         return
+    now = channel.clock()
+    for message in channel.log.store.messages.shown(now):
+        if message.own and message.seq == arguments.number and message.received_at + arguments.to <= now:
+            await atonce.agreed(
+                arguments, "ending", [_ENDING, _own_line(message, now)], "end", "nothing was ended"
+            )
     await channel.shorten(arguments.number, arguments.to)
     emit(arguments, {"event": "shorter", "number": arguments.number}, [_SHORTER])
 
@@ -350,10 +373,20 @@ def _erase(arguments: argparse.Namespace, channel: Channel) -> Subject:
     return Erase(channel.log.row.cursor)
 
 
+def _adjourn(arguments: argparse.Namespace, channel: Channel) -> Subject:
+    return Adjourn(read_time(arguments.time))
+
+
 def _amend(arguments: argparse.Namespace, channel: Channel) -> Subject:
     return Amend(read_charter(arguments.charter).encode())
 
 
+_YOURSELF: Final = (
+    "ATTENTION: this puts yourself on hold. The others' devices take yours out, and this device erases the channel:",
+    "all words, files and keys of it here. Your place stays. You come back when a party has proposed `lift` and",
+    "somebody has invited your card.",
+)
+_ENDING: Final = "ATTENTION: this ends now, here, on every device and at the service, and cannot be brought back:"
 _SHORTER: Final = (
     "It has the shorter life, at the service too. Who has read it may remember it; a device that is off erases it when "
     "it comes back, at the latest at its old end."
@@ -409,6 +442,7 @@ _SIDE: Final = (
 _ROLE: Final = ("--role", {"choices": [str(role) for role in Role], "default": "delegate", "help": "(delegate)"})
 _OLD: Final = ("--old", {"required": True, "metavar": "WHO", "help": "the card that it replaces"})
 _LENGTH: Final = ("length", {"type": duration, "metavar": "LENGTH", "help": "how long: 12h, 30d"})
+_HOUR: Final = ("time", {"metavar": "TIME", "help": "2026-12-01T09:00Z, or +2h from now"})
 _CHARTER: Final = ("charter", {"metavar": "FILE", "type": Path, "help": "the new charter (TOML)"})
 
 _SUBJECTS: Final[list[tuple[str, Any, str, list[tuple[str, dict[str, Any]]]]]] = [
@@ -419,5 +453,6 @@ _SUBJECTS: Final[list[tuple[str, Any, str, list[tuple[str, dict[str, Any]]]]]] =
     ("lift", _lift, "somebody is no longer on hold", [_WHO]),
     ("recess", _recess, "a pause: what was said is erased, nobody counts as absent", [_LENGTH]),
     ("erase", _erase, "end this session and erase what was said, everywhere", []),
+    ("adjourn", _adjourn, "end this session at an hour, and erase then what was said until then", [_HOUR]),
     ("amend", _amend, "change the charter", [_CHARTER]),
 ]

@@ -19,7 +19,7 @@ from ..errors import PourparlerError, Refused, Unkept, Unreachable, UserError
 from ..happenings import Happening
 from ..invitations import Inviter
 from ..store import State
-from . import prompts
+from . import adjourning, prompts
 from .attachments import carry_on
 from .common import PASSING, GlobalOptions, choose_channel, duration, emit, erasing, open_device, progress
 from .locking import PATIENCE, next_of, say_locked, wipe_screen
@@ -98,6 +98,7 @@ async def _say(arguments: argparse.Namespace) -> int:
             return 1
         emit(arguments, {"said": True, "title": title}, [f"Said in “{shown}”."])
         warn_absent(arguments, channel, arguments.life)
+        adjourning.warn_adjourned(arguments, channel)
     return 0
 
 
@@ -152,6 +153,7 @@ async def _read(arguments: argparse.Namespace) -> int:
         show_missed(arguments, channel)
         await history(arguments, channel, device.clock())
         show_closed(arguments, channel, device.clock())
+        adjourning.warn_adjourned(arguments, channel)
         if channel.log.row.trouble:
             progress(arguments, f"ATTENTION: {channel.log.row.trouble}")
     return 0
@@ -227,10 +229,12 @@ async def _follow(arguments: argparse.Namespace, device: Device, channel: Channe
             return
         show_missed(arguments, channel)
         emit(arguments, {"event": "ready", "state": channel.log.row.state}, ["— you are connected —"])
+        adjourning.warn_adjourned(arguments, channel)
         helpers = [
             asyncio.create_task(_carry_invitations(arguments, device.inviter(channel))),
             asyncio.create_task(line.keep()),
             asyncio.create_task(carry_on(arguments, channel)),
+            asyncio.create_task(adjourning.keep(arguments, channel)),
         ]
         try:
             async for happening in channel.watch():

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from pourparler_crypto.note import MAX_TEXT, PressKey
+from pourparler_crypto.note import MAX_TEXT, PressKey, Refused, check_words
 
 from ..errors import UserError
 from .common import duration, read_text
@@ -17,14 +17,23 @@ _LANGUAGE: Final = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 
 
 def read_words(given: list[str]) -> list[tuple[str, str]]:
-    """Language and words of each LANGUAGE=FILE, as editors of every system save them. Raises UserError."""
+    """Language and words of each LANGUAGE=FILE, as editors of every system save them. Raises UserError, which names the
+    file and the line there: what is put together of the files is nothing that a person can open.
+    """
     found = []
     for one in given:
         language, equals, file = one.partition("=")
         if not equals or not _LANGUAGE.fullmatch(language):
             raise UserError(f"{one} is not written as LANGUAGE=FILE, for example en=text.md")
         text = read_text(Path(file), "text", MAX_TEXT).removeprefix("\ufeff").replace("\r\n", "\n")
-        found.append((language, unicodedata.normalize("NFC", text)))
+        words = unicodedata.normalize("NFC", text)
+        try:
+            check_words(words.strip("\n"))
+        except Refused as refused:
+            line = len(words) - len(words.lstrip("\n")) + refused.line if refused.line else None
+            where = "standard input" if file == "-" else file
+            raise UserError(f"{where}{f', line {line}' if line else ''}: {refused.refusal.value}") from None
+        found.append((language, words))
     return found
 
 

@@ -2,7 +2,7 @@
 
 the text        Communique(words, Foot(release, signatories, languages, not_before, …)); .text, .digest, .keys;
                 Communique.parse(text); check_parallel(copies), check_round(round, copies) before R1
-                parallel(first copy) -> all copies
+                parallel(first copy) -> all copies; check_words(words of one language), before it is put together
 the note        assemble(completed) -> Note …; Note.parse(bytes), .encode(), .check()
 refusals        Refused(.refusal, .line), a Malformed; Refusal is the closed list, its value the sentence
 keys            ReleaseKey (secret), PressKey(name, public): str() to publish, .digits to compare; parse
@@ -26,6 +26,7 @@ from pourparler_crypto.note.communique import (
     Relation,
     Role,
     Signatory,
+    check_words,
 )
 from pourparler_crypto.note.presskey import PressKey
 from pourparler_crypto.note.refusals import Refusal, Refused
@@ -59,6 +60,7 @@ __all__ = [
     "check_characters",
     "check_parallel",
     "check_round",
+    "check_words",
     "open_backup",
     "open_brief",
     "parallel",

@@ -207,6 +207,15 @@ def _read_words(lines: list[str], languages: tuple[str, ...]) -> tuple[str, ...]
     return tuple("\n".join(lines[start + 1 : end]) for start, end in zip(headings, ends, strict=True))
 
 
+def check_words(words: str) -> None:
+    """The words of one language as a communiqué has them. Raises Refused; its lines are those of the words."""
+    _check_words(words)
+    check_characters(words)
+    for number, line in enumerate(words.split("\n"), 1):
+        if len(line.encode()) > MAX_LINE:
+            raise Refused(Refusal.TOO_LARGE, number)
+
+
 def _check_words(words: str) -> None:
     if not words.strip():
         raise Refused(Refusal.NO_WORDS)

@@ -13,7 +13,21 @@ from pourparler_policies.errors import Void
 from . import changes, closing, consent, events, standing, subjects
 from .encoding import encode, subject_digest
 from .events import Entry
-from .facts import MAX_OPEN, MAX_OPEN_BYTES, Close, Device, Erase, Expel, Lift, Open, Phase, Recall, Recess, State
+from .facts import (
+    MAX_OPEN,
+    MAX_OPEN_BYTES,
+    Adjourn,
+    Close,
+    Device,
+    Erase,
+    Expel,
+    Lift,
+    Open,
+    Phase,
+    Recall,
+    Recess,
+    State,
+)
 from .table import CONSENT, Author, Consent, Trigger
 
 _ANY: Final = frozenset({Phase.LOBBY, Phase.RETURNING, Phase.PRESENT, Phase.STRANDED})
@@ -98,6 +112,9 @@ def _enacted(state: State, _author: Device, event: events.Enacted, entry: Entry)
             return replace(state, recess=subject.until, devices=devices, erased=max(state.erased, entry.seq))
         case Erase():
             return replace(state, erased=max(state.erased, subject.seq))
+        case Adjourn():
+            # Another hour holds for what is said from now on; what was said keeps the earlier one (docs/protocol.md).
+            return replace(state, adjourned=subject.at)
         case Close():
             return closing.begin(state, entry.received_at, entry.seq)
     raise Void("this takes effect with its commit")

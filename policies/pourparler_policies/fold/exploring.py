@@ -17,7 +17,7 @@ from . import apply, events, standing, subject_digest
 from .closing import settle
 from .consent import seat_of
 from .events import Added, Commit, Entry, Event, Ground
-from .facts import IN_GROUP, Admit, Device, Phase, Recess, Replace, State, Subject
+from .facts import IN_GROUP, Adjourn, Admit, Device, Phase, Recess, Replace, State, Subject
 from .testing import NOTICE, card, leaf
 
 Labelled = tuple[str, ...]  # a subject as words, such as ("admit", "a2")
@@ -76,7 +76,7 @@ def _events(play: Play, state: State, author: Device) -> Iterator[Event]:
     for seat in state.seats:
         yield events.Held(seat)
     for subject in play.subjects.values():
-        if not isinstance(subject, Recess) or subject.until > state.time:
+        if not state.time >= _hour(subject) > 0:
             yield events.Proposed(subject)
     for digest in state.open:
         yield events.Approved(digest)
@@ -85,6 +85,16 @@ def _events(play: Play, state: State, author: Device) -> Iterator[Event]:
         yield events.Yielded(digest)
         yield events.Dropped(digest)
         yield events.Enacted(digest)
+
+
+def _hour(subject: Subject) -> int:
+    """Until when it can be agreed on; 0: at any time."""
+    match subject:
+        case Recess():
+            return subject.until
+        case Adjourn():
+            return subject.at
+    return 0
 
 
 def _commits(play: Play, state: State, author: Device) -> Iterator[Commit]:
@@ -156,7 +166,14 @@ def _key(play: Play, state: State, names: dict[str, str]) -> tuple[object, ...]:
         *(state.closing > 0, 0 < state.closing <= state.time, state.closed),
         state.closing > 0 and state.closing + state.rules.notice <= state.time,
     )
-    rest = (state.founded, state.recess > state.time, state.erased, ending, state.rules.charter)
+    rest = (
+        state.founded,
+        state.recess > state.time,
+        state.adjourned > state.time,
+        state.erased,
+        ending,
+        state.rules.charter,
+    )
     return (tuple(devices), tuple(table), spent, rest)
 
 

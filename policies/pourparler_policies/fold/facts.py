@@ -86,6 +86,7 @@ class State:
     founded: bool = False  # every party has had an attested device
     recess: int = 0  # no vote of absence is valid before this received_at
     erased: int = 0  # every message up to this seq is ended and erased
+    adjourned: int = 0  # what is received before this hour (Unix seconds) is erased then; 0: none was agreed
     time: int = 0  # the highest received_at so far
     closed: bool = False
     # The channel is being ended (`closing.py`): until when devices may acknowledge that, 0 when it is not.
@@ -148,6 +149,13 @@ class Erase:
 
 
 @dataclass(frozen=True, slots=True)
+class Adjourn:
+    """The session ends at an hour, `at` (Unix seconds): what is received before it is erased everywhere then."""
+
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
 class Amend:
     """Another charter, in full: `charter` is its canonical encoding, which all members read alike."""
 
@@ -159,5 +167,5 @@ class Close:
     """The channel ends for everyone."""
 
 
-Subject = Admit | Replace | Expel | Recall | Lift | Recess | Erase | Amend | Close
-SUBJECTS: Final[tuple[type, ...]] = (Admit, Replace, Expel, Recall, Lift, Recess, Erase, Amend, Close)
+Subject = Admit | Replace | Expel | Recall | Lift | Recess | Erase | Adjourn | Amend | Close
+SUBJECTS: Final[tuple[type, ...]] = (Admit, Replace, Expel, Recall, Lift, Recess, Erase, Adjourn, Amend, Close)

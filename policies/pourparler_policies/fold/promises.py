@@ -92,7 +92,7 @@ def nobody_speaks_or_counts_before_attestation(before: State, entry: Entry | Non
 
 
 def nothing_loosens_without_every_party(before: State, entry: Entry | None, after: State) -> None:
-    loosened = after.rules != before.rules or after.recess != before.recess
+    loosened = after.rules != before.rules or after.recess != before.recess or after.adjourned != before.adjourned
     expelled = (
         entry is not None
         and isinstance(entry.content, ev.Enacted)

@@ -6,7 +6,7 @@ from pourparler_policies.errors import Unknown, Void
 
 from . import standing
 from .events import Entry
-from .facts import Admit, Amend, Erase, Expel, Lift, Phase, Recall, Recess, Replace, State, Subject
+from .facts import Adjourn, Admit, Amend, Erase, Expel, Lift, Phase, Recall, Recess, Replace, State, Subject
 
 
 def check(state: State, subject: Subject, entry: Entry) -> None:
@@ -34,6 +34,10 @@ def check(state: State, subject: Subject, entry: Entry) -> None:
         case Erase():
             if not 0 < subject.seq <= entry.seq:
                 raise Void("only what has been said can be erased")
+        case Adjourn():
+            # Who has not been heard of for longer may have no place any more, and nobody remembers the hour.
+            if not entry.received_at < subject.at <= entry.received_at + state.rules.absence:
+                raise Void("a session ends later than now, and within the charter's absence limit")
         case Amend():
             amended(state, subject)
 

@@ -12,7 +12,7 @@ from typing import Final
 from pourparler_policies.errors import Void
 
 from .events import Ground
-from .facts import Admit, Amend, Close, Erase, Expel, Lift, Phase, Recall, Recess, Replace
+from .facts import Adjourn, Admit, Amend, Close, Erase, Expel, Lift, Phase, Recall, Recess, Replace
 
 
 class Trigger(StrEnum):
@@ -143,6 +143,7 @@ CONSENT: Final[Mapping[type, tuple[Consent, str]]] = {
     Lift: (Consent.OWN_LEFT, "`enacted`"),
     Recess: (Consent.EVERY, "`enacted`"),
     Erase: (Consent.EVERY, "`enacted`"),
+    Adjourn: (Consent.EVERY, "`enacted`"),
     Amend: (Consent.EVERY, "its GroupContextExtensions"),
     Close: (Consent.SEATED, "`enacted`"),
 }

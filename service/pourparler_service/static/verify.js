@@ -1,9 +1,13 @@
 // Checks the communiqué on this page in the reader's browser: that the note's signatures verify under the keys which
-// the text names, and that the words shown are the words signed. It asks nobody but the server the page is from.
+// the text names, and that what stands between the two marks is what was signed and nothing else. It asks nobody but the server the page is from.
 // What it cannot see: whether these keys belong to the parties, and whether this script itself was exchanged.
 "use strict";
 
 const FORMAT = "pourparler-communique/v1";
+const RIGHT_TO_LEFT = "ar arc bal ckb dv fa glk he ks lrc mzn nqo pnb prs ps rhg sd syr ug ur yi".split(" ");
+const SCRIPTS = "Adlm Arab Aran Hebr Mand Mend Nkoo Rohg Samr Syrc Thaa".split(" ");
+const BEGINS = "Here begins the signed text.";
+const ENDS = "Here ends the signed text.";
 
 // Nothing was found wrong, and nothing was checked.
 class Unchecked extends Error {}
@@ -65,7 +69,8 @@ function takeApart(note) {
     .split("\n")
     .map((line) => must(/^\u2014 (\S+) ([A-Za-z0-9+/]+=*)$/.exec(line), "a line among the signatures is none"))
     .map((match) => ({ name: match[1], body: bytesOf(match[2]) }));
-  return { text: new TextEncoder().encode(text), words: wordsOf(lines.slice(0, start - 1), languages), signatories, signatures };
+  const words = wordsOf(lines.slice(0, start - 1), languages);
+  return { text: new TextEncoder().encode(text), languages, words, signatories, signatures };
 }
 
 function wordsOf(lines, languages) {
@@ -89,6 +94,65 @@ function shownWords() {
     Array.from(part.querySelectorAll(".words"), (one) => one.textContent).join("\n\n"));
 }
 
+function made(name, attributes, ...children) {
+  const found = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) found.setAttribute(key, value);
+  found.append(...children);
+  return found;
+}
+
+function direction(language) {
+  const [first, ...rest] = language.split("-");
+  const script = rest.find((one) => one.length === 4);
+  return (script ? SCRIPTS.includes(script) : RIGHT_TO_LEFT.includes(first)) ? "rtl" : "ltr";
+}
+
+// As its speakers call it, or the tag.
+function ownName(language) {
+  try {
+    return new Intl.DisplayNames([language], { type: "language" }).of(language);
+  } catch {
+    return language;
+  }
+}
+
+// The article as it has to be, made of the note alone. Only whether the first line is a heading is the page's choice.
+function articleOf(note, heading) {
+  return made("article", {}, ...note.languages.map((language, i) => {
+    const [first, ...rest] = note.words[i].split("\n\n");
+    return made("section", { lang: language, dir: direction(language), class: "part" },
+      ...(note.languages.length > 1 ? [made("p", { class: "language" }, ownName(language))] : []),
+      made(heading[i] ? "h1" : "p", { class: "words" }, first),
+      ...rest.map((one) => made("p", { class: "words" }, one)));
+  }));
+}
+
+// That nothing stands between the marks but what was signed, and that there are no other marks.
+function checkShown(note) {
+  const only = (selector, count = 1) => {
+    const found = document.querySelectorAll(selector);
+    must(found.length === count, "it shows text as signed that was not");
+    return found[0];
+  };
+  const [article, begins, ends] = [only("article"), only("#text-begins"), only("#text-ends")];
+  only(".edge", 2);
+  // A language's name is no part of the note: it is the browser's word, not the server's.
+  const names = Array.from(article.querySelectorAll(".part > .language:first-child"));
+  names.forEach((one, i) => one.replaceChildren(ownName(note.languages[i] || "und")));
+  const heading = Array.from(article.querySelectorAll(".part"), (part) => part.querySelector(".words")?.localName === "h1");
+  must(begins.nextSibling === article && article.nextSibling === ends && article.parentNode.localName === "main" &&
+    begins.isEqualNode(made("p", { class: "edge", id: "text-begins" }, BEGINS)) &&
+    ends.isEqualNode(made("p", { class: "edge", id: "text-ends" }, ENDS)) &&
+    article.isEqualNode(articleOf(note, heading)), "it shows text as signed that was not");
+}
+
+function mark(id, words, kind) {
+  for (const one of document.querySelectorAll("#" + id)) {
+    one.textContent = words;
+    one.className = "edge " + kind;
+  }
+}
+
 async function fetched(place) {
   try {
     const answer = await fetch(place, { credentials: "omit", cache: "no-store" });
@@ -107,6 +171,7 @@ async function check(verdict) {
   const words = shownWords();
   if (words.length !== note.words.length || words.some((part, i) => part !== note.words[i]))
     throw new Error("the words on this page are not the words that were signed");
+  checkShown(note);
   if (items.length !== note.signatories.length || note.signatures.length !== note.signatories.length)
     throw new Error("the signatures are not those of the signatories");
   for (const [i, signatory] of note.signatories.entries()) {
@@ -134,9 +199,11 @@ async function main() {
   }
   try {
     const count = await check(verdict);
+    mark("text-begins", "Verified in your browser: here begins the signed text.", "good");
+    mark("text-ends", "Here ends the signed text. All else on this page is the server's word.", "good");
     verdict.className = "good";
     verdict.textContent =
-      "Checked in your browser just now: the words above are signed by all " + count + " keys. Whose keys these are, " +
+      "Checked in your browser just now: the words between the two marks above are signed by all " + count + " keys. Whose keys these are, " +
       "only their digits tell you.";
   } catch (error) {
     const why = error.name === "NotSupportedError" ? "it does not know Ed25519" : error.message;
@@ -144,6 +211,7 @@ async function main() {
       verdict.textContent = "Your browser has not checked the signatures: " + why + ". Check it yourself, see below.";
       return;
     }
+    mark("text-begins", "DO NOT TRUST WHAT FOLLOWS: the reason stands below.", "bad");
     verdict.className = "bad";
     verdict.textContent = "DO NOT TRUST THIS PAGE: " + error.message + ".";
   }

@@ -27,6 +27,7 @@ from pourparler_policies.fold.encoding import encode, subject_digest
 from pourparler_policies.fold.events import Added, Commit, Entry, Ground
 from pourparler_policies.fold.exploring import Play, entries
 from pourparler_policies.fold.facts import (
+    Adjourn,
     Admit,
     Amend,
     Close,
@@ -66,6 +67,7 @@ SUBJECTS: list[Subject] = [
     Lift(b"s" * 32),
     Recess(START + DAY),
     Erase(7),
+    Adjourn(START + DAY),
     Amend(b"any bytes"),
     Close(),
 ]
@@ -106,6 +108,7 @@ def rich() -> State:
     history.post("b1", ev.Objected(digest), ev.Absent(history.device("a2").credential))
     history.post("b2", ev.Held(history.seat("b2")))
     history.enact(Erase(3), "a1", "b1")
+    history.enact(Adjourn(START + DAY), "a1", "b1")
     history.now += NOTICE
     return history.state
 

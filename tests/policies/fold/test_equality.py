@@ -16,6 +16,7 @@ from pourparler_policies.fold.encoding import encode, subject_digest
 from pourparler_policies.fold.events import Entry
 from pourparler_policies.fold.exploring import Play, entries
 from pourparler_policies.fold.facts import (
+    Adjourn,
     Admit,
     Close,
     Expel,
@@ -51,6 +52,7 @@ def start(parties: int) -> Play:
         )
         subjects["replace", word] = Replace(seat, card(word), card(word[0] + "3"))
     subjects["recess",], subjects["close",] = Recess(START + DAY), Close()
+    subjects["adjourn",] = Adjourn(START + DAY)
     return Play(history.state, cast, subjects)
 
 
@@ -170,6 +172,7 @@ def test_the_digest_covers_every_field_of_the_state() -> None:
         "founded",
         "recess",
         "erased",
+        "adjourned",
         "time",
         "closed",
         "closing",

@@ -7,7 +7,18 @@ from pourparler_policies.errors import Void
 from pourparler_policies.fold import dormant, standing, step, waits_for
 from pourparler_policies.fold import events as ev
 from pourparler_policies.fold.events import Ground
-from pourparler_policies.fold.facts import Admit, Close, Erase, Expel, Lift, Phase, Recall, Recess, Replace
+from pourparler_policies.fold.facts import (
+    Adjourn,
+    Admit,
+    Close,
+    Erase,
+    Expel,
+    Lift,
+    Phase,
+    Recall,
+    Recess,
+    Replace,
+)
 from pourparler_policies.fold.testing import DAY, NOTICE, START, History, card, founded, leaf, rules
 
 
@@ -366,3 +377,17 @@ def test_a_session_is_erased_up_to_an_entry_when_every_party_agrees() -> None:
     history.enact(Erase(3), "a1", "b1")
     history.enact(Erase(2), "a1", "b1")
     assert history.state.erased == 3
+
+
+def test_an_hour_for_the_end_of_a_session_needs_every_party_and_gives_way_to_another_that_every_party_agrees_on() -> (
+    None
+):
+    history = founded(2)
+    digest = history.agree(Adjourn(START + DAY), "a1")
+    with pytest.raises(Void, match="not every party has approved"):
+        history.post("a1", ev.Enacted(digest))
+    history.post("b1", ev.Approved(digest), ev.Enacted(digest))
+    assert history.state.adjourned == START + DAY
+    history.now += DAY
+    history.enact(Adjourn(START + 2 * DAY), "a1", "b1")
+    assert history.state.adjourned == START + 2 * DAY

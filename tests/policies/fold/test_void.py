@@ -19,6 +19,7 @@ from pourparler_policies.fold import events as ev
 from pourparler_policies.fold.events import Added, Commit, Entry, Ground
 from pourparler_policies.fold.facts import (
     MAX_OPEN_BYTES,
+    Adjourn,
     Admit,
     Amend,
     Close,
@@ -31,7 +32,7 @@ from pourparler_policies.fold.facts import (
     Replace,
     Subject,
 )
-from pourparler_policies.fold.testing import DAY, NOTICE, START, History, card, founded, leaf, rules
+from pourparler_policies.fold.testing import ABSENCE, DAY, NOTICE, START, History, card, founded, leaf, rules
 
 Case = Callable[[], tuple[History, Entry]]
 CASES: list[tuple[str, Case]] = []
@@ -407,6 +408,23 @@ def _() -> tuple[History, Entry]:
 @void("only what has been said can be erased")
 def _() -> tuple[History, Entry]:
     return proposing(Erase(10_000))
+
+
+@void("a session ends later than now")
+def _() -> tuple[History, Entry]:
+    return proposing(Adjourn(START))
+
+
+@void("within the charter's absence limit")
+def _() -> tuple[History, Entry]:
+    return proposing(Adjourn(START + ABSENCE + 1))
+
+
+@void("a session ends later than now")
+def _() -> tuple[History, Entry]:
+    history, digest = on_table(Adjourn(START + DAY), "a1", "b1")
+    history.now += DAY  # the hour has passed before it was agreed
+    return history, history.event("a1", ev.Enacted(digest))
 
 
 @void("no such party and no such intermediary")

@@ -10,7 +10,7 @@ from pourparler_policies.errors import Void
 from pourparler_policies.fold import apply
 from pourparler_policies.fold.encoding import subject_digest
 from pourparler_policies.fold.exploring import Play, entries
-from pourparler_policies.fold.facts import Admit, Expel, Lift, Recall, Recess, Replace, Subject
+from pourparler_policies.fold.facts import Adjourn, Admit, Expel, Lift, Recall, Recess, Replace, Subject
 from pourparler_policies.fold.promises import INVARIANTS, honest_people_get_on
 from pourparler_policies.fold.testing import DAY, NOTICE, START, card, founded
 
@@ -19,7 +19,10 @@ def everything(parties: int, rule: int) -> Play:
     """A founded channel of two delegates a party and an intermediary; spare cards; every kind of subject."""
     history = founded(parties, delegates=2, intermediary=True, rule=rule)
     cast = {f"{body}{n}": body for body in "abc"[:parties] for n in (1, 2, 3)} | {"m1": "m"}
-    subjects: dict[tuple[str, ...], Subject] = {("recess",): Recess(START + DAY)}
+    subjects: dict[tuple[str, ...], Subject] = {
+        ("recess",): Recess(START + DAY),
+        ("adjourn",): Adjourn(START + DAY),
+    }
     for word, body in cast.items():
         role = Role.INTERMEDIARY if body == "m" else Role.HEAD if rule == 0 and word[1] == "1" else Role.DELEGATE
         subjects["admit", word] = Admit(body, role, card(word))

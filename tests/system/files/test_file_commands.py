@@ -91,7 +91,7 @@ async def test_inside_talk_the_same_words_attach_list_show_and_save(
     assert Path(saved["path"]).name == "a plan (2).txt"
     listed = await words(ada, "shorten", capsys)
     assert one["number"] in [record["number"] for record in listed]
-    await words(ada, f"shorten {one['number']}", capsys)
+    await words(ada, f"shorten {one['number']} --yes", capsys)
     await ben.sync()
     assert "a plan.txt" not in [record["file"] for record in await words(ben, "files", capsys) if "file" in record]
 

@@ -14,6 +14,7 @@ import pytest
 
 from pourparler_clients.cli.textfiles import read_words
 from pourparler_clients.cli.textview import differences
+from pourparler_clients.errors import UserError
 from pourparler_clients.papers import compose
 from pourparler_clients.signing_testing import meet
 from pourparler_clients.testing import PASSPHRASE, Commands, Done, House, Person
@@ -252,7 +253,8 @@ def test_bad_input_gets_one_sentence_and_loses_nothing(table: Table) -> None:
     for arguments, expected in (
         ((f"{words}", *good), "is not written as LANGUAGE=FILE"),
         ((f"en={table.place / 'none'}", *good), "cannot be read"),
-        ((f"en={bidi}", *good), ""),
+        ((f"en={bidi}", *good), f"{bidi}, line 1: There is an invisible character that changes the direction"),
+        ((f"en={words}", f"fa={bidi}", *good), f"{bidi}, line 1: "),
         ((f"en={large}", *good), "larger than any text"),
         ((f"en={long}", *good), "at most"),
         ((f"en={words}", "--key", f"{key}", "--not-before", "+2h"), "NAME=FILE"),
@@ -287,6 +289,30 @@ def test_a_file_from_any_editor_is_a_text(tmp_path: Path) -> None:
         path.write_bytes(saved.encode())
         (words,) = read_words([f"fr={path}"])
         assert text(dict([words])).words == ("Un café.\n\nOui.",)
+
+
+@pytest.mark.parametrize(
+    ("saved", "line", "why"),
+    [
+        ("\n\n\nHeading.\n\nWords \u202e.\n", 6, "direction of writing"),
+        ("\ufeff\r\n\r\nHeading.\r\n\r\n[en]\r\n", 5, "language headings"),
+        ("\nHeading.\nvoid unless all have signed\n", 3, "A line at the foot"),
+        (f"\nHeading.\n\u2014 north.example/press {'A' * 40}\n", 3, "looks like a signature"),
+        ("\n\n\n", None, "no words"),
+        ("\n\n" + "a" * 20_000 + "\n", 3, "larger than"),
+    ],
+)
+def test_a_refusal_names_the_persons_own_file_and_its_own_line(
+    tmp_path: Path, saved: str, line: int | None, why: str
+) -> None:
+    """Not the line of the text that is put together of several files."""
+    good, bad = tmp_path / "en.md", tmp_path / "fa.md"
+    good.write_text("\n".join(["Ten lines."] * 10))
+    bad.write_bytes(saved.encode())
+    with pytest.raises(UserError) as refused:
+        text(dict(read_words([f"en={good}", f"fa={bad}"])))
+    assert str(refused.value).startswith(f"{bad}, line {line}: " if line else f"{bad}: ")
+    assert why in str(refused.value)
 
 
 def text(words: dict[str, str]) -> Communique:
