@@ -122,8 +122,9 @@ class Talks:
         self.post(words[0], self.appointment())
 
     def commit(self, *words: str, number: int = 1) -> None:
-        """R1 of these devices: one line for each party, and none for its further delegates."""
-        for line, word in zip(lines_of(words), words, strict=True):
+        """R1 of these devices: a line each where persons sign, else one for each party and none for others of it."""
+        persons = self.state.rules.signatories is Signatories.PERSONS
+        for line, word in zip(range(len(words)) if persons else lines_of(words), words, strict=True):
             self.post(word, events.First(nonce(number), line, b"u " + word.encode()))
 
     def reveal(self, *words: str, number: int = 1) -> None:
