@@ -6,8 +6,8 @@ order in which the sides are named.
 
 import argparse
 import asyncio
-import random
 import getpass
+import random
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
