@@ -37,7 +37,7 @@ SPOKEN: Final = (
     *("draft", "message", "own_rule", "meeting", "opening", "invitation"),
     *("words", "remark", "signing", "lock", "note", "sounding", "sounding_text"),
     *("relayed", "passage", "one_text"),
-    *("idea_round", "idea_packet", "idea_text", "idea_list"),
+    *("idea_round", "idea_packet", "idea_received", "idea_text", "idea_list"),
 )
 AWAY = (
     "this device has been away for longer than the channel keeps a place: nothing that it is shown there can be "

@@ -104,7 +104,7 @@ class Stored:
 
 def stored_texts(directory: Path, passphrase: str) -> list[Stored]:
     """Every text in a vault's tables, whether its time is over or not: messages, papers, drafts, the entry under way,
-    ideas, packages of soundings.
+    ideas, their packets, packages of soundings.
     """
     with examining(directory, passphrase) as vault:
         halves = dict(vault.rows("SELECT channel, half FROM vault_half"))
@@ -114,6 +114,8 @@ def stored_texts(directory: Path, passphrase: str) -> list[Stored]:
             *vault.rows("SELECT channel, number, end, sealed FROM remark"),
             *vault.rows("SELECT channel, number, end, sealed FROM note"),
             *vault.rows("SELECT channel, number, end, sealed FROM sounding_text"),
+            *vault.rows("SELECT channel, number, end, sealed FROM idea_packet"),
+            *vault.rows("SELECT channel, number, end, sealed FROM idea_received"),
             *vault.rows("SELECT channel, number + ?, end, content FROM draft WHERE end IS NOT NULL", DRAFT),
             *vault.rows("SELECT channel, number + ?, end, text FROM idea_text", IDEA),
             *vault.rows(

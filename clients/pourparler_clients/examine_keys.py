@@ -125,7 +125,8 @@ def open_all(found: Loot, halves: Iterable[bytes] = (), bodies: Iterable[bytes] 
         for key in (*made[place], *found.parts, *whole):
             with suppress(CryptoError):
                 opened.append(open_text(key, text.sealed, text.channel, text.number, text.end))
-    sealed = [*found.sealed, *bodies]
+    # A round's packets lie under two keys, one in the other.
+    sealed = [*found.sealed, *bodies, *(text for text in opened if text and len(text) % idea.PACKET == 0)]
     secrets = {idea.public_of(key): key for key in whole}
     for key in found.whole:
         for opener in (_gcm(key), _chacha(key)):

@@ -34,6 +34,7 @@ WORDS: Final = 4 * SPACE  # of a paper's revision, by the seq of their entry
 REMARK: Final = 5 * SPACE  # by its seq
 NOTE: Final = 6 * SPACE  # by 6 bytes of its name
 SOUNDED: Final = 7 * SPACE  # packages of a sounding, by the seq of their entry
+PACKET: Final = 8 * SPACE  # of a round of ideas, by 6 bytes of its name and one for the place (ideapackets.py)
 
 # Ends in a block, by how far apart they lie: 8 days, 4 hours, a quarter of an hour; 11 KB an answer at most.
 _IN_BLOCK: Final = {LONG_STEP: 192, MIDDLE_STEP: 240, SHORT_STEP: 90}

@@ -27,7 +27,7 @@ from pourparler_policies.ideas.acts import present_seats
 from pourparler_policies.ideas.content import Ballot, Tally
 from pourparler_policies.ideas.device import Duty, Stage
 from pourparler_policies.ideas.facts import LEAST_SEATS, ROUND_BYTES, Round
-from pourparler_policies.limits import IDEA_PACKET, MINUTE
+from pourparler_policies.limits import MINUTE
 from pourparler_policies.wire import Problem
 
 from .errors import Lacking, PourparlerError, Refused, Unreachable, UserError
@@ -155,7 +155,7 @@ class Ideas:
             lambda: self._in_a_step(lambda: self._channel.log.rounds.texts.again(number))
         )
 
-    def _in_a_step(self, act: Callable[[], None]) -> None:
+    def _in_a_step(self, act: Callable[[], object]) -> None:
         with self._channel.log.step():
             act()
 
@@ -205,7 +205,7 @@ class Ideas:
             held = log.rounds.round_of(one)
             if held is not None:
                 moments += [held.begins, (held.doors + held.tick) // 2, held.tick, held.closes]
-                moments += [due for _, _, due, sent in log.rounds.packets(one.own.id) if not sent]
+                moments += log.rounds.packs.unsent(one.own.id)
         ahead = [moment - now for moment in moments if moment > now]
         return max(0.05, min([longest, *ahead]))
 
@@ -257,21 +257,43 @@ class Ideas:
         match duty:
             case Duty.MAKE_ROOM:
                 await self._make_room(kept)
+            case Duty.JOIN:
+                await self._join(kept)
             case Duty.SEAL:
-                await self._channel.halves_for(lambda: self._in_a_step(lambda: log.rounds.seal(kept, now)))
+                try:
+                    await self._channel.halves_for(lambda: self._in_a_step(lambda: log.rounds.seal(kept, now)))
+                except Refused:
+                    self._in_a_step(lambda: log.rounds.seal(kept, now, empty=True))
             case Duty.SEND:
+                # The halves are here, unless the program was closed since it sealed.
+                await self._channel.halves_for(lambda: log.rounds.packets(kept.own.id))
                 await self._send(kept)
             case Duty.FETCH:
                 packets = await self._fetch(kept)
                 if packets is not None:
-                    with log.step():
-                        log.rounds.fetched(kept, packets)
+                    await self._keep_list(kept, packets)
             case Duty.OPEN:
                 return await self._open(kept)
             case _:
                 with log.step():
                     return log.rounds.step(kept, duty)
         return []
+
+    async def _join(self, kept: Kept) -> None:
+        """Takes part, with the half at hand under which its packets will lie: at the tick nothing waits for it."""
+        log = self._channel.log
+        held = log.rounds.round_of(kept)
+        if held is not None:
+            with suppress(Refused):  # then its packets hold nothing
+                await self._channel.halves_for(lambda: log.rounds.packs.check_ready(held))
+        self._in_a_step(lambda: log.rounds.step(kept, Duty.JOIN))
+
+    async def _keep_list(self, kept: Kept, packets: list[bytes]) -> None:
+        rounds = self._channel.log.rounds
+        try:
+            await self._channel.halves_for(lambda: self._in_a_step(lambda: rounds.fetched(kept, packets)))
+        except Refused:  # the service gives no half for its end: what cannot be kept is not seen
+            self._in_a_step(lambda: rounds.step(kept, Duty.FAIL))
 
     async def _make_room(self, kept: Kept) -> None:
         log = self._channel.log
@@ -334,9 +356,7 @@ class Ideas:
 
     async def _open(self, kept: Kept) -> list[Happening]:
         log = self._channel.log
-        packets: list[bytes] | None = [
-            kept.list[at : at + IDEA_PACKET] for at in range(0, len(kept.list), IDEA_PACKET)
-        ]
+        packets: list[bytes] | None = []
         if kept.own.stage is Stage.CALLED:  # it took no part, and has yet to fetch the list
             held = kept.opened
             handle = log.rounds.handle(kept, held) if held is not None else b""
@@ -346,7 +366,12 @@ class Ideas:
 
         def step() -> list[Happening]:
             with log.step():
-                return log.rounds.open(kept, packets or [], self._channel.clock())
+                if kept.own.stage is Stage.CALLED:
+                    return log.rounds.open(kept, packets or [], self._channel.clock())
+                known = log.rounds.packs.list_of(kept.own.id)
+                if not known:  # its ideas have ended before it could open them
+                    return log.rounds.step(kept, Duty.ERASE)
+                return log.rounds.open(kept, known, self._channel.clock())
 
         return await self._channel.halves_for(step)
 

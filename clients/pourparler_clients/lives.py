@@ -84,6 +84,7 @@ class Lives:
             if expires_at < message.expires_at or (message.end == ALONE and not offline):
                 self._let_live(message, expires_at, self.end_of(expires_at, life))
         self._log.rounds.texts.apply_rules()
+        self._log.rounds.shorten_packets()
 
     def adjourn(self) -> None:
         """An hour was agreed on: what was said until now ends then, here, and own words at the service. Raises Lacking.
@@ -97,6 +98,7 @@ class Lives:
                 self._let_live(message, hour, end)
         log.store.messages.delete_all_sent(hour)
         log.rounds.texts.adjourn(hour)
+        log.rounds.shorten_packets()
 
     def end_session(self) -> None:
         """The log is past the agreed hour: what was received before is gone, however slow this device's clock is."""

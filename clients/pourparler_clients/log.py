@@ -164,7 +164,7 @@ class Log:
 
     def expire_rounds(self) -> None:
         """By this device's clock alone, in whatever state the channel is, rounds of ideas that are over are erased."""
-        if self.rounds.ended(self.clock()):
+        if self.rounds.ended(self.clock()) or self.rounds.packs.ended(self.clock()):
             with self.step():
                 self.rounds.expire(self.clock())
 

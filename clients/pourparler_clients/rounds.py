@@ -6,7 +6,7 @@
    them hold something, nothing outside this module asks.
 3. When a round has opened, nothing here says any more which idea was this person's. When it has not, what was to be
    said in it waits for another; if somebody may have read it, it waits until its person has decided.
-4. Texts lie under the keys of `hours.py`, as messages do, and end alike.
+4. Texts, and packets that hold them, lie under the keys of `hours.py`, as messages do, and end alike.
 
 DESIGN 4.4; docs/ideas.md. `ideas.py` visits the service.
 """
@@ -31,6 +31,7 @@ from pourparler_policies.ideas.device import Duty, Held, Own, Post, Stage, due, 
 from pourparler_policies.ideas.facts import Phase, Round
 
 from .happenings import Happening
+from .ideapackets import IdeaPackets
 from .ideatexts import BALLOT, MARKED, OWN, SHOWN, IdeaTexts, Text
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ _LOT: Final = random.SystemRandom()  # which packets hold something, and when ea
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """The row of `schema.idea_round`. `held`: the round as it opened, empty before; `list`: the packets, joined."""
+    """The row of `schema.idea_round`. `held`: the round as it opened, empty before."""
 
     own: Own
     key: bytes
@@ -52,7 +53,6 @@ class Kept:
     setting: bytes = b""
     handle: bytes = b""
     held: bytes = b""
-    list: bytes = b""
 
     @property
     def opened(self) -> Round | None:
@@ -66,13 +66,14 @@ class Rounds:
     def __init__(self, log: Log) -> None:
         self._log = log
         self.texts = IdeaTexts(log)
+        self.packs = IdeaPackets(log)
 
     # Rows
 
     def all(self) -> list[Kept]:
         """What this device keeps of rounds, the oldest first."""
         rows = self._log.vault.rows(
-            "SELECT own, key, token, secret, setting, handle, held, list FROM idea_round WHERE channel = ?"
+            "SELECT own, key, token, secret, setting, handle, held FROM idea_round WHERE channel = ?"
             " ORDER BY number",
             self._log.row.id,
         )
@@ -86,7 +87,6 @@ class Rounds:
             key=kept.key if Held.KEY in holds else b"",
             token=kept.token if Held.KEY in holds else b"",
             secret=kept.secret if Held.SECRET in holds else b"",
-            list=kept.list if Held.LIST in holds else b"",
             held=kept.held if Held.KEY in holds else b"",
         )
         where = (self._log.row.id, kept.own.id)
@@ -98,32 +98,29 @@ class Rounds:
             kept.setting,
             kept.handle,
             kept.held,
-            kept.list,
         )
         known = vault.execute(
-            "UPDATE idea_round SET own = ?, key = ?, token = ?, secret = ?, setting = ?, handle = ?, held = ?,"
-            " list = ? WHERE channel = ? AND id = ?",
+            "UPDATE idea_round SET own = ?, key = ?, token = ?, secret = ?, setting = ?, handle = ?, held = ?"
+            " WHERE channel = ? AND id = ?",
             *(*row, *where),
         )
         if not known:
             vault.execute(
                 "INSERT INTO idea_round VALUES ((SELECT coalesce(max(number), 0) + 1 FROM idea_round),"
-                " ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 *(*where, *row),
             )
         if Held.PACKETS not in holds:
-            vault.execute("DELETE FROM idea_packet WHERE channel = ? AND round = ?", *where)
+            self.packs.drop(kept.own.id)
+        if Held.LIST not in holds:
+            self.packs.drop_list(kept.own.id)
         if kept.own.stage is Stage.OVER:
             vault.execute("DELETE FROM idea_round WHERE channel = ? AND id = ?", *where)
         self._log.erased()
 
     def packets(self, round_: bytes) -> list[tuple[int, bytes, int, bool]]:
-        """This device's packets: place, bytes, when it is due (Unix seconds), and whether the service has it."""
-        rows = self._log.vault.rows(
-            "SELECT place, packet, due, sent FROM idea_packet WHERE channel = ? AND round = ? ORDER BY place",
-            *(self._log.row.id, round_),
-        )
-        return [(place, packet, at, bool(sent)) for place, packet, at, sent in rows]
+        """`IdeaPackets.of`. Raises Lacking."""
+        return self.packs.of(round_)
 
     def sent(self, round_: bytes, place: int) -> None:
         """The service has it; in a transaction."""
@@ -211,13 +208,8 @@ class Rounds:
         own = replace(follow(kept.own, Duty.SEAL), room=kept.own.room and handle == kept.handle)
         self.save(replace(kept, own=own, setting=setting, handle=handle))
         start, spread = max(held.tick, now), max(1, held.window // 2)
-        self._log.vault.many(
-            "INSERT INTO idea_packet VALUES (?, ?, ?, ?, ?, 0)",
-            [
-                (self._log.row.id, held.id, place, packet, start + _LOT.randint(0, spread))
-                for place, packet in enumerate(packets)
-            ],
-        )
+        dues = [start + _LOT.randint(0, spread) for _ in packets]
+        self.packs.keep(held, packets, dues, empty=empty)
 
     def _contents(self, held: Round, *, empty: bool) -> list[bytes]:
         """As many as every seat sends; what waits is marked as sealed for this round."""
@@ -246,7 +238,7 @@ class Rounds:
 
     def fetched(self, kept: Kept, packets: Sequence[bytes]) -> bool:
         """The list as the service shows it. False, and the round has failed: it is not whole, not of those who take
-        part as this device saw it, or without a packet of this device's.
+        part as this device saw it, or without a packet of this device's. Raises Lacking.
         """
         held, own = self._log.folded.round, [packet for _, packet, _, _ in self.packets(kept.own.id)]
         whole = (
@@ -254,13 +246,15 @@ class Rounds:
             and held.id == kept.own.id
             and self.setting(held) == kept.setting
             and len(packets) == len(set(packets)) == held.places
+            and len(own) == held.a_seat
             and set(own) <= set(packets)
         )
-        if not whole:
+        if held is None or not whole:
             self.step(kept, Duty.FAIL)
             return False
         own_stage = replace(follow(kept.own, Duty.FETCH), digest=idea.list_digest(kept.setting, packets))
-        self.save(replace(kept, own=own_stage, list=b"".join(packets)))
+        self.save(replace(kept, own=own_stage))
+        self.packs.keep_list(held, packets)
         return True
 
     def open(self, kept: Kept, packets: Sequence[bytes], now: int) -> list[Happening]:
@@ -375,8 +369,16 @@ class Rounds:
 
     def expire(self, now: int) -> None:
         """Erases that, in whatever state the channel is; in a transaction."""
+        self.packs.expire(now)
         for kept in self.ended(now):
             self._over(kept)
+
+    def shorten_packets(self) -> None:
+        """Packets obey the rules as they are now, as the ideas in them will. Raises Lacking."""
+        for kept in self.all():
+            held = self.round_of(kept)
+            if held is not None:
+                self.packs.shorten(held)
 
 
 NOTHING_SHOWN: Final = (

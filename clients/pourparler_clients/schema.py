@@ -407,4 +407,33 @@ MIGRATIONS: list[list[str]] = [
         # Whether a word on a carried message waits for somebody, as of the last visit: counted without its key.
         "ALTER TABLE message ADD COLUMN waits INTEGER NOT NULL DEFAULT 0",
     ],
+    [
+        # Packets of a round of ideas lie, like texts, only under the keys of their end (ideapackets.py). What a round
+        # from before holds goes; what was to be said in it waits for its person, for somebody may have read it.
+        "UPDATE idea_text SET round = x'', doubtful = 1 WHERE kind = 'own' AND round != x''",
+        "DELETE FROM idea_round",
+        "ALTER TABLE idea_round DROP COLUMN list",
+        "DROP TABLE idea_packet",
+        """CREATE TABLE idea_packet (
+            channel BLOB NOT NULL REFERENCES channel ON DELETE CASCADE,
+            round BLOB NOT NULL,
+            place INTEGER NOT NULL,
+            number INTEGER NOT NULL,            -- under which it is sealed (hours.py)
+            sealed BLOB NOT NULL,
+            end INTEGER NOT NULL,
+            expires_at INTEGER NOT NULL,
+            due INTEGER NOT NULL,
+            sent INTEGER NOT NULL,
+            PRIMARY KEY (channel, round, place)
+        ) WITHOUT ROWID""",
+        """CREATE TABLE idea_received (
+            channel BLOB NOT NULL REFERENCES channel ON DELETE CASCADE,
+            round BLOB NOT NULL,
+            number INTEGER NOT NULL,
+            sealed BLOB NOT NULL,               -- every packet, joined, until the list is opened
+            end INTEGER NOT NULL,
+            expires_at INTEGER NOT NULL,
+            PRIMARY KEY (channel, round)
+        ) WITHOUT ROWID""",
+    ],
 ]

@@ -7,7 +7,8 @@ from .errors import Lacking
 from .hours import DRAFT, IDEA, SEED, Hours
 from .vault import Vault
 
-_PAPERS = ("words", "remark", "note", "sounding_text")  # sealed under an end each, like messages
+# Sealed under an end each, like messages.
+_PAPERS = ("words", "remark", "note", "sounding_text", "idea_packet", "idea_received")
 
 
 class Sealed:

@@ -77,7 +77,7 @@ _CONTENTS = (
     *("words", "remark", "signing", "lock", "note", "sounding", "sounding_text", "seed", "patience"),
     *("room", "spool"),
     *("relayed", "passage", "one_text"),
-    *("idea_round", "idea_packet", "idea_text", "idea_list"),
+    *("idea_round", "idea_packet", "idea_received", "idea_text", "idea_list"),
 )
 
 

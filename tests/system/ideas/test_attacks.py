@@ -300,6 +300,6 @@ async def again(person: Person, round_: bytes) -> Person:
     image = person.copy(person.directory.with_name(f"{person.directory.name}-image"))
     following = await person.again(directory=image)
     following.channel.ideas.spread, following.channel.ideas.attends = 0, True
-    after = following.log.rounds.packets(round_)
+    after = await following.channel.with_halves(lambda: following.log.rounds.packets(round_))
     assert [packet for _, packet, _, _ in after] == [packet for _, packet, _, _ in before]
     return following

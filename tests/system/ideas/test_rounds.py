@@ -41,6 +41,7 @@ class Record:
     dues: dict[str, list[int]] = field(default_factory=dict)
     own_sealed: dict[str, list[bytes]] = field(default_factory=dict)  # own ideas, as the vault had stored them
     packets: dict[str, list[bytes]] = field(default_factory=dict)
+    sealed: dict[str, list[bytes]] = field(default_factory=dict)  # the same as a vault has them
     during: dict[str, Path] = field(default_factory=dict)
     after: dict[str, Path] = field(default_factory=dict)
     shown: dict[str, Listed] = field(default_factory=dict)
@@ -66,6 +67,8 @@ async def record(circle: Circle, tmp_path_factory: pytest.TempPathFactory) -> Re
         packets = person.log.rounds.packets(held.id)
         made.dues[person.name] = [at for _, _, at, _ in packets]
         made.packets[person.name] = [packet for _, packet, _, _ in packets]
+        stored = person.device.vault.rows("SELECT sealed FROM idea_packet")
+        made.sealed[person.name] = [sealed for (sealed,) in stored]
         made.during[person.name] = person.copy(images / f"{person.name}-during")
     rounds._LOT = random.SystemRandom()  # type: ignore[misc]
     await circle.collect()
@@ -140,15 +143,16 @@ async def test_after_the_round_no_vault_says_which_idea_was_its_owners(record: R
         with examining(record.after[name], PASSPHRASE) as vault:
             assert vault.rows("SELECT 1 FROM idea_packet") == []
             assert vault.rows("SELECT 1 FROM idea_text WHERE kind = 'own'") == []
-            assert vault.rows("SELECT key, token, secret, list FROM idea_round") in ([], [(b"",) * 4])
+            assert vault.rows("SELECT 1 FROM idea_received") == []
+            assert vault.rows("SELECT key, token, secret FROM idea_round") in ([], [(b"",) * 3])
         pages = list(vault_pages(record.after[name], PASSPHRASE))
-        assert not found(pieces(record.packets[name]), pages)
+        assert not found(pieces([*record.packets[name], *record.sealed[name]]), pages)
         assert not found(pieces(record.own_sealed[name]), pages)
         # The vaults of who had three and of who had none hold the same number of texts.
         assert len(stored_texts(record.after[name], PASSPHRASE)) == len(
             stored_texts(record.after["cleo"], PASSPHRASE)
         )
-    assert found(pieces(record.packets["ada"]), vault_pages(record.during["ada"], PASSPHRASE)), (
+    assert found(pieces(record.sealed["ada"]), vault_pages(record.during["ada"], PASSPHRASE)), (
         "nothing was searched"
     )
 

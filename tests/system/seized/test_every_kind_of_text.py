@@ -32,11 +32,13 @@ from pourparler_clients.examine import (
 )
 from pourparler_clients.examine_keys import loot, open_all
 from pourparler_clients.files_testing import files
+from pourparler_clients.hours import PACKET
 from pourparler_clients.ideas_testing import Circle
 from pourparler_clients.ideatexts import MARKED
 from pourparler_clients.invitations import Joining, load
 from pourparler_clients.papers import compose
 from pourparler_clients.shuttle.crossing import Crossing
+from pourparler_clients.shuttle.pace import Pace
 from pourparler_clients.shuttle.parcels import Note
 from pourparler_clients.shuttle.testing import Side, side
 from pourparler_clients.signing_testing import Hours
@@ -165,6 +167,8 @@ async def ideas(told: Told, north: Side, circle: Circle) -> None:
     for person in north.everybody:
         person.copy(told.root / "during" / f"vault-{person.name}")
     await circle.collect()
+    for person in north.everybody:
+        person.copy(told.root / "listed" / f"vault-{person.name}")
     await circle.settle()
     (listed,) = await circle.shown("ada")
     assert listed.ideas == (PHRASES["shown idea"],)
@@ -227,7 +231,7 @@ async def carry(ada: Person, otter: Person, north: Side, south: Side) -> None:
     await north.sync()
     await otter.channel.shuttle.put(PHRASES["put"], now + 3 * DAY)
     await north.sync()
-    crossing = Crossing(otter.channel, south.bridge.channel)
+    crossing = Crossing(otter.channel, south.bridge.channel, Pace(0))
     await crossing.carry(await crossing.ready(item, PHRASES["parcel"]))
 
 
@@ -348,13 +352,13 @@ def test_a_leafs_old_keys_open_nowhere_after_their_end(told: Told) -> None:
         assert not {*told.seeds} & {*everything(told, moment, "over")}
 
 
-@pytest.mark.parametrize("moment", ["during", "before", "after"])
+@pytest.mark.parametrize("moment", ["during", "listed", "before", "after"])
 def test_no_phrase_stands_in_any_file_or_page_as_it_is(moment: str, told: Told) -> None:
     wanted = {needle for text in (*PHRASES.values(), IN_FILE) for needle in needles(text)}
     for path in told.vaults(moment):
         assert not found(wanted, vault_pages(path, PASSPHRASE))
         assert not found(wanted, files_below(path))
-    if moment != "during":  # then only vaults were copied; a backup is a part of this
+    if moment in ("before", "after"):  # else only vaults were copied; a backup is a part of this
         assert not found(wanted, files_below(told.service(moment)))
 
 
@@ -370,21 +374,34 @@ def test_control_an_invitations_charter_is_found_while_it_is_under_way_and_not_a
         assert bool(found(needles(TITLE), offers)) is there
 
 
-def test_an_idea_opens_from_copies_of_all_devices_that_took_part_made_while_its_packets_were_out(
-    told: Told,
+def packets_open(told: Told, places: list[Path], service: str) -> set[str]:
+    """What opens of the packets alone in these vaults, with the procedure that followed and a service's halves."""
+    seized = loot(places, PASSPHRASE)
+    halves = halves_of(told.service(service), *places)
+    for place in places:
+        for said in open_entries(place, PASSPHRASE, told.sealed):
+            for content in re.findall(rb'"content":"([A-Za-z0-9_-]+=*)"', said):
+                data = base64.urlsafe_b64decode(content + b"===")
+                seized.whole |= {data[at : at + KEY_LENGTH] for at in range(len(data) - KEY_LENGTH + 1)}
+    seized.texts = [text for text in seized.texts if text.number >= PACKET]
+    assert seized.texts
+    return kinds(open_all(seized, halves))
+
+
+@pytest.mark.parametrize("moment", ["during", "listed"])
+def test_no_idea_opens_after_its_end_from_copies_of_all_devices_made_while_its_packets_were_out(
+    moment: str, told: Told
 ) -> None:
-    """A limit that the threat model names: packets lie under keys of the round, not of an hour."""
-    assert kinds(open_all(loot(told.vaults("during"), PASSPHRASE))) == {"shown idea"}
-    for path in told.vaults("during"):
-        assert kinds(open_all(loot([path], PASSPHRASE))) == set()
+    assert packets_open(told, told.vaults(moment), "before") == {"shown idea"}  # control: it has not ended
+    assert packets_open(told, told.vaults(moment), "after") == set()
+    seized = loot(told.vaults(moment), PASSPHRASE)
+    assert kinds(open_all(seized, halves_of(told.service("after"), *told.vaults(moment)))) == set()
 
 
-def test_an_idea_opens_from_one_authors_copy_made_meanwhile_with_the_procedure_that_followed(told: Told) -> None:
-    """The same limit: the others' one-time secrets are said in the log, which a recording or the service has."""
-    place = told.root / "during" / "vault-ada"
-    seized = loot([place], PASSPHRASE)
-    for said in open_entries(place, PASSPHRASE, told.sealed):
-        for content in re.findall(rb'"content":"([A-Za-z0-9_-]+=*)"', said):
-            data = base64.urlsafe_b64decode(content + b"===")
-            seized.whole |= {data[at : at + KEY_LENGTH] for at in range(len(data) - KEY_LENGTH + 1)}
-    assert kinds(open_all(seized)) == {"shown idea"}
+@pytest.mark.parametrize("moment", ["during", "listed"])
+def test_no_idea_opens_after_its_end_from_its_authors_copy_with_the_procedure_that_followed(
+    moment: str, told: Told
+) -> None:
+    place = told.root / moment / "vault-ada"
+    assert packets_open(told, [place], "before") == {"shown idea"}  # control: the log has the one-time secrets
+    assert packets_open(told, [place], "after") == set()
