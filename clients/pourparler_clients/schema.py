@@ -411,8 +411,20 @@ MIGRATIONS: list[list[str]] = [
         # Packets of a round of ideas lie, like texts, only under the keys of their end (ideapackets.py). What a round
         # from before holds goes; what was to be said in it waits for its person, for somebody may have read it.
         "UPDATE idea_text SET round = x'', doubtful = 1 WHERE kind = 'own' AND round != x''",
-        "DELETE FROM idea_round",
-        "ALTER TABLE idea_round DROP COLUMN list",
+        "DROP TABLE idea_round",
+        """CREATE TABLE idea_round (
+            number INTEGER PRIMARY KEY,
+            channel BLOB NOT NULL REFERENCES channel ON DELETE CASCADE,
+            id BLOB NOT NULL,
+            own BLOB NOT NULL,                  -- device.Own, in its canonical form
+            key BLOB NOT NULL,                  -- exported from the epoch of its call, as the token is
+            token BLOB NOT NULL,
+            secret BLOB NOT NULL,               -- of the one-time key
+            setting BLOB NOT NULL,              -- who took part when the packets were sealed
+            handle BLOB NOT NULL,               -- the round's number at the service
+            held BLOB NOT NULL                  -- the round with every share, until it is opened
+        )""",
+        "CREATE UNIQUE INDEX idea_round_once ON idea_round (channel, id)",
         "DROP TABLE idea_packet",
         """CREATE TABLE idea_packet (
             channel BLOB NOT NULL REFERENCES channel ON DELETE CASCADE,

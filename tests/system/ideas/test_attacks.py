@@ -15,11 +15,13 @@ import pytest
 
 from pourparler_clients.api import Api
 from pourparler_clients.errors import UserError
+from pourparler_clients.hours import ALONE
 from pourparler_clients.ideas_testing import Circle
 from pourparler_clients.testing import Person
 from pourparler_crypto import idea
 from pourparler_policies.fold.events import Held
-from pourparler_policies.ideas.device import Stage
+from pourparler_policies.ideas.device import Duty, Stage
+from pourparler_policies.limits import HOUR
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -290,6 +292,42 @@ async def test_a_device_killed_in_the_midst_goes_on_with_the_same_packets_and_no
     for name in ("ada", "ben", "cleo", "dan"):
         assert (await circle.shown(name))[0].ideas == (ROAD,)
     assert not await circle.person("ben").channel.ideas.own()
+
+
+async def test_packets_end_sooner_where_a_device_gives_what_it_keeps_a_shorter_life(circle: Circle) -> None:
+    await begin(circle)
+    await circle.gather()
+    held, ben = circle.held, circle.person("ben")
+    circle.until(held.tick)
+    await circle.visit()
+    sql = "SELECT DISTINCT end, expires_at FROM idea_packet"
+    ((before, _),) = ben.device.vault.rows(sql)
+    await ben.channel.set_own_rule(2 * HOUR, 0)
+    ((end, expires_at),) = ben.device.vault.rows(sql)
+    assert expires_at == held.closes + 2 * HOUR <= end < before
+    await circle.collect()
+    await circle.settle()
+    assert (await circle.shown("ben"))[0].ideas == (ROAD,)
+    await ben.channel.set_own_rule(0, 0)
+
+
+async def test_a_device_without_the_services_half_sends_as_much_as_ever_and_its_idea_waits(circle: Circle) -> None:
+    lists = await begin(circle)
+    await circle.gather()
+    ben = circle.person("ben")
+    (kept,) = ben.log.rounds.all()
+    halves = ben.log.store.hours.at_hand()
+    ben.log.store.hours.forget(max(halves))
+    circle.until(circle.held.tick)
+    await ben.channel.ideas._alone(kept, Duty.SEAL)
+    assert ben.device.vault.rows("SELECT DISTINCT end FROM idea_packet") == [(ALONE,)]
+    assert len(ben.log.rounds.packets(kept.own.id)) == circle.held.a_seat
+    await circle.collect()
+    await circle.settle()
+    assert (await circle.shown("ada"))[0].ideas == ()
+    assert len(await circle.shown("ben")) == lists["ben"] + 1
+    (waiting,) = await ben.channel.ideas.own()
+    assert (waiting.text, waiting.round) == (b"i" + ROAD.encode(), b"")
 
 
 async def again(person: Person, round_: bytes) -> Person:
