@@ -48,7 +48,7 @@ bench-mls: $(STAMP)  ## MLS beside the raw primitives and beside mls-rs
 bench-jr2: $(STAMP)  ## a joint release for 2 to 20 parties, beside the raw calls
 	$(BIN)/python tests/bench/bench_jr2.py $(ARGS)
 
-bench-service: $(STAMP)  ## the service beside an empty relay (ARGS="--matrix --peers" takes an hour)
+bench-service: $(STAMP)  ## the service beside an empty relay (the whole: ARGS="--matrix --peers")
 	$(BIN)/python tests/bench/bench_service.py $(ARGS)
 
 faults: $(STAMP)  ## a hundred runs of load and faults, each with its seed (half an hour)
