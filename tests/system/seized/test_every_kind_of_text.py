@@ -62,7 +62,7 @@ from pourparler_service.halves import FOLDER, INDEX, SLOTS
 from pourparler_service.settings import Settings
 from pourparler_service.testing import threaded
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 # Each kind of text that somebody writes, and the phrase by which it is known.
 PHRASES = {

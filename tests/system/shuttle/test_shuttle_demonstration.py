@@ -12,6 +12,7 @@ COMMON = "[en]\nThe mill is shared, week by week.\n\n[fa]\nآسیاب هفته�
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1500)  # its appointments are as long as the machine is slow
 def test_demonstration_of_the_shuttle_releases_the_one_of_somebodys_files_that_suits_both(tmp_path: Path) -> None:
     given, kept = tmp_path / "given", tmp_path / "kept"
