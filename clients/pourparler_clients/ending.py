@@ -143,21 +143,9 @@ class Ending:
             "SELECT number, seed, end FROM seed WHERE channel = ? AND since <= ? ORDER BY number DESC LIMIT ?",
             *(self._log.row.id, since, MAX_SEEDS - 1),
         ):
-            seed = self._open(number, sealed, end)
+            seed = self._log.store.hours.find(sealed, SEED + number, end)
             if seed is not None:
                 yield number, seed
-
-    def _open(self, number: int, sealed: bytes, end: int) -> bytes | None:
-        """A kept key's seed; None where nothing opens it any more. Raises Lacking."""
-        held = self._log.store.hours
-        if held.is_over(end):
-            return None
-        try:
-            return held.open(sealed, SEED + number, end)
-        except Lacking:
-            if held.has(end):
-                return None
-            raise
 
     def published(self, seeds: tuple[bytes, ...]) -> None:
         """The log holds the disclosure of these: they are kept no more."""
@@ -166,7 +154,7 @@ class Ending:
         ):
             # Each by itself: a newer key whose hour is not at hand must not keep these, to be disclosed for ever.
             with suppress(Lacking):
-                if self._open(number, sealed, end) in seeds:
+                if self._log.store.hours.find(sealed, SEED + number, end) in seeds:
                     self._vault.execute("DELETE FROM seed WHERE number = ?", number)
         self._log.erased()
 

@@ -75,20 +75,21 @@ class IdeaPackets:
         those that have ended. Raises Lacking.
         """
         rows = self._log.vault.rows(
-            "SELECT place, number, sealed, end, due, sent FROM idea_packet WHERE channel = ? AND round = ?"
+            "SELECT place, sealed, number, end, due, sent FROM idea_packet WHERE channel = ? AND round = ?"
             " ORDER BY place",
             *(self._log.row.id, round_),
         )
-        found = [(place, self._open(*sealed), at, bool(sent)) for place, *sealed, at, sent in rows]
+        find = self._log.store.hours.find
+        found = [(place, find(*sealed), at, bool(sent)) for place, *sealed, at, sent in rows]
         return [(place, packet, at, sent) for place, packet, at, sent in found if packet is not None]
 
     def list_of(self, round_: bytes) -> list[bytes]:
         """A round's list; empty when it has ended. Raises Lacking."""
         row = self._log.vault.row(
-            "SELECT number, sealed, end FROM idea_received WHERE channel = ? AND round = ?",
+            "SELECT sealed, number, end FROM idea_received WHERE channel = ? AND round = ?",
             *(self._log.row.id, round_),
         )
-        joined = (self._open(*row) if row is not None else None) or b""
+        joined = (self._log.store.hours.find(*row) if row is not None else None) or b""
         return [joined[at : at + IDEA_PACKET] for at in range(0, len(joined), IDEA_PACKET)]
 
     def unsent(self, round_: bytes) -> list[int]:
@@ -107,7 +108,7 @@ class IdeaPackets:
                 if until <= expires_at:
                     continue
                 earlier = end if ALONE in (end, new) else min(end, new)
-                packet = self._open(number, sealed, end)
+                packet = hours.find(sealed, number, end)
                 where = (self._log.row.id, number)
                 self._log.erased()
                 if packet is None or hours.is_over(earlier) or expires_at <= self._log.clock():
@@ -142,18 +143,6 @@ class IdeaPackets:
             sql = f"DELETE FROM {table} WHERE channel = ? AND expires_at <= ?"  # noqa: S608
             if self._log.vault.execute(sql, self._log.row.id, now):
                 self._log.erased()
-
-    def _open(self, number: int, sealed: bytes, end: int) -> bytes | None:
-        """None: it has ended, or the service has lost its half. Raises Lacking."""
-        hours = self._log.store.hours
-        if hours.is_over(end):
-            return None
-        try:
-            return hours.open(sealed, number, end)
-        except Lacking:
-            if hours.has(end):
-                return None
-            raise
 
 
 def _number(round_: bytes, place: int) -> int:

@@ -7,7 +7,6 @@ something runs inside the caller's transaction. Raises Lacking where the half of
 from dataclasses import dataclass
 from enum import StrEnum
 
-from .errors import Lacking
 from .hours import DRAFT, Hours
 from .vault import Vault
 
@@ -126,14 +125,7 @@ class Outbox:
         """Empty when there is nothing left to open: its life is over, or the service has lost its half."""
         if end is None or not content:
             return content
-        if self._hours.is_over(end):
-            return b""
-        try:
-            return self._hours.open(content, DRAFT + number, end)
-        except Lacking:
-            if self._hours.has(end):
-                return b""
-            raise
+        return self._hours.find(content, DRAFT + number, end) or b""
 
     def drop_ended(self, now: int) -> None:
         """Messages whose life is over are erased unsent, but for the one under way."""

@@ -16,7 +16,7 @@ from pourparler_crypto.note import Act, Audience, Communique, Foot, PressKey, Re
 from pourparler_policies.release.events import Remark, Words
 from pourparler_policies.release.facts import SALT_BYTES, Paper, State, Text, text_digest
 
-from .errors import Lacking, UserError
+from .errors import UserError
 from .hours import NOTE, REMARK, WORDS
 from .store import ChannelStore
 from .vault import Vault
@@ -88,24 +88,12 @@ class Papers:
             return b"", 0
         return self._store.hours.seal(text, number, end), end
 
-    def _open(self, sealed: bytes, number: int, end: int) -> bytes | None:
-        """None when its time is over, or the service has lost its half."""
-        held = self._store.hours
-        if held.is_over(end):
-            return None
-        try:
-            return held.open(sealed, number, end)
-        except Lacking:
-            if held.has(end):
-                return None
-            raise
-
     def words(self, digest: bytes) -> tuple[bytes, bytes] | None:
         """Salt and exact text of a revision, if they are here."""
         row = self._vault.row(
             "SELECT sealed, number, end FROM words WHERE channel = ? AND digest = ?", self._channel, digest
         )
-        opened = self._open(*row) if row else None
+        opened = self._store.hours.find(*row) if row else None
         return (opened[:SALT_BYTES], opened[SALT_BYTES:]) if opened is not None else None
 
     def revisions(self, paper: bytes) -> list[bytes]:
@@ -122,7 +110,7 @@ class Papers:
             self._channel,
             digest,
         )
-        found = [(seq, sender, self._open(*rest)) for seq, sender, *rest in rows]
+        found = [(seq, sender, self._store.hours.find(*rest)) for seq, sender, *rest in rows]
         return [Said(seq, sender, text.decode()) for seq, sender, text in found if text is not None]
 
     def communique(self, paper: Paper) -> Communique:
@@ -151,12 +139,12 @@ class Papers:
             "SELECT sealed, number, end FROM note WHERE channel = ? AND digest = ?",
             *(self._channel, _copy_name(digest, copy)),
         )
-        return self._open(*row) if row else None
+        return self._store.hours.find(*row) if row else None
 
     def notes(self) -> list[bytes]:
         """Every completed note that is still here."""
         rows = self._vault.rows("SELECT sealed, number, end FROM note WHERE channel = ?", self._channel)
-        return [note for row in rows if (note := self._open(*row)) is not None]
+        return [note for row in rows if (note := self._store.hours.find(*row)) is not None]
 
     def keep_note(self, digest: bytes, note: bytes, expires_at: int, copy: int = 1) -> None:
         """What was completed stays until its paper would have ended, under the key of its words: they are at hand."""

@@ -25,7 +25,6 @@ number from 1, or empty). All requests to the tally go without a token, each on 
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -48,6 +47,7 @@ from .errors import PourparlerError, Refused, Unreachable, UserError
 from .happenings import Happening
 from .log import Log
 from .outbox import Kind
+from .shuttle.pace import PAUSE, Pace
 from .soundlog import NONE, UNKNOWN, new_id
 from .store import State
 
@@ -56,7 +56,6 @@ if TYPE_CHECKING:
 
 NOT_ALL: Final = NONE  # a result: not all accept any one package; by whom it failed nobody learns
 DAY, HOUR = 86_400, 3600  # seconds
-_SPREAD: Final = 300.0  # seconds at most between the channels of a deal: they should not be linked by their times
 
 Connect = Callable[[str, bytes | None], Api]
 
@@ -244,7 +243,7 @@ async def deal(
     *,
     answer_within: int = DAY,
     collect_within: int = HOUR,
-    spread: float = _SPREAD,
+    spread: float = PAUSE,
     again: bool = False,
 ) -> None:
     """Asks every party of several channels, in each of which this device is an intermediary's.
@@ -256,11 +255,10 @@ async def deal(
     """
     if len({channel.id for channel in channels}) != len(channels) or len(channels) < 2:
         raise UserError("a deal goes across two channels or more: in one channel, ask without a dealer")
-    for place, channel in enumerate(channels):
-        if place:
-            await asyncio.sleep(random.SystemRandom().uniform(spread / 5, spread))
+    pace = Pace(spread)
+    for channel in channels:
+        await pace.to(channel)
         await channel.sync()
-    last = channels[-1]
     places = [(channel, party, cards) for channel in channels for party, cards in _sides(channel.log)]
     if len(places) > MAX_PARTIES:
         raise UserError(f"a sounding has at most {MAX_PARTIES} sides")
@@ -285,9 +283,7 @@ async def deal(
         made.append((channel, event))
     random.SystemRandom().shuffle(made)
     for channel, event in made:
-        if channel is not last:
-            await asyncio.sleep(random.SystemRandom().uniform(spread / 5, spread))
-        last = channel
+        await pace.to(channel)
         async with channel.turn:
             await channel.soundings._post(event)
 

@@ -11,7 +11,6 @@ from pourparler_policies.fold.decoding import decode
 from pourparler_policies.fold.encoding import encode as canonical
 from pourparler_policies.sounding.facts import MAX_STATE
 
-from .errors import Lacking
 from .hours import SOUNDED
 
 if TYPE_CHECKING:
@@ -56,13 +55,8 @@ class SoundWords:
         row = self._log.vault.row(
             "SELECT sealed, number, end FROM sounding_text WHERE channel = ?", self._log.row.id
         )
-        held = self._log.store.hours
-        if row is None or held.is_over(row[2]):
+        opened = self._log.store.hours.find(*row) if row is not None else None
+        if opened is None:
             return ()
-        try:
-            packages: tuple[bytes, ...] = decode(tuple[bytes, ...], held.open(*row), MAX_STATE)
-        except Lacking:
-            if held.has(row[2]):
-                return ()
-            raise
+        packages: tuple[bytes, ...] = decode(tuple[bytes, ...], opened, MAX_STATE)
         return tuple(text.decode() for text in packages)

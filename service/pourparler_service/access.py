@@ -9,7 +9,6 @@ import base64
 import binascii
 import hashlib
 import hmac
-import math
 from typing import NamedTuple
 
 from starlette.requests import HTTPConnection
@@ -19,6 +18,7 @@ from pourparler_policies.wire import Problem
 
 from . import acts
 from .caps import Caps
+from .paces import spend
 from .problems import Refusal, unauthorized
 from .settings import Settings
 from .state import ChannelState, DeviceState, Registry
@@ -105,8 +105,9 @@ class Gate:
 
 def _pace(device: DeviceState, now: float, caps: Caps) -> None:
     """Spend one of the device's requests; they come back at `requests_rate` a second."""
-    spent = max(0.0, device.requests - max(0.0, now - device.requests_at) * caps.requests_rate) + 1
-    if spent > caps.requests_burst:
-        wait = max(1, math.ceil((spent - caps.requests_burst) / caps.requests_rate))
-        raise Refusal(Problem.BUDGET, "This device asks too often.", headers={"Retry-After": str(wait)})
-    device.requests, device.requests_at = spent, now
+    device.requests_at = min(device.requests_at, now)  # the clock may have been set back: count from there
+    seconds = now - device.requests_at
+    device.requests = spend(
+        device.requests, seconds, 1 / caps.requests_rate, caps.requests_burst, "This device asks too often."
+    )
+    device.requests_at = now

@@ -7,7 +7,6 @@ inside the transaction. Nothing is written or spent before the last check passed
 """
 
 import hashlib
-import math
 import struct
 from typing import Final
 
@@ -19,6 +18,7 @@ from pourparler_policies.wire import Problem
 
 from .acts import check_room
 from .caps import Caps
+from .paces import spend
 from .problems import Refusal
 from .state import ChannelState, DeviceState, Frame, Receipt
 from .tables import BOX, DEVICE, SLOT, UNUSED, new_key
@@ -150,14 +150,13 @@ class Append:
         """
         if now < drafted.handshakes_at:  # the clock was set back: count from here
             drafted.handshakes_at = drafted.state.handshakes_at = now
-        refilled = (now - drafted.handshakes_at) / limits.HANDSHAKE_REFILL
-        spent = max(0.0, drafted.handshakes - refilled) + 1
-        if spent > self._caps.handshake_burst:
-            wait = math.ceil((spent - self._caps.handshake_burst) * limits.HANDSHAKE_REFILL)
-            raise Refusal(
-                Problem.BUDGET, "This device has posted too many handshakes.", headers={"Retry-After": str(wait)}
-            )
-        return spent
+        return spend(
+            drafted.handshakes,
+            now - drafted.handshakes_at,
+            limits.HANDSHAKE_REFILL,
+            self._caps.handshake_burst,
+            "This device has posted too many handshakes.",
+        )
 
     def _check_caps(self, batch: Batch) -> int:
         """Raise Refusal for more than the operator allows. Returns how many bytes the append adds."""

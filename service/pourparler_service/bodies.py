@@ -14,12 +14,10 @@ from .problems import Refusal
 R = TypeVar("R", bound=wire.Request)
 
 BYTES: Final = "application/octet-stream"
-MOST_UNDER_WAY: Final = (
-    256 * 1024 * 1024
-)  # bytes of all bodies that are being received: strangers may send some too
-SMALL: Final = (
-    64 * 1024
-)  # bytes of one that is taken in any case, so that big ones of strangers keep nobody from talking
+# Bytes of all bodies that are being received: strangers may send some too. One of SMALL bytes is taken in any case, so
+# that big ones of strangers keep nobody from talking.
+MOST_UNDER_WAY: Final = 256 * 1024 * 1024
+SMALL: Final = 64 * 1024
 _SHOWN: Final = 3  # faults named in a refusal
 
 

@@ -12,9 +12,8 @@ from .settings import PREFIX, Settings, setting_names
 
 SKEW: Final = 5.0  # seconds that the clocks of this host and of a database may differ: ends are round to ten
 BUS_PATIENCE: Final = 5  # seconds
-OTHERS: Final = frozenset(
-    PREFIX + name for name in ("VAULT", "DEBUG", "LONG", "NO_SKIP", "SEED")
-)  # of other programs
+# Settings of other programs.
+OTHERS: Final = frozenset(PREFIX + name for name in ("VAULT", "DEBUG", "LONG", "NO_SKIP", "SEED"))
 ROOM: Final = 1024**3  # bytes that should be free
 
 

@@ -17,9 +17,8 @@ from .problems import Refusal
 
 GRID: Final = 0.02  # seconds: longer than a look into either database takes
 RATE: Final = 100  # a second: a device is refused once, when its token has ended
-BURST: Final = (
-    200  # refusals that do not wait for others: the devices of a channel that was closed all come at once
-)
+# Refusals that do not wait for others: the devices of a channel that was closed all come at once.
+BURST: Final = 200
 PATIENCE: Final = 5.0  # seconds: who would wait longer is told to come again
 
 

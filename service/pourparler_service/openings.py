@@ -2,6 +2,7 @@
 
 from pourparler_policies.wire import Problem
 
+from .paces import spend
 from .problems import Refusal
 from .settings import Settings
 
@@ -20,10 +21,6 @@ class Openings:
         if living >= caps.open_cases:
             raise Refusal(Problem.OVER_CAP, self._full.format(caps.open_cases))
         self._at = min(self._at, now)  # the clock may have been set back: count from there
-        spent = max(0.0, self._spent - (now - self._at) / caps.case_refill) + 1
-        if spent > caps.case_burst:
-            wait = max(1, int((spent - caps.case_burst) * caps.case_refill + 0.999))
-            raise Refusal(
-                Problem.BUDGET, f"Too many {self._things} are being opened.", headers={"Retry-After": str(wait)}
-            )
-        self._spent, self._at = spent, now
+        sentence = f"Too many {self._things} are being opened."
+        self._spent = spend(self._spent, now - self._at, caps.case_refill, caps.case_burst, sentence)
+        self._at = now

@@ -6,6 +6,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -304,6 +305,19 @@ def test_a_device_that_asks_too_fast_is_slowed_and_the_others_are_not(place: Pat
         assert problem(refused) == "budget"
         assert int(refused.headers["retry-after"]) >= 1
         assert calm.page(client).status_code == 200
+
+
+def test_a_clock_that_is_set_back_keeps_no_device_waiting_until_it_has_caught_up(place: Path) -> None:
+    now = [time.time()]
+    settings = replace(settings_of(place, caps=Caps(requests_burst=4, requests_rate=1)), clock=lambda: now[0])
+    with threaded(settings) as url, httpx.Client(base_url=url, timeout=20) as client:
+        (device,) = found_channel(client, place)
+        while device.page(client).status_code == 200:
+            pass
+        now[0] -= limits.HOUR
+        assert problem(device.page(client)) == "budget"
+        now[0] += 2
+        assert device.page(client).status_code == 200
 
 
 # --- grants ----------------------------------------------------------------------------------------------------

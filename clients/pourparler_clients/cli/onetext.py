@@ -172,12 +172,13 @@ def _passphrase(place: Path, descriptor: int | None) -> str:
 
 
 async def _with_sides(arguments: argparse.Namespace) -> int:
+    pause = (min(PAUSE[0], arguments.pause), arguments.pause)
     async with _sides(arguments) as channels:
         for channel in channels:
             if not news(arguments, channel, await channel.sync()):
                 return 1
-            await asyncio.sleep(random.uniform(min(PAUSE[0], arguments.pause), arguments.pause))  # noqa: S311 -- no secret
-        text = OneText(*channels, pause=(min(PAUSE[0], arguments.pause), arguments.pause))
+            await asyncio.sleep(random.uniform(*pause))  # noqa: S311 -- no secret
+        text = OneText(*channels, pause=pause)
         await arguments.verb(arguments, text, channels)
         return 0
 

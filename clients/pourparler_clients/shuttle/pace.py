@@ -4,15 +4,19 @@
 2. What can be done with what is at hand asks nobody. Where a half of a key is lacking it is asked for after a pause.
 """
 
+from __future__ import annotations
+
 import asyncio
 import random
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from ..channel import Channel
 from ..errors import Lacking
 
-PAUSE: Final = 300.0  # seconds at most, as between the channels of a deal; longer than a person waits for nothing
+if TYPE_CHECKING:
+    from ..channel import Channel
+
+PAUSE: Final = 300.0  # seconds at most, in a deal too; longer than a person waits for nothing
 LEAST: Final = 5  # and at least a fifth of it: chance must not bring both rooms together
 
 T = TypeVar("T")

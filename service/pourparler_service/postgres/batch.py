@@ -277,9 +277,8 @@ class SharedBatch(Batch):
                 self.dirty = True
                 self.raw.execute(_TURN, (sorted(self.turned),))
             ended = self.raw.execute("COMMIT")
-        if (
-            ended.statusmessage != "COMMIT"
-        ):  # PostgreSQL answers so, without an error, when something before it failed
+        # PostgreSQL answers otherwise, and without an error, when something before it failed.
+        if ended.statusmessage != "COMMIT":
             raise psycopg.OperationalError("nothing was committed")
 
     def publish(self) -> None:

@@ -6,15 +6,15 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
 
 from pourparler_service.postgres.testing import administer, databases
-from pourparler_service.testing import READY, ServerProcess, found_channel
+from pourparler_service.testing import READY, found_channel, running
 
 from .filling import Seat, fill
 from .processes import Spent, cpu, find, memory, tree, tree_cpu
@@ -75,7 +75,6 @@ class Figures:
     fixed: Part
     memory: float  # MB, of the service's processes, after the load
     stored: float | None = None  # bytes an entry, without what lay there before
-    errors: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -118,13 +117,11 @@ class Load:
         used = spent() - before
         counts = iter(got["counts"])
         for channel in seats:
-            said = 0
-            for number, seat in enumerate(channel):
-                count = next(counts)
-                said += count - seat.count
-                channel[number] = Seat(seat.channel, seat.token, count, seat.handshake_head, seat.after)
+            now = [next(counts) for _ in channel]
+            said = sum(now) - sum(seat.count for seat in channel)
             channel[:] = [
-                Seat(one.channel, one.token, one.count, one.handshake_head, one.after + said) for one in channel
+                replace(seat, count=count, after=seat.after + said)
+                for seat, count in zip(channel, now, strict=True)
             ]
         return part(got, used)
 
@@ -173,7 +170,7 @@ def service(
         name = stack.enter_context(databases(data, bus=True)) if cell.engine == "postgresql" else None
         seats = prepared(data, name, cell)
         before = _size(data, name)
-        servers = [stack.enter_context(_serving(data)) for _ in range(cell.processes)]
+        servers = [stack.enter_context(running(data, *FREE)) for _ in range(cell.processes)]
         pids = [one.process.pid for one in servers]
         engines = [*find("postgres"), *find("nats-server")] if name else []
 
@@ -198,22 +195,10 @@ def service(
         return figures
 
 
-@contextlib.contextmanager
-def _serving(data: Path) -> Iterator[ServerProcess]:
-    server = ServerProcess(data, *FREE)
-    try:
-        yield server
-    finally:
-        if server.process.poll() is None:
-            server.kill()
-
-
 def prepared(data: Path, name: str | None, cell: Cell) -> list[list[Seat]]:
     """A service's database with this many channels, devices and entries; no process serves from it."""
-    with _serving(data) as server:
-        with httpx.Client(base_url=server.url, timeout=30) as client:
-            (founder,) = found_channel(client, data)
-        server.stop()
+    with running(data, *FREE) as server, httpx.Client(base_url=server.url, timeout=30) as client:
+        (founder,) = found_channel(client, data)
     seat = Seat(founder.channel, founder.token, founder.count, founder.handshake_head)
     return fill(data, name, seat, cell.channels, cell.devices, cell.stored)
 

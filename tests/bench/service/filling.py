@@ -13,7 +13,7 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
@@ -159,10 +159,8 @@ def _fill(store: Store, founder: Seat, channels: int, devices: int, stored: int)
     store.write("device", ("channel_key", "device", "token_hash", "first_seq", "accepted", "last_day"), rows)
     _entries(store, [keys[one] for one in ids], head, stored)
     store.finish()
-    return [
-        [Seat(one.channel, one.token, one.count, one.handshake_head, head + stored // channels) for one in seated]
-        for seated in seats
-    ]
+    after = head + stored // channels
+    return [[replace(one, after=after) for one in seated] for seated in seats]
 
 
 def _entries(store: Store, keys: list[int], head: int, stored: int) -> None:
