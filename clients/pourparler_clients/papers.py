@@ -9,6 +9,7 @@ docs/release.md; DESIGN 6.1.
 
 import hashlib
 import os
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -186,6 +187,11 @@ def purge(vault: Vault, now: int) -> int:
         vault.execute(f"DELETE FROM {table} WHERE expires_at <= ?", now)  # noqa: S608 -- constants
         for table in ("words", "remark", "note", "one_text", "sounding_text")
     )
+
+
+def as_words(saved: str) -> str:
+    """A text as an editor of any system saves it, as a communiqué has it: without a byte order mark, LF, NFC."""
+    return unicodedata.normalize("NFC", saved.removeprefix("\ufeff").replace("\r\n", "\n"))
 
 
 def compose(

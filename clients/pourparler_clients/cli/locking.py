@@ -15,7 +15,7 @@ import signal
 import sys
 import termios
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from types import FrameType
 from typing import Final
@@ -70,28 +70,26 @@ def asked(question: str, patience: float = PATIENCE) -> str:
     """What a person types at a question, for which a vault is open. Raises EOFError; UserError when nothing came for
     `patience` seconds.
     """
-    print(question, end="", flush=True)
-    silence = Patience(patience)
-    while not _typed():
-        if silence.left <= 0:
-            raise UserError(_NOBODY)
+    for _ in _until_typed(question, patience):
         time.sleep(_TICK)
     return _line()
 
 
 async def answered(question: str, patience: float = PATIENCE) -> str:
     """As `asked`, while other things go on."""
-    print(question, end="", flush=True)
-    silence = Patience(patience)
-    while not _typed():
-        if silence.left <= 0:
-            raise UserError(_NOBODY)
+    for _ in _until_typed(question, patience):
         await asyncio.sleep(_TICK)
     return _line()
 
 
-def _typed() -> bool:
-    return bool(select.select([sys.stdin], [], [], 0)[0])
+def _until_typed(question: str, patience: float) -> Iterator[None]:
+    """Asks, and goes on until something was typed. Raises UserError when nothing was for `patience` seconds."""
+    print(question, end="", flush=True)
+    silence = Patience(patience)
+    while not select.select([sys.stdin], [], [], 0)[0]:
+        if silence.left <= 0:
+            raise UserError(_NOBODY)
+        yield
 
 
 def _line() -> str:

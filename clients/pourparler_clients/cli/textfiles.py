@@ -3,7 +3,6 @@
 import argparse
 import re
 import time
-import unicodedata
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -11,6 +10,7 @@ from typing import Final
 from pourparler_crypto.note import MAX_TEXT, PressKey, Refused, check_words
 
 from ..errors import UserError
+from ..papers import as_words
 from .common import duration, read_text
 
 _LANGUAGE: Final = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
@@ -25,8 +25,7 @@ def read_words(given: list[str]) -> list[tuple[str, str]]:
         language, equals, file = one.partition("=")
         if not equals or not _LANGUAGE.fullmatch(language):
             raise UserError(f"{one} is not written as LANGUAGE=FILE, for example en=text.md")
-        text = read_text(Path(file), "text", MAX_TEXT).removeprefix("\ufeff").replace("\r\n", "\n")
-        words = unicodedata.normalize("NFC", text)
+        words = as_words(read_text(Path(file), "text", MAX_TEXT))
         try:
             check_words(words.strip("\n"))
         except Refused as refused:

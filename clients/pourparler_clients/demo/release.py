@@ -7,7 +7,6 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from pourparler_policies.release.facts import MAX_NOTE
 from pourparler_policies.wire import Route
 
 from ..errors import UserError
-from ..papers import compose
+from ..papers import as_words, compose
 from .processes import PATIENCE, DemoError, Process, run
 
 _HEADING: Final = re.compile(r"\[([a-z]{2,3}(?:-[A-Za-z0-9]{2,8})*)\]")
@@ -63,7 +62,7 @@ def sections(data: bytes, name: str) -> list[tuple[str, str]]:
     if len(data) > MAX_NOTE:
         raise UserError(f"{name} is larger than a text on the table may be ({MAX_NOTE // 1024} KiB)")
     try:
-        text = unicodedata.normalize("NFC", data.decode("utf-8-sig").replace("\r\n", "\n"))
+        text = as_words(data.decode())
     except UnicodeDecodeError:
         raise UserError(f"{name} is not UTF-8 text") from None
     found: list[tuple[str, list[str]]] = []

@@ -29,12 +29,8 @@ from .pace import Pace
 
 _RANDOM = random.SystemRandom()
 _LOOK: Final = 1.0  # seconds between looks whether it has left
-_PARTS: Final = (
-    1,
-    2,
-    4,
-    8,
-)  # of a message's life that may be left of what crosses: its key's half is asked for with all
+# Parts of a message's life that may be left of what crosses: its key's half is asked for with all of them.
+_PARTS: Final = (1, 2, 4, 8)
 
 
 @dataclass(frozen=True, slots=True)
