@@ -176,6 +176,7 @@ def _run(settings: Any, listener: socket.socket, host: str, metrics_port: int | 
                 _say(f"metrics on http://{shown}:{door.port}/metrics")
             if self.started:
                 _say(f"listening on http://{shown}:{listener.getsockname()[1]}")
+                _tell_manager()
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             if app.hub is not None:
@@ -208,6 +209,18 @@ def _run(settings: Any, listener: socket.socket, host: str, metrics_port: int | 
             door.close()
     if app.failure is not None:
         raise app.failure
+
+
+def _tell_manager() -> None:
+    """Where systemd started this process and waits for it (Type=notify): requests are taken from now on."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
+        try:
+            line.sendto(b"READY=1", "\0" + address[1:] if address.startswith("@") else address)
+        except OSError as error:
+            logging.warning("systemd could not be told that this process is ready: %s", error.strerror)
 
 
 def run_grant(args: argparse.Namespace) -> int:
