@@ -1,8 +1,13 @@
-"""The machine that is walked: a real kernel, systemd as its first process, and a terminal over ssh."""
+"""The machine that is walked: systemd as its first process, and a terminal over ssh.
+
+Either a whole computer, with a kernel of its own in qemu; or, where that is too slow, the same disk in systemd-nspawn: under
+this machine's kernel, so that what the kernel forbids is forbidden in truth, but with no memory limits and no boot loader.
+"""
 
 import os
 import re
 import select
+import signal
 import socket
 import subprocess
 import tempfile
@@ -13,65 +18,48 @@ from pathlib import Path
 from .image import Image
 
 BOOT = 600.0  # seconds: an emulated processor is slow
-PATIENCE = 1200.0
+PATIENCE = 1500.0
 CHECKOUT = "/root/pourparler"
+OUTSIDE = "10.0.2.2"  # this machine, as the walked one sees it
 
 
 class Failed(Exception):
     """A command of the guide did not do what it should; the text has what it said."""
 
 
-def _free_port() -> int:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return int(held.getsockname()[1])
-
-
 class Guest:
-    """Its disk is the image's, and forgets everything when it is closed."""
+    """Its disk is a copy of the image's, and forgets everything when it is closed."""
 
-    def __init__(self, image: Image, accelerator: str, memory: int = 2048) -> None:
-        self.work = tempfile.TemporaryDirectory(prefix="walk-")
-        self.port, self.console = _free_port(), Path(self.work.name) / "console"
-        self.image = image
-        network = f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{self.port}-:22"
-        self.process = subprocess.Popen(
-            [
-                "qemu-system-x86_64", "-accel", accelerator, "-cpu", "max", "-smp", "2", "-m", str(memory),
-                "-nodefaults", "-display", "none", "-serial", f"file:{self.console}",
-                "-kernel", image.kernel, "-initrd", image.initrd, "-append", "root=/dev/vda rw console=ttyS0 quiet",
-                "-drive", f"file={image.disk},format=raw,if=virtio,snapshot=on",
-                "-netdev", network, "-device", "virtio-net-pci,netdev=net", "-device", "virtio-rng-pci",
-            ],
-            stdin=subprocess.DEVNULL,
-            env={**os.environ, "TMPDIR": self.work.name},
-        )  # fmt: skip
-        self.wait_until_up()
+    host, port = "127.0.0.1", 22
+    whole = True  # a kernel of its own, with every controller
+    process: "subprocess.Popen[bytes]"
+
+    def __init__(self, image: Image) -> None:
+        self.image, self.work = image, tempfile.TemporaryDirectory(prefix="walk-")
+        self.folder = Path(self.work.name)
+        self.console = self.folder / "console"
 
     def wait_until_up(self) -> None:
         deadline = time.monotonic() + BOOT
-        while time.monotonic() < deadline:
-            done = subprocess.run([*self.ssh(), "true"], check=False, capture_output=True)
-            if done.returncode == 0:
+        while time.monotonic() < deadline and self.process.poll() is None:
+            if subprocess.run([*self.ssh(), "true"], check=False, capture_output=True).returncode == 0:
                 return
-            if self.process.poll() is not None:
-                break
-            time.sleep(2)
+            time.sleep(1)
         raise Failed(f"the machine did not come up:\n{self.console.read_text(errors='replace')[-3000:]}")
 
     def ssh(self, *options: str) -> list[str]:
         shared = {
-            "ControlMaster": "auto", "ControlPath": f"{self.work.name}/line", "ControlPersist": "yes",
+            "ControlMaster": "auto", "ControlPath": f"{self.folder}/line", "ControlPersist": "yes",
             "StrictHostKeyChecking": "no", "UserKnownHostsFile": "/dev/null", "LogLevel": "ERROR",
             "ConnectTimeout": "20", "ServerAliveInterval": "30",
         }  # fmt: skip
         named = [word for name, value in shared.items() for word in ("-o", f"{name}={value}")]
-        where = ["-i", str(self.image.key), "-p", str(self.port), *options, "root@127.0.0.1"]
+        where = ["-i", str(self.image.key), "-p", str(self.port), *options, f"root@{self.host}"]
         return ["ssh", "-F", "none", *named, *where]
 
-    def put(self, files: bytes, folder: str = CHECKOUT) -> None:
-        """Unpack a tar there."""
-        subprocess.run([*self.ssh(), f"mkdir -p {folder} && tar -x -C {folder}"], input=files, check=True)
+    def put(self, files: bytes) -> None:
+        """Unpack a tar in the checkout."""
+        subprocess.run([*self.ssh(), f"mkdir -p {CHECKOUT} && tar -x -C {CHECKOUT}"], input=files, check=True)
 
     def type(self, line: str, answers: Mapping[str, str] | None = None) -> str:
         """Type a line at a terminal, in the checkout; what matches a pattern is answered. Raises Failed."""
@@ -83,7 +71,7 @@ class Guest:
     def try_out(self, line: str, answers: Mapping[str, str] | None = None) -> tuple[int, str]:
         """The same, and its status."""
         process = subprocess.Popen(
-            [*self.ssh("-tt"), f"cd {CHECKOUT}\n{line}"],
+            [*self.ssh("-tt"), f"stty sane; cd {CHECKOUT}\n{line}"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -113,23 +101,113 @@ class Guest:
 
     def read(self, line: str) -> str:
         """What a command prints, without a terminal. Raises Failed."""
-        done = subprocess.run([*self.ssh(), f"cd {CHECKOUT}\n{line}"], check=False, capture_output=True, text=True)
+        words = [*self.ssh(), f"cd {CHECKOUT}\n{line}"]
+        done = subprocess.run(words, check=False, capture_output=True, text=True)
         if done.returncode != 0:
-            raise Failed(f"status {done.returncode} from: {line}\n{done.stdout}\n{done.stderr}")
+            raise Failed(f"status {done.returncode} from: {line}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}")
         return done.stdout
 
     def reboot(self) -> None:
-        before = self.read("cat /proc/sys/kernel/random/boot_id")
+        which = "cat /proc/sys/kernel/random/boot_id"
+        before = self.read(which)
         subprocess.run([*self.ssh(), "systemctl reboot"], check=False, capture_output=True)
-        subprocess.run([*self.ssh("-O", "exit")], check=False, capture_output=True)
         while True:
+            self._hang_up()
             time.sleep(3)
             self.wait_until_up()
-            if self.read("cat /proc/sys/kernel/random/boot_id") != before:
+            if self.read(which) != before:
                 return
 
-    def close(self) -> None:
+    def _hang_up(self) -> None:
         subprocess.run([*self.ssh("-O", "exit")], check=False, capture_output=True)
+
+    def close(self) -> None:
+        self._hang_up()
         self.process.terminate()
-        self.process.wait(30)
+        self.process.wait(120)
         self.work.cleanup()
+
+
+class Computer(Guest):
+    """In qemu."""
+
+    def __init__(self, image: Image, accelerator: str, memory: int = 2048) -> None:
+        super().__init__(image)
+        with socket.socket() as held:
+            held.bind(("127.0.0.1", 0))
+            self.port = int(held.getsockname()[1])
+        network = f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{self.port}-:22"
+        self.process = subprocess.Popen(
+            [
+                "qemu-system-x86_64", "-accel", accelerator, "-cpu", "max", "-smp", "2", "-m", str(memory),
+                "-nodefaults", "-display", "none", "-serial", f"file:{self.console}",
+                "-kernel", image.kernel, "-initrd", image.initrd, "-append", "root=/dev/vda rw console=ttyS0 quiet",
+                "-drive", f"file={image.disk},format=raw,if=virtio,snapshot=on",
+                "-netdev", network, "-device", "virtio-net-pci,netdev=net", "-device", "virtio-rng-pci",
+            ],
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, "TMPDIR": str(self.folder)},
+        )  # fmt: skip
+        self.wait_until_up()
+
+
+# A control group tree of its own, of the new kind, whatever this machine has.
+_SPAWN = """
+mount --make-rprivate /
+umount -R /sys/fs/cgroup
+mount -t cgroup2 none /sys/fs/cgroup
+mkdir -p /sys/fs/cgroup/{name}
+echo $$ > /sys/fs/cgroup/{name}/cgroup.procs
+mount -o loop {disk} {root}
+status=133  # what it ends with when it is to be started again
+while [ $status = 133 ]; do
+  status=0
+  systemd-nspawn -q -D {root} -b --register=no --keep-unit --machine=operator --console=pipe --resolv-conf=off \\
+    --timezone=off --network-namespace-path=/run/netns/{name} --capability=all "--system-call-filter=bpf @keyring" || status=$?
+done
+"""
+
+
+class Container(Guest):
+    """In systemd-nspawn."""
+
+    host, whole = "10.0.2.15", False
+
+    def __init__(self, image: Image) -> None:
+        super().__init__(image)
+        self.name = f"walk{os.getpid()}"
+        root, disk = self.folder / "root", self.folder / "disk"
+        root.mkdir()
+        subprocess.run(["cp", "--sparse=always", image.disk, disk], check=True)
+        within = ["ip", "-n", self.name]
+        for words in (
+            ["ip", "netns", "add", self.name],
+            ["ip", "link", "add", self.name, "type", "veth", "peer", "name", "walk0", "netns", self.name],
+            ["ip", "address", "add", f"{OUTSIDE}/24", "dev", self.name],
+            ["ip", "link", "set", self.name, "up"],
+            [*within, "address", "add", f"{self.host}/24", "dev", "walk0"],
+            [*within, "link", "set", "walk0", "up"],
+            [*within, "link", "set", "lo", "up"],
+        ):
+            subprocess.run(words, check=True)
+        script = _SPAWN.format(name=self.name, disk=disk, root=root)
+        with self.console.open("wb") as console:
+            self.process = subprocess.Popen(
+                ["unshare", "-m", "sh", "-e", "-c", script],
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=console,
+                start_new_session=True,
+            )
+        self.wait_until_up()
+
+    def close(self) -> None:
+        subprocess.run([*self.ssh(), "systemctl poweroff"], check=False, capture_output=True)
+        self._hang_up()
+        try:
+            self.process.wait(60)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+        self.work.cleanup()
+        subprocess.run(["ip", "netns", "delete", self.name], check=False)

@@ -86,5 +86,5 @@ def wanting() -> list[str]:
     """The Debian packages that this machine lacks for the walk."""
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
     needed = {"debootstrap": "debootstrap", "qemu-system-x86_64": "qemu-system-x86", "mke2fs": "e2fsprogs"}
-    needed |= {"ssh": "openssh-client", "chroot": "coreutils"}
+    needed |= {"ssh": "openssh-client", "ip": "iproute2", "systemd-nspawn": "systemd-container"}
     return [package for program, package in needed.items() if shutil.which(program, path=path) is None]

@@ -81,7 +81,10 @@ class Pair(Walk):
             status, told = self.guest.try_out("systemctl restart pourparler@8471")
             self.holds(status != 0, f"{what}: systemctl said nothing was wrong: {told}")
             sentence = self.guest.read(LAST).strip()
-            self.holds(sentence.endswith(".") and len(sentence.splitlines()) == 1 and "Traceback" not in sentence, f"{what}: {sentence}")
+            self.holds(
+                sentence.endswith(".") and len(sentence.splitlines()) == 1 and "Traceback" not in sentence,
+                f"{what}: {sentence}",
+            )
             self.holds("correct-horse" not in sentence, f"{what}: a secret is in the journal")
             self.guest.type(mend)
             self.wait(f"{what}: it comes back by itself", lambda: self.active(UNITS[0]))
