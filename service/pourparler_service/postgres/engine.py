@@ -28,13 +28,14 @@ STARTING: Final = 0x706F7572_00000000  # advisory lock: one process at a time mi
 AGAIN: Final = frozenset({"40P01", "40001", "23505", "23514", "42P01", "55P03"})
 FAULTS: Final = (SQLAlchemyError, psycopg.Error, OSError)
 
-_WAITS: Final = {
+_LINK: Final = {
     "connect_timeout": 5,  # seconds
     "keepalives_idle": 5,
     "keepalives_interval": 2,
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,  # milliseconds
     "application_name": "pourparler",
+    "client_encoding": "utf8",  # a server that was set up without a language says SQL_ASCII: texts would come as bytes
 }
 _SETTINGS: Final = (
     "SET statement_timeout = '30s'",
@@ -59,7 +60,7 @@ def engine(url: str) -> Engine:
         parsed.set(drivername="postgresql+psycopg"),
         poolclass=NullPool,
         isolation_level="AUTOCOMMIT",
-        connect_args=_WAITS,
+        connect_args=_LINK,
     )
 
     @event.listens_for(made, "connect")

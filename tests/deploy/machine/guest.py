@@ -19,7 +19,7 @@ from .image import Image
 
 BOOT = 600.0  # seconds: an emulated processor is slow
 PATIENCE = 1500.0
-CHECKOUT = "/root/pourparler"
+CHECKOUT = "/usr/local/src/pourparler"
 OUTSIDE = "10.0.2.2"  # this machine, as the walked one sees it
 
 

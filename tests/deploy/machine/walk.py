@@ -132,7 +132,7 @@ class Walk:
         )
 
     def door(self) -> None:
-        self.guest.type(f"ip address add {STRANGER}/32 dev lo && echo {STRANGER} {NAME} >> /etc/hosts")
+        self.guest.type(f"ip address replace {STRANGER}/32 dev lo && echo {STRANGER} {NAME} >> /etc/hosts")
         self.block("YOUR-NAME")
 
     def no_address(self) -> None:
