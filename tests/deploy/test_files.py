@@ -175,7 +175,9 @@ def test_the_image_takes_from_an_index_only_what_is_held_against_a_hash() -> Non
         assert "--no-cache-dir" in step
     assert len(re.findall(r"--require-hashes", text)) == 2
     assert not re.search(r"^ADD |curl|wget", text, re.MULTILINE)
-    assert len(set(re.findall(r"^FROM (\S+)", text, re.MULTILINE))) == 1, "both stages from the base that is pinned"
+    assert len(set(re.findall(r"^FROM (\S+)", text, re.MULTILINE))) == 1, (
+        "both stages from the base that is pinned"
+    )
 
 
 def test_the_build_is_shown_named_folders_and_nothing_else() -> None:
@@ -193,10 +195,15 @@ def test_composed_containers_stop_in_order_stay_where_the_proxy_looks_and_share_
     upstream = (DEPLOY / "compose-upstream.conf").read_text()
     for name in ("service-1", "service-2"):
         place = services[name]["networks"]["front"]
-        assert f"server {place['ipv4_address']}:8470;" in upstream
+        assert f"server {place['ipv4_address']}:8470 " in upstream
         assert place["mac_address"]
+        assert services[name]["init"], (
+            "as the first process it would not hear, while it starts, that it is to stop"
+        )
     for name, one in services.items():
-        assert one["init"], f"{name}: the first process may not hear that it is to stop"
+        assert not (one.get("init") and one.get("cap_add")), (
+            f"{name}: no right to signal a process of another user"
+        )
         assert one["restart"] == "always"
         assert (one["cap_drop"], one["ulimits"]["core"]) == (["ALL"], 0)
         assert one["security_opt"] == ["no-new-privileges:true"]

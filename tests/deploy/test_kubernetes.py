@@ -1,4 +1,4 @@
-"""The Kubernetes manifest: what it gives a pod and whom it lets in, and every field against the schemas of Kubernetes."""
+"""The Kubernetes manifest: what it gives a pod and whom it lets in, and each field against Kubernetes' schemas."""
 
 import importlib
 import re
@@ -28,7 +28,11 @@ def test_the_namespace_takes_pods_of_the_restricted_standard_alone_and_these_are
     whole, own = POD["securityContext"], CONTAINER["securityContext"]
     assert (whole["runAsNonRoot"], whole["runAsUser"]) == (True, 8470)
     assert whole["seccompProfile"]["type"] == "RuntimeDefault"
-    assert own == {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+    assert own == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
     assert not POD.keys() & {"hostNetwork", "hostPID", "hostIPC"}
     assert {key for one in POD["volumes"] for key in one} <= {"name", "emptyDir", "secret"}
     assert not [one for one in CONTAINER["ports"] if "hostPort" in one]
@@ -92,7 +96,9 @@ def test_every_field_is_one_that_kubernetes_has() -> None:
     try:
         validate = importlib.import_module("kubernetes_validate")
     except ImportError:
-        pytest.skip("needs kubernetes-validate, with the schemas of Kubernetes: `make walk-containers` installs it")
+        pytest.skip(
+            "needs kubernetes-validate, with the schemas of Kubernetes: `make walk-containers` installs it"
+        )
     versions = [one for one in known_versions(validate) if one >= numbers(OLDEST)]
     assert len(versions) >= 3
     for version in versions:

@@ -106,7 +106,8 @@ class Engine:
         """Run podman; its status may say that it failed."""
         return subprocess.run(
             ["podman", *arguments],
-            **{"capture_output": True, "text": True, "check": False, "env": self.environment, **options},
+            check=False,
+            **{"capture_output": True, "text": True, "env": self.environment, **options},
         )
 
     def podman(self, *arguments: str | Path, **options: Any) -> str:
@@ -136,7 +137,9 @@ class Engine:
     def _debian(self) -> str:
         if not self._there(_DEBIAN):
             system = self.root / "debian"
-            subprocess.run(["debootstrap", "--variant=minbase", "bookworm", system], check=True, capture_output=True)
+            subprocess.run(
+                ["debootstrap", "--variant=minbase", "bookworm", system], check=True, capture_output=True
+            )
             with subprocess.Popen(["tar", "-C", system, "-c", "."], stdout=subprocess.PIPE) as packed:
                 self.podman("import", "-", _DEBIAN, stdin=packed.stdout)
             shutil.rmtree(system)

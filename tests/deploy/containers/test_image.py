@@ -44,7 +44,9 @@ def pinned(lock: str) -> set[str]:
     return {name.replace("-", "_") for name, where in lines if "win32'" not in where or "!=" in where}
 
 
-def test_the_build_sees_the_packages_and_no_key_vault_or_history(engine: Engine, checkout: Path, image: str) -> None:
+def test_the_build_sees_the_packages_and_no_key_vault_or_history(
+    engine: Engine, checkout: Path, image: str
+) -> None:
     engine.build_service("pourparler-build", checkout, "--target", "build")
     with mounted(engine, "localhost/pourparler-build") as root:
         seen = {str(one.relative_to(root / "src")) for one in (root / "src").rglob("*") if one.is_file()}
@@ -63,13 +65,13 @@ def test_the_image_holds_what_runs_and_nothing_that_builds_tests_or_was_left_ove
 ) -> None:
     with mounted(engine, image) as root:
         (site,) = (root / "opt/pourparler/lib").glob("python3.*/site-packages")
-        held = {
-            re.sub(r"[-.]", "_", re.split(r"-\d", one.name)[0].lower()) for one in site.glob("*.dist-info")
-        }
+        held = {re.sub(r"[-.]", "_", re.split(r"-\d", one.name)[0].lower()) for one in site.glob("*.dist-info")}
         assert held == pinned("service.lock") | {"pourparler"}
         assert (site / f"pourparler-{version('pourparler')}.dist-info").exists()
         assert not [one for one in ("src", "build", "wheel") if (root / one).exists()]
-        tools = [root / where / one for where in ("usr/bin", "usr/local/bin") for one in ("gcc", "cc", "make", "git")]
+        tools = [
+            root / where / one for where in ("usr/bin", "usr/local/bin") for one in ("gcc", "cc", "make", "git")
+        ]
         assert not [one for one in tools if one.exists()]
         assert not (root / "root/.cache").exists()
         for one in (*(root / "opt").rglob("*"), *(root / "data").rglob("*"), *(root / "tmp").rglob("*")):
@@ -146,9 +148,9 @@ def test_its_process_is_nobody_has_no_rights_and_can_write_to_its_volumes_alone(
     assert alone.inside("sh", "-c", "ulimit -c").strip() == "0"
     found = alone.inside("sh", "-c", "find / -xdev -writable ! -type l 2>/dev/null; true").split()
     assert set(found) <= {"/data"}
-    assert alone.inside("sh", "-c", "test -w /data && test -w /data/outside-backups && stat -c %a:%u:%g /data") == (
-        "700:8470:8470\n"
-    )
+    assert alone.inside(
+        "sh", "-c", "test -w /data && test -w /data/outside-backups && stat -c %a:%u:%g /data"
+    ) == ("700:8470:8470\n")
 
 
 def test_talk_goes_through_it_and_leaves_nothing_outside_its_volumes(alone: Alone) -> None:
@@ -161,7 +163,8 @@ def test_talk_goes_through_it_and_leaves_nothing_outside_its_volumes(alone: Alon
             with alone.client() as other, other.stream("GET", path, headers=first.headers) as stream:
                 for name, _, data in events(stream.iter_lines()):
                     if name == "entry" and wire.Entry.model_validate_json(data).entry == sent.entry:
-                        return heard.set()
+                        heard.set()
+                        return
 
         sent = second.append()
         reader = threading.Thread(target=listen, daemon=True)
@@ -175,7 +178,15 @@ def test_talk_goes_through_it_and_leaves_nothing_outside_its_volumes(alone: Alon
 
 
 # Where the engine itself puts what it mounts.
-MOUNTPOINTS = {"/etc", "/run", "/run/.containerenv", "/etc/mtab", "/etc/hosts", "/etc/resolv.conf", "/etc/hostname"}
+MOUNTPOINTS = {
+    "/etc",
+    "/run",
+    "/run/.containerenv",
+    "/etc/mtab",
+    "/etc/hosts",
+    "/etc/resolv.conf",
+    "/etc/hostname",
+}
 
 
 def test_the_health_check_of_compose_tells_a_service_from_none(alone: Alone) -> None:
@@ -194,7 +205,10 @@ def test_asked_to_stop_it_ends_its_streams_forgets_nothing_and_has_not_failed(al
         ended, listening = threading.Event(), threading.Event()
 
         def listen() -> None:
-            with alone.client() as other, other.stream("GET", device.path(Route.STREAM), headers=device.headers) as s:
+            with (
+                alone.client() as other,
+                other.stream("GET", device.path(Route.STREAM), headers=device.headers) as s,
+            ):
                 listening.set()
                 for _ in s.iter_lines():
                     pass
@@ -209,7 +223,9 @@ def test_asked_to_stop_it_ends_its_streams_forgets_nothing_and_has_not_failed(al
     assert alone.engine.podman("inspect", "--format", "{{.State.ExitCode}}", alone.name).strip() == "0"
     assert ended.wait(5), "the stream came to its end, and was not cut"
     lines = alone.engine.logs(alone.name).splitlines()
-    assert [one for one in lines if not one.startswith("Warning: this address")] == ["listening on http://0.0.0.0:8470"]
+    assert [one for one in lines if not one.startswith("Warning: this address")] == [
+        "listening on http://0.0.0.0:8470"
+    ]
     alone.engine.podman("rm", alone.name)
     alone.start()
     with alone.client() as client:
