@@ -155,7 +155,7 @@ class Run:
             for secret in (device.channel, device.device, device.token):
                 assert secret.hex() not in told
                 assert base64.urlsafe_b64encode(secret).decode().rstrip("=") not in told
-        assert "Traceback" not in told
+        assert "Traceback" not in told, told
 
 
 SITES: dict[str, type[Embedded] | type[Shared]] = {"sqlite": Embedded, "postgresql": Shared}
