@@ -207,6 +207,9 @@ def test_composed_containers_stop_in_order_stay_where_the_proxy_looks_and_share_
         assert one["restart"] == "always"
         assert (one["cap_drop"], one["ulimits"]["core"]) == (["ALL"], 0)
         assert one["security_opt"] == ["no-new-privileges:true"]
+    assert all(
+        "ipv4_address" in one["networks"]["front"] for one in services.values() if "front" in one["networks"]
+    )
     inner = {name for name, one in services.items() if "inner" in one["networks"]}
     assert inner == set(services) - {"proxy"}
     assert all(compose["networks"][one]["internal"] for one in ("inner", "front"))
