@@ -161,13 +161,13 @@ class Apart:
             self.links, lambda: driver(self.links.get()).execute("DELETE FROM half WHERE owner = ANY(%s)", (gone,))
         )
 
-    def destroy_strangers(self, owners: Iterable[bytes]) -> None:
-        """Destroy all halves of everybody else."""
-        with self.links.transaction() as connection:
-            raw = driver(connection)
-            raw.execute("CREATE TEMPORARY TABLE known (owner bytea PRIMARY KEY) ON COMMIT DROP")
-            raw.execute("INSERT INTO known SELECT DISTINCT unnest(%b::bytea[])", (list(owners),))
-            raw.execute("DELETE FROM half WHERE NOT EXISTS (SELECT 1 FROM known WHERE known.owner = half.owner)")
+    def destroy_strangers(self, living: Callable[[], Iterable[bytes]]) -> None:
+        """Destroy all halves of everybody whom `living` does not name.
+
+        Whose halves there are is read before it is asked who lives: another process may seat somebody meanwhile.
+        """
+        found = driver(self.links.get()).execute("SELECT DISTINCT owner FROM half").fetchall()
+        self.destroy_of({whose for (whose,) in found} - set(living()))
 
     def destroy_ended(self, now: float) -> None:
         """Destroy every half whose end has come, and drop the days that are over."""

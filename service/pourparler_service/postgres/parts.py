@@ -7,6 +7,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, select
 
+from pourparler_policies.limits import HOUR
+
 from .. import acts
 from ..board import Board
 from ..database import DataError
@@ -26,6 +28,8 @@ from .writer import SharedWriter
 
 TICK: Final = 1.0  # seconds between looks at whether the database is still the one that it was
 DROP: Final = 30  # of them until partitions that are over are looked for
+# Seconds between looks for halves whose token ended while the process that ended it could not destroy them.
+SWEEP: Final = HOUR
 _log: Final = logging.getLogger("pourparler.service")
 
 
@@ -79,18 +83,14 @@ class SharedParts:
         self.apart = Apart(settings.outside_url)
         try:
             self.apart.note(self.database.begin(self.apart.id, self.apart.seen()))
-            connection = self.database.links.get()
-            living = select(CHANNEL.c.channel, DEVICE.c.token_hash).join(
-                DEVICE, DEVICE.c.channel_key == CHANNEL.c.key
-            )
-            self.apart.destroy_strangers(owners(connection.execute(living)))
+            self.apart.destroy_strangers(self._owners)
             self.database.began()
         except FAULTS as error:
             raise DataError(told(error)) from None
         links = self.database.links
         self.incarnation, self.restored = self.database.incarnation, self.database.restored
         self.outside = SharedOutside(self.apart, links)
-        self.registry = SharedRegistry(links)
+        self.registry = SharedRegistry(links, settings)
         self.pages = SharedPages(links, self.outside.keys, self.registry.fresh)
         self.writer = SharedWriter(links, self.outside, self.registry, settings.clock, self._changed)
         self.follower = Follower(self.registry, self.pages, links, settings.clock)
@@ -104,6 +104,12 @@ class SharedParts:
         self.tallies = SharedTallies(settings, SharedCases(self.apart.links, "tallying", "tallied"))
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="partitions")
         self._telling: set[asyncio.Future[None]] = set()
+        self._swept = settings.clock()  # when halves of ended tokens were last looked for
+
+    def _owners(self) -> list[bytes]:
+        living = select(CHANNEL.c.channel, DEVICE.c.token_hash)
+        living = living.join(DEVICE, DEVICE.c.channel_key == CHANNEL.c.key)
+        return owners(self.database.links.get().execute(living))
 
     def _changed(self, keys: list[int]) -> None:
         if keys:
@@ -141,6 +147,10 @@ class SharedParts:
         self.database.check(self.apart.seen())
         if changed:
             self.apart.note(self.database.count())
+        now = self.settings.clock()
+        if abs(now - self._swept) >= SWEEP:
+            self.apart.destroy_strangers(self._owners)
+            self._swept = now
 
     async def erase_lost(self) -> None:
         """Delete what a restore brought back and nobody can open."""
