@@ -15,12 +15,15 @@ import pytest
 
 from pourparler_policies.limits import DAY, HOUR
 from pourparler_policies.wire import Route
+from pourparler_service.database import DataError
 from pourparler_service.postgres.batch import SharedBatch
 from pourparler_service.postgres.engine import Links, driver, engine
 from pourparler_service.postgres.halves import Apart, SharedHalves
 from pourparler_service.postgres.partitions import Bodies
+from pourparler_service.postgres.parts import SharedParts
 from pourparler_service.postgres.registry import SharedRegistry
 from pourparler_service.postgres.testing import administer, databases
+from pourparler_service.purger import Purger
 from pourparler_service.state import ChannelState
 from pourparler_service.testing import TestDevice, found_channel, problem, seat, settings_of, threaded
 
@@ -185,3 +188,44 @@ async def test_who_learns_of_an_entry_while_doing_something_else_tells_its_strea
         batch.publish()
         assert channel.head == 1
         assert news.done()
+
+
+async def test_a_clock_that_is_hours_ahead_of_the_others_destroys_nothing(own: tuple[Path, str]) -> None:
+    """What one process purges is gone for all."""
+    data, _ = own
+    ahead = [0.0]
+    settings = settings_of(data, clock=lambda: time.time() + ahead[0], skew=30.0)
+    with services(data, time.time) as (client,):
+        (author,) = await asyncio.to_thread(found_channel, client, data)
+        (await asyncio.to_thread(author.send, client)).raise_for_status()
+        end = (int(time.time()) // HOUR + 2) * HOUR
+        before = await asyncio.to_thread(author.halves, client, end)
+        parts = SharedParts(settings)
+        purger = Purger(settings, parts.registry, parts.writer, parts.outside)  # type: ignore[arg-type]
+        await purger.once()
+        ahead[0] = 3.0 * HOUR
+        with pytest.raises(DataError, match="differ by 108"):
+            await purger.once()
+        await parts.close()
+        with pytest.raises(DataError, match="differ by 108"):
+            SharedParts(settings)
+        assert await asyncio.to_thread(author.halves, client, end) == before
+        page = await asyncio.to_thread(author.page, client)
+        assert [one["seq"] for one in page.json()["entries"]] == [1]
+
+
+def test_a_process_that_is_given_another_database_outside_backups_destroys_nothing(
+    own: tuple[Path, str], tmp_path: Path
+) -> None:
+    """It took all keys for lost, and erased what lay under them."""
+    data, _ = own
+    with databases(tmp_path / "another"):
+        wrong = replace(settings_of(data), outside_url=settings_of(tmp_path / "another").outside_url)
+        with services(data, time.time) as (client,):
+            (author,) = found_channel(client, data)
+            author.send(client).raise_for_status()
+            with pytest.raises(DataError, match="--outside-backups-url"):
+                SharedParts(wrong)
+            assert [one["seq"] for one in author.page(client).json()["entries"]] == [1]
+        with threaded(replace(wrong, restored=True)) as url, httpx.Client(base_url=url) as client:
+            assert author.page(client).json()["entries"] == []

@@ -1,6 +1,7 @@
 """The parts of the service over PostgreSQL, put together as `app` asks for them."""
 
 import asyncio
+import contextlib
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
@@ -13,6 +14,7 @@ from .. import acts
 from ..board import Board
 from ..database import DataError
 from ..lane import Lane
+from ..problems import Refusal
 from ..settings import Settings
 from ..tables import CHANNEL, DEVICE
 from .attachments import SharedAttachments
@@ -36,7 +38,8 @@ _log: Final = logging.getLogger("pourparler.service")
 class SharedOutside:
     """Key halves, storage keys and attachments."""
 
-    def __init__(self, apart: Apart, links: Links) -> None:
+    def __init__(self, apart: Apart, links: Links, settings: Settings) -> None:
+        self._apart, self._settings = apart, settings
         self.halves = SharedHalves(apart)
         self.keys = SharedKeys(apart, self.halves)
         self.attachments = SharedAttachments(links, self.halves, self.keys)
@@ -45,10 +48,18 @@ class SharedOutside:
         """What was to be destroyed is."""
         await self.halves.settled()
 
+    async def heed(self) -> None:
+        """Compare clocks before anything is destroyed by this one. Raises DataError."""
+        if self._settings.skew is not None:
+            with contextlib.suppress(Refusal):  # a database that does not answer says nothing
+                await self.halves.run(self._apart.compare, self._settings.clock, self._settings.skew)
+
     async def purge(self, now: float) -> None:
         """Destroy what is due. Raises Refusal."""
-        await self.halves.purge(now)
-        await self.keys.purge(now)
+        try:
+            await self.halves.purge(now)
+        finally:
+            await self.keys.purge(now)
 
     def close(self) -> None:
         """Finish."""
@@ -80,16 +91,18 @@ class SharedParts:
             raise DataError("PostgreSQL needs two databases: one of them outside backups.")
         self.settings = settings
         self.database = Shared(settings.database_url, restored=settings.restored)
-        self.apart = Apart(settings.outside_url)
         try:
-            self.apart.note(self.database.begin(self.apart.id, self.apart.seen()))
-            self.apart.destroy_strangers(self._owners)
-            self.database.began()
+            self.apart = Apart(settings.outside_url)
+            self._begin()
         except FAULTS as error:
+            self.database.close()
             raise DataError(told(error)) from None
+        except BaseException:
+            self.database.close()
+            raise
         links = self.database.links
         self.incarnation, self.restored = self.database.incarnation, self.database.restored
-        self.outside = SharedOutside(self.apart, links)
+        self.outside = SharedOutside(self.apart, links, settings)
         self.registry = SharedRegistry(links, settings)
         self.pages = SharedPages(links, self.outside.keys, self.registry.fresh)
         self.writer = SharedWriter(links, self.outside, self.registry, settings.clock, self._changed)
@@ -105,6 +118,13 @@ class SharedParts:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="partitions")
         self._telling: set[asyncio.Future[None]] = set()
         self._swept = settings.clock()  # when halves of ended tokens were last looked for
+
+    def _begin(self) -> None:
+        if self.settings.skew is not None:
+            self.apart.compare(self.settings.clock, self.settings.skew)
+        self.apart.note(self.database.begin(self.apart.id, self.apart.seen()))
+        self.apart.destroy_strangers(self._owners)
+        self.database.began()
 
     def _owners(self) -> list[bytes]:
         living = select(CHANNEL.c.channel, DEVICE.c.token_hash)
