@@ -128,6 +128,25 @@ def test_who_holds_the_database_holds_up_nobody_who_only_reads(server: ServerPro
         assert sent.result().status_code == 201
 
 
+def test_a_long_look_into_the_database_holds_up_nobody_who_only_reads(server: ServerProcess, data: Path) -> None:
+    """As a backup's: what expires meanwhile leaves the files when it is over, and readers need not wait for that."""
+    with (
+        closing(sqlite3.connect(data / "pourparler.sqlite3", isolation_level=None)) as other,
+        httpx.Client(base_url=server.url, timeout=30) as client,
+    ):
+        (device,) = found_channel(client, data)
+        device.send(client, life=1).raise_for_status()
+        other.execute("BEGIN")
+        other.execute("SELECT count(*) FROM entry").fetchall()
+        longest, end = 0.0, time.monotonic() + 2.5
+        while (began := time.monotonic()) < end:
+            assert device.page(client).status_code == 200
+            longest = max(longest, time.monotonic() - began)
+            time.sleep(0.05)
+        other.execute("ROLLBACK")
+    assert longest < database.BUSY / 2000
+
+
 def test_what_is_durable_is_answered_though_the_count_outside_backups_cannot_be_written(tmp_path: Path) -> None:
     async def talk() -> list[int]:
         with database.Database(tmp_path) as held:
