@@ -186,7 +186,6 @@ class Follower:
         due = loop.time() + POLL
         while True:
             if loop.time() < due:
-                # Not wait_for, which in Python 3.11 forgets a cancellation that comes together with the news.
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout_at(due):
                         await self._news.wait()
