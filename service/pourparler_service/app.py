@@ -10,7 +10,7 @@ import logging
 import re
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -37,6 +37,7 @@ from .streams import Hub
 _ENTRIES = re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", Route.ENTRIES.value))
 _BEGAN: Final = "pourparler.began"  # when a request's head was whole, by `time.monotonic`
 _FAULT: Final = "The service ended by an unexpected fault: "
+_REFUSED: Final = "The service cannot start: its disk or its database takes nothing now. Is the disk full?"
 _log = logging.getLogger("pourparler.service")
 
 
@@ -89,6 +90,16 @@ async def _heartbeat(hub: Hub) -> None:
         hub.beat()
 
 
+async def end(tasks: Collection["asyncio.Task[None]"]) -> None:
+    """Cancel tasks until they have ended: what runs in them may forget a cancellation, and the service must stop."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=1)
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
 def _open(settings: Settings) -> Any:
     if settings.database_url is None:
         return EmbeddedParts(settings)
@@ -99,6 +110,32 @@ def _open(settings: Settings) -> Any:
     return SharedParts(settings)
 
 
+async def _prepare(service: Service, settings: Settings, parts: Any) -> tuple[Hub, Purger]:
+    """All that comes before anything is served: a restored database may hold what expired long ago (#12)."""
+    outside, writer, registry = parts.outside, parts.writer, parts.registry
+    hub = Hub(settings, parts.pages, text(parts.incarnation))
+    purger = Purger(settings, registry, writer, outside, service.metrics.purged)
+    await purger.once()
+    await parts.erase_lost()
+    await outside.settled()
+    await parts.desk.begin(parts.connection)
+    await parts.tallies.begin()
+    told = (parts.incarnation, parts.desk, parts.board, parts.tallies, parts.answers)
+    api = Api(settings, registry, writer, hub, outside, *told)
+    service.include_router(api.router())
+    service.append, service.hub = api.append, hub
+    return hub, purger
+
+
+def _told(error: BaseException) -> DataError:
+    """Why the service cannot start, or go on, in a sentence."""
+    if isinstance(error, DataError):
+        return error
+    if isinstance(error, Refusal):
+        return DataError(_REFUSED)
+    return DataError(_FAULT + type(error).__name__ + ".")
+
+
 def create_app(settings: Settings) -> Service:
     """The service over one of its engines. It opens what it stores in when it starts; DataError when it cannot."""
 
@@ -106,24 +143,12 @@ def create_app(settings: Settings) -> Service:
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         try:
             parts = _open(settings)
-        except DataError as error:
-            service.failure = error
-            raise
-        outside, writer, registry = parts.outside, parts.writer, parts.registry
-        hub = Hub(settings, parts.pages, text(parts.incarnation))
-        purger = Purger(settings, registry, writer, outside, metrics.purged)
-        # Before anything is served: a restored database may hold what expired long ago (#12).
-        await purger.once()
-        await parts.erase_lost()
-        await outside.settled()
-        await parts.desk.begin(parts.connection)
-        await parts.tallies.begin()
-        api = Api(
-            settings, registry, writer, hub, outside, parts.incarnation, parts.desk, parts.board, parts.tallies
-        )
-        service.include_router(api.router())
-        service.append, service.hub = api.append, hub
+            hub, purger = await _prepare(service, settings, parts)
+        except Exception as error:  # whatever it is: a start that failed must not look like a clean stop
+            service.failure = _told(error)
+            raise service.failure from None
         running = [purger.run(), _heartbeat(hub), parts.desk.run(), parts.tallies.run(), *parts.background()]
+        running.append(parts.writer.breakage.watch())
         tasks = [asyncio.create_task(one) for one in running]
         for task in tasks:
             task.add_done_callback(ended)
@@ -131,9 +156,7 @@ def create_app(settings: Settings) -> Service:
             yield
         finally:
             hub.end_all()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end(tasks)
             await parts.close()
 
     def ended(task: "asyncio.Task[None]") -> None:
@@ -142,9 +165,7 @@ def create_app(settings: Settings) -> Service:
             return
         error = task.exception()
         if error is not None:
-            service.failure = (
-                error if isinstance(error, DataError) else DataError(_FAULT + type(error).__name__ + ".")
-            )
+            service.failure = _told(error)
             signal.raise_signal(signal.SIGTERM)
 
     metrics = Metrics(settings.clock)

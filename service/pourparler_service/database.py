@@ -73,11 +73,11 @@ def open_directory(data: Path) -> Path:
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
         (data / OUTSIDE_BACKUPS).mkdir(mode=0o700, exist_ok=True)
+        tag = data / OUTSIDE_BACKUPS / "CACHEDIR.TAG"
+        if not tag.exists():
+            tag.write_bytes(CACHEDIR_TAG)
     except OSError as error:
         raise DataError(f"The data directory {data} cannot be used: {error.strerror}.") from None
-    tag = data / OUTSIDE_BACKUPS / "CACHEDIR.TAG"
-    if not tag.exists():
-        tag.write_bytes(CACHEDIR_TAG)
     return data / FILE
 
 
@@ -140,19 +140,31 @@ def _version(connection: Connection) -> str | None:
 
 
 class DirectoryLock:
-    """Held by the one service process of a data directory. Raises DataError when another holds it."""
+    """Held by the one service process of a data directory. Raises DataError when another holds it.
+
+    What lies outside backups may be a volume of its own: so the directory is locked, and a file there.
+    """
 
     def __init__(self, data: Path) -> None:
-        self._file = os.open(data / OUTSIDE_BACKUPS / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        self._held: list[int] = []
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(self._file)
+            for place, how in (
+                (data, os.O_RDONLY | os.O_DIRECTORY),
+                (data / OUTSIDE_BACKUPS / "lock", os.O_CREAT | os.O_RDWR),
+            ):
+                self._held.append(os.open(place, how | os.O_CLOEXEC, 0o600))
+                fcntl.flock(self._held[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.release()
             raise DataError(f"Another service process uses the data directory {data}.") from None
+        except OSError as error:
+            self.release()
+            raise DataError(f"The data directory {data} cannot be locked: {error.strerror}.") from None
 
     def release(self) -> None:
         """Let the next process in."""
-        os.close(self._file)
+        while self._held:
+            os.close(self._held.pop())
 
 
 class Database:
@@ -165,6 +177,7 @@ class Database:
             self.write = connect(self.path)
             migrate(self.write)
             self.wal = Path(f"{self.path}-wal")
+            self._room = WAL_SOFT_LIMIT
             self._mark = os.open(
                 data / OUTSIDE_BACKUPS / "generation", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600
             )
@@ -218,14 +231,29 @@ class Database:
 
     def checkpoint(self, *, truncate: bool) -> bool:
         """Move the WAL into the database; with `truncate`, leave no frame of it. False when a reader was there."""
-        mode = "TRUNCATE" if truncate else "PASSIVE"
-        row = raw(self.write).execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
-        return (
-            row is not None and not row[0]
-        )  # seldom there was no row: then nothing is known, and it is done again
+        row = self._checkpoint("TRUNCATE" if truncate else "PASSIVE")
+        if not truncate and self._wal_size() > 2 * WAL_SOFT_LIMIT and row is not None and row[1] == row[2]:
+            row = self._checkpoint("TRUNCATE")  # a reader had made it long, and has gone
+        self._room = max(WAL_SOFT_LIMIT, self._wal_size())
+        # Seldom there was no row: then nothing is known, and it is done again.
+        return row is not None and not row[0]
 
-    def wal_size(self) -> int:
-        """Bytes of the write-ahead log file."""
+    def _checkpoint(self, mode: str) -> tuple[int, int, int] | None:
+        connection = raw(self.write)
+        connection.execute(f"PRAGMA busy_timeout={BUSY}")  # for readers
+        try:
+            found: tuple[int, int, int] | None = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+        finally:
+            connection.execute("PRAGMA busy_timeout=0")
+        return found
+
+    def wal_is_full(self) -> bool:
+        """Whether a checkpoint is due. After one the file stays as long as it was, and is written over from its
+        beginning, which costs half of what growing costs: so it is full again when it grows beyond that.
+        """
+        return self._wal_size() > self._room
+
+    def _wal_size(self) -> int:
         try:
             return self.wal.stat().st_size
         except FileNotFoundError:

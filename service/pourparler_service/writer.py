@@ -23,14 +23,15 @@ from sqlalchemy import Connection
 
 from pourparler_policies.wire import Problem
 
-from .database import WAL_SOFT_LIMIT, Database, raw
+from .breakage import Breakage
+from .database import Database, raw
 from .outside import Outside
 from .places import Places
 from .problems import Refusal, unauthorized
 from .state import ChannelState, DeviceState, Frame, Receipt
 
 MAX_BATCH: Final = 256  # acts: bounds how long the first of them waits for the rest
-LOCK_PATIENCE: Final = 10.0  # seconds to wait for `pourparler grant` to let go of the database
+LOCK_PATIENCE: Final = 10.0  # seconds to wait for who holds the database or its log: then what waits is refused
 LOCK_PAUSE: Final = 0.002  # seconds between tries
 SCRUB_PAUSE: Final = 0.05  # seconds until a WAL that a reader held is tried again
 
@@ -227,11 +228,13 @@ class Writer:
         self._clock = clock
         self._generation = database.generation
         self._places = Places(raw(database.write))
+        raw(database.write).execute("PRAGMA busy_timeout=0")  # `_run` waits without holding up the event loop
         self._queue: deque[tuple[Callable[[Batch], Any], asyncio.Future[Any], bool]] = deque()
         self._busy = False
-        self._since: float | None = None  # since when another process holds the lock
+        self._since: float | None = None  # since when another process holds the lock, or the log cannot be emptied
         self._scrub_due = False
         self._closed = False
+        self.breakage = Breakage()
         self._jobs: SimpleQueue[Batch | None] = SimpleQueue()
         self._loop = asyncio.get_running_loop()
         self._idle = asyncio.Event()
@@ -266,8 +269,8 @@ class Writer:
         connection = raw(self._database.write)
         try:
             connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError:
-            # `pourparler grant` is at it. The event loop must not wait for another process.
+        except sqlite3.Error:
+            # `pourparler grant` is at it, mostly. The event loop must not wait for another process.
             self._since = self._since or time.monotonic()
             if time.monotonic() - self._since < LOCK_PATIENCE:
                 self._loop.call_later(LOCK_PAUSE, self._run)
@@ -316,7 +319,7 @@ class Writer:
                 self._loop.call_soon_threadsafe(self._next)
                 continue
             scrub = batch.scrub or self._scrub_due
-            if scrub or self._database.wal_size() > WAL_SOFT_LIMIT:
+            if scrub or self._database.wal_is_full():
                 self._loop.call_soon_threadsafe(self._committed, batch)
                 self._checkpoint(scrub)
                 self._loop.call_soon_threadsafe(self._scrubbed, batch)
@@ -327,8 +330,9 @@ class Writer:
         try:
             self._scrub_due = not self._database.checkpoint(truncate=scrub) and scrub
         except Exception as error:  # whatever it is: without this thread nothing is acknowledged any more
+            if not self._scrub_due:  # it is tried again many times a second
+                _log.error("checkpoint failed: %s", type(error).__name__)
             self._scrub_due = scrub
-            _log.error("checkpoint failed: %s", type(error).__name__)
 
     def _committed_then_next(self, batch: Batch) -> None:
         self._committed(batch)
@@ -337,9 +341,15 @@ class Writer:
     def _committed(self, batch: Batch) -> None:
         if batch.dirty:
             self._generation += 1
-            self._database.note(self._generation)
+            try:
+                self._database.note(self._generation)
+            except OSError as error:  # it may lag, and what was committed must be answered
+                _log.error("the count outside backups was not written: %s", type(error).__name__)
             self._places.committed()
-            batch.publish()
+            try:
+                batch.publish()
+            except Exception as error:
+                self._give_up(batch, error)
         for future, result, refusal in batch.done:
             if future.done():  # the client went away
                 continue
@@ -348,11 +358,27 @@ class Writer:
             else:
                 future.set_exception(refusal)
 
+    def _give_up(self, batch: Batch, error: Exception) -> None:
+        self._closed = True
+        self._refuse_waiting()
+        self._refuse(batch)
+        self.breakage.found(error)
+
+    def _refuse(self, batch: Batch) -> None:
+        late = [future for future, _result in batch.late]
+        for future in [future for future, _result, _refusal in batch.done] + late:
+            if not future.done():
+                future.set_exception(Refusal(Problem.UNAVAILABLE))
+
     def _scrubbed(self, batch: Batch) -> None:
         if self._scrub_due:
-            # A reader holds the log. Nothing else is written until its frames are gone.
+            # A reader holds the log, or the disk is full. Nothing else is written until its frames are gone.
+            self._since = self._since or time.monotonic()
+            if time.monotonic() - self._since > LOCK_PATIENCE:
+                self._refuse_waiting()
             self._loop.call_later(SCRUB_PAUSE, self._scrub_again, batch)
             return
+        self._since = None
         for future, result in batch.late:
             if not future.done():
                 future.set_result(result)
@@ -371,17 +397,17 @@ class Writer:
             connection.execute("ROLLBACK")
         self._places.rolled_back()
         _log.error("a batch was not stored: %s", type(error).__name__)
-        late = [future for future, _result in batch.late]
-        for future in [future for future, _result, _refusal in batch.done] + late:
-            if not future.done():
-                future.set_exception(Refusal(Problem.UNAVAILABLE))
+        self._refuse(batch)
 
     def _refuse_queue(self) -> None:
+        self._refuse_waiting()
+        self._next()
+
+    def _refuse_waiting(self) -> None:
         while self._queue:
             _act, future, _late = self._queue.popleft()
             if not future.done():
                 future.set_exception(Refusal(Problem.UNAVAILABLE))
-        self._next()
 
     def _next(self) -> None:
         if self._queue:

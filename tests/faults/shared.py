@@ -15,7 +15,7 @@ from pathlib import Path
 import psycopg
 
 from pourparler_policies import wire
-from pourparler_service.testing import CONFIG, READY, command, environment
+from pourparler_service.testing import CONFIG, READY, command, environment, last_words
 
 from .site import FAKETIME, LONGEST_JUMP, Clock
 
@@ -137,7 +137,7 @@ class Host:
         """End the process, and keep what it said."""
         if self.process is not None:
             self.process.send_signal(how)
-            self.logs.append(self.process.communicate(timeout=60)[1])
+            self.logs.append(last_words(self.process, 60))
             self.process = None
 
     def again(self, how: signal.Signals) -> None:
@@ -163,6 +163,10 @@ class Host:
         self.clock.jump(chance.randint(-LONGEST_JUMP, LONGEST_JUMP))
         time.sleep(chance.uniform(0.1, 1.0))
         self.clock.jump(0)
+        if self.process is not None:  # it ends if it has noticed
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(timeout=3)
+        self.revive()
 
     def revive(self) -> None:
         """A process that ended by itself, as one does that finds its database set back, is started by systemd."""

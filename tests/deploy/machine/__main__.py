@@ -1,6 +1,7 @@
 """`make walk-operator`: the operator's guide, done on a Debian 12 of its own with systemd, command by command.
 
-Needs root, and Debian's and PyPI's registries for the first image. An emulated processor is slow: half an hour and more.
+Needs root, and Debian's and PyPI's registries for the first image. An emulated processor is slow: an hour
+and more; with `--container` it takes minutes.
 """
 
 import argparse

@@ -6,6 +6,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[3]
 GUIDE = REPOSITORY / "docs" / "guides" / "operator.md"
+ELSEWHERE = {"In containers"}  # `make walk-containers` does these
 _PIECE = re.compile(r"^## (?P<heading>[^\n]+)$|^```sh\n(?P<block>.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -20,7 +21,7 @@ def blocks(text: str) -> list[Block]:
     heading = ""
     for piece in _PIECE.finditer(text):
         heading = piece["heading"] or heading
-        if piece["block"]:
+        if piece["block"] and heading not in ELSEWHERE:
             found.append(Block(heading, tuple(line for line in piece["block"].splitlines() if line.strip())))
     return found
 
