@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # Tests wait for real clocks about a third of the time: one worker more than cores.
 WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 
-.PHONY: help demo test test-fast test-long lint bench-mls bench-jr2 bench-service faults fuzz fuzz-corpus walk-containers lock clean
+.PHONY: help demo test test-fast test-long lint bench-mls bench-jr2 bench-service faults fuzz fuzz-corpus walk-containers walk-operator lock clean
 
 help:  ## what this file can do
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
@@ -70,6 +70,9 @@ WALK := 'podman-compose>=1.6' 'kubernetes-validate>=1.37'
 walk-containers: $(STAMP)  ## build and run deploy/'s containers for real (root, podman, debootstrap; five minutes)
 	@$(BIN)/python -c 'import podman_compose, kubernetes_validate' 2>/dev/null || $(BIN)/python -m pip install --quiet $(WALK) || uv pip install --quiet --python $(BIN)/python $(WALK)
 	POURPARLER_LONG=1 $(BIN)/python -m pytest -q tests/deploy/containers tests/deploy/test_kubernetes.py $(ARGS)
+
+walk-operator: $(STAMP)  ## the operator's guide, done on a Debian 12 with systemd (root; qemu, or ARGS=--container: minutes)
+	$(BIN)/python -m tests.deploy.machine $(ARGS)
 
 LOCKED := uv pip compile --universal --generate-hashes --python-version 3.11 --no-header --no-annotate -q
 

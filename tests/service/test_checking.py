@@ -11,7 +11,7 @@ import pytest
 from pourparler_service import database
 from pourparler_service.cli import add_commands
 from pourparler_service.postgres.testing import SERVER, administer, databases
-from pourparler_service.testing import CONFIG, environment
+from pourparler_service.testing import CONFIG, ServerProcess, environment
 
 Check = Callable[..., tuple[int, list[str]]]
 NOTHING = "Nothing is wrong with these settings."
@@ -108,6 +108,29 @@ def stranger(postgres: None) -> Iterator[str]:
     administer(f"CREATE ROLE {name} LOGIN")
     yield name
     administer(f"DROP ROLE {name}")
+
+
+def test_a_database_that_was_set_up_without_a_language_serves(
+    postgres: None, tmp_path: Path, check: Check
+) -> None:
+    names = [f"pourparler_{secrets.token_hex(6)}{end}" for end in ("", "_apart")]
+    try:
+        for name in names:
+            administer(
+                f"CREATE DATABASE {name} ENCODING 'SQL_ASCII' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
+            )
+        first, apart = (f"{SERVER}/{name}" for name in names)
+        config = tmp_path / CONFIG
+        config.write_text(f'database-url = "{first}"\noutside-backups-url = "{apart}"\n')
+        config.chmod(0o600)
+        _, told = check("--config", str(config))
+        assert told
+        assert not [line for line in told if "cannot be used" in line]
+        server = ServerProcess(tmp_path)
+        assert server.stop() == (0, "")
+    finally:
+        for name in names:
+            administer(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
 def test_databases_that_cannot_be_used_are_told_and_no_password_is(

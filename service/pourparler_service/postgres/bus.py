@@ -160,4 +160,7 @@ class Nats:
 
 
 async def _lost(error: Exception) -> None:
-    _log.error("NATS does not answer (%s): until it does, this process hears of the others once a second", type(error).__name__)
+    _log.error(
+        "NATS does not answer (%s): until it does, this process hears of the others once a second",
+        type(error).__name__,
+    )

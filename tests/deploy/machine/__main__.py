@@ -5,6 +5,7 @@ and more; with `--container` it takes minutes.
 """
 
 import argparse
+import signal
 import subprocess
 import sys
 import time
@@ -16,7 +17,6 @@ from .guide import GUIDE, REPOSITORY, Block, blocks
 from .image import Image, wanting
 from .pair import Pair
 from .walk import Walk
-
 
 ONE = ("one_machine", "doors", "backups", "upgrade", "again")
 TWO = ("set_up", "rolling", "copies", "mistakes", "again")
@@ -58,13 +58,14 @@ def walk(kind: type[Walk], steps: tuple[str, ...], told: list[Block], options: a
             doing: Callable[[], None] = getattr(walker, step)
             doing()
             say(f"{kind.__name__}: {step} done in {time.monotonic() - began:.0f} s")
-        return walker.left
     except (Failed, subprocess.CalledProcessError, AssertionError) as error:
         say(f"{error}")
         if options.keep:
             say(f"the machine stays: {' '.join(guest.ssh())}; enter ends it")
             sys.stdin.readline()
         raise SystemExit(1) from None
+    else:
+        return walker.left
     finally:
         guest.close()
 
@@ -75,12 +76,15 @@ def main() -> None:
         "--folder", type=Path, default=REPOSITORY / "build" / "machine", help="where the image is kept"
     )
     parser.add_argument("--accel", default="tcg,thread=multi", help="of qemu; kvm where the machine has it")
-    parser.add_argument("--container", action="store_true", help="not in qemu but in systemd-nspawn: ten times faster")
+    parser.add_argument(
+        "--container", action="store_true", help="not in qemu but in systemd-nspawn: ten times faster"
+    )
     parser.add_argument(
         "--keep", action="store_true", help="when something fails, leave the machine up to look at"
     )
     parser.add_argument("--only", choices=("one", "pair"), help="one half of it")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the machine is ended too
     if missing := wanting():
         sys.exit(f"The walk needs: apt install {' '.join(missing)}")
     Image(options.folder).make()

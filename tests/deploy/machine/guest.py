@@ -1,7 +1,7 @@
 """The machine that is walked: systemd as its first process, and a terminal over ssh.
 
-Either a whole computer, with a kernel of its own in qemu; or, where that is too slow, the same disk in systemd-nspawn: under
-this machine's kernel, so that what the kernel forbids is forbidden in truth, but with no memory limits and no boot loader.
+Either a whole computer, with a kernel of its own in qemu; or, where that is too slow, the same disk in systemd-nspawn:
+under this machine's kernel, so that what the kernel forbids is forbidden in truth, but with no limits of memory.
 """
 
 import os
@@ -163,7 +163,8 @@ status=133  # what it ends with when it is to be started again
 while [ $status = 133 ]; do
   status=0
   systemd-nspawn -q -D {root} -b --register=no --keep-unit --machine=operator --console=pipe --resolv-conf=off \\
-    --timezone=off --network-namespace-path=/run/netns/{name} --capability=all "--system-call-filter=bpf @keyring" || status=$?
+    --timezone=off --network-namespace-path=/run/netns/{name} --capability=all "--system-call-filter=bpf @keyring" \\
+    || status=$?
 done
 """
 

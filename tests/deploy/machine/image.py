@@ -13,8 +13,8 @@ from .guide import GUIDE, REPOSITORY, blocks, packages
 RELEASE, MIRROR = "bookworm", "http://deb.debian.org/debian"
 # What Debian's installer gives a small server, and the way in for the walk.
 BASE = (
-    "adduser apparmor ca-certificates cron dbus initramfs-tools iproute2 kmod less libpam-systemd linux-image-cloud-amd64"
-    " logrotate openssh-server openssl procps systemd-sysv systemd-timesyncd udev"
+    "adduser apparmor ca-certificates cron dbus initramfs-tools iproute2 kmod less libpam-systemd"
+    " linux-image-cloud-amd64 logrotate openssh-server openssl procps systemd-sysv systemd-timesyncd udev"
 )
 SIZE = "8G"
 WHEELS = "srv/wheels"

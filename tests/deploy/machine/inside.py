@@ -1,6 +1,6 @@
 """Runs on the walked machine, in the service's own environment: people and load, against the doors that were set up.
 
-`people URL`: two people open a channel, say and read; `keep URL FILE` makes a channel with entries and writes who they are;
+`people URL`: two people open a channel, say and read; `keep URL FILE` makes a channel with entries, and keeps it;
 `look URL FILE` says what of them is there; `load URL SECONDS` appends and reads all the while, and says what was lost;
 `odd ADDRESS` knocks at the doors in ways that a log might answer to. A certificate of our own is trusted.
 """
@@ -154,7 +154,7 @@ def load(url: str, seconds: float) -> None:
 
 
 def odd(address: str) -> None:
-    """From the address that the name leads to, since it is this machine's: by number, too long, without TLS, broken off."""
+    """From the same address, since it is this machine's: by number, too long, without TLS, broken off."""
     tls = ssl.create_default_context()
     tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
     name = f"Host: {address}\r\n\r\n"

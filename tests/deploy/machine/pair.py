@@ -3,12 +3,23 @@
 import json
 import subprocess
 
-from .walk import TLS, Walk
+from .walk import SECRET, TLS, Walk
 
 UNITS = ("pourparler@8471", "pourparler@8472")
 BOTH = " ".join(UNITS)
 SETTINGS = "/etc/pourparler/settings.toml"
 LAST = "journalctl -u pourparler@8471 -t pourparler -o cat -n 1"  # as the guide says
+TAKER = "systemd-run -q -u taken python3 -m http.server --bind 127.0.0.1 8471"
+PUT_BACK = f"mv {SETTINGS}.right {SETTINGS}"
+# What newcomers do, and what mends it.
+MISTAKES = (
+    ("a wrong password", f"sed -i.right s/{SECRET}@127.0.0.1:5433/wrong@127.0.0.1:5433/ {SETTINGS}", PUT_BACK),
+    ("no password put in", f"sed -i.right s/{SECRET}/PASSWORD/ {SETTINGS}", PUT_BACK),
+    ("settings that the service may not read", f"chmod g= {SETTINGS}", f"chmod g=r {SETTINGS}"),
+    ("a misspelt setting", f"sed -i.right s/^bus-url/bus-urll/ {SETTINGS}", PUT_BACK),
+    ("a database is off", "systemctl stop postgresql@15-outside", "systemctl start postgresql@15-outside"),
+    ("the port is taken", f"systemctl stop {UNITS[0]}; {TAKER}; sleep 5", "systemctl stop taken"),
+)
 
 
 class Pair(Walk):
@@ -70,15 +81,7 @@ class Pair(Walk):
 
     def mistakes(self) -> None:
         """What newcomers do: each ends with one sentence where the guide says, and works again once it is mended."""
-        wrong = (
-            ("a wrong password", f"sed -i.right s/:correct-horse@127.0.0.1:5433/:wrong@127.0.0.1:5433/ {SETTINGS}", f"mv {SETTINGS}.right {SETTINGS}"),
-            ("no password put in", f"sed -i.right s/correct-horse/PASSWORD/ {SETTINGS}", f"mv {SETTINGS}.right {SETTINGS}"),
-            ("settings that the service may not read", f"chmod g= {SETTINGS}", f"chmod g=r {SETTINGS}"),
-            ("a misspelt setting", f"sed -i.right s/^bus-url/bus-urll/ {SETTINGS}", f"mv {SETTINGS}.right {SETTINGS}"),
-            ("the second database is off", "systemctl stop postgresql@15-outside", "systemctl start postgresql@15-outside"),
-            ("the port is taken", "systemctl stop pourparler@8471; systemd-run -q -u taken python3 -m http.server --bind 127.0.0.1 8471; sleep 5", "systemctl stop taken"),
-        )  # fmt: skip
-        for what, spoil, mend in wrong:
+        for what, spoil, mend in MISTAKES:
             self.guest.type(spoil)
             status, told = self.guest.try_out("systemctl restart pourparler@8471")
             self.holds(status != 0, f"{what}: systemctl said nothing was wrong: {told}")
@@ -87,7 +90,7 @@ class Pair(Walk):
                 sentence.endswith(".") and len(sentence.splitlines()) == 1 and "Traceback" not in sentence,
                 f"{what}: {sentence}",
             )
-            self.holds("correct-horse" not in sentence, f"{what}: a secret is in the journal")
+            self.holds(SECRET not in sentence, f"{what}: a secret is in the journal")
             self.guest.type(mend)
             self.wait(f"{what}: it comes back by itself", lambda: self.active(UNITS[0]))
             self.say(f"  {what}: {sentence}")

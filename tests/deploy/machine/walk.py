@@ -20,11 +20,15 @@ INTERRUPTED = "--restored"  # goes on until Ctrl-C
 CTRL_C = {r"listening on http\S+\n": "\x03"}
 PASSWORDS = f"sed -i s/PASSWORD/{SECRET}/ /etc/pourparler/settings.toml"
 CERTIFICATE = (
-    "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN={name}"
-    " -addext subjectAltName=DNS:{name} -keyout /etc/pourparler/tls/key.pem -out /etc/pourparler/tls/fullchain.pem"
-).format(name=NAME)
+    f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN={NAME}"
+    f" -addext subjectAltName=DNS:{NAME} -keyout /etc/pourparler/tls/key.pem -out /etc/pourparler/tls/fullchain.pem"
+)
 ONION = "until [ -s /var/lib/tor/pourparler/hostname ]; do sleep 1; done"  # on a slow machine
-AFTER = {"deploy/settings.toml": PASSWORDS, "systemctl restart tor": ONION, "install -d -m 0700 /etc/pourparler/tls": CERTIFICATE}
+AFTER = {
+    "deploy/settings.toml": PASSWORDS,
+    "systemctl restart tor": ONION,
+    "install -d -m 0700 /etc/pourparler/tls": CERTIFICATE,
+}
 
 
 class Walk:
@@ -108,8 +112,12 @@ class Walk:
         for path in ("/etc", "/var/lib", "/opt/pourparler", "/usr"):
             done, _ = self.guest.try_out(f"nsenter -t {pid} -m touch {path}/probe")
             self.holds(done != 0, f"{unit} may write to {path}")
-        send = f"python3 -c 'import socket as s; s.socket(s.AF_INET, s.SOCK_DGRAM).sendto(b\"?\", (\"{OUTSIDE}\", 9))'"
-        self.holds(self.guest.try_out(send)[0] == 0, "this machine has no network, so nothing is known of the unit's")
+        send = (
+            f'python3 -c \'import socket as s; s.socket(s.AF_INET, s.SOCK_DGRAM).sendto(b"?", ("{OUTSIDE}", 9))\''
+        )
+        self.holds(
+            self.guest.try_out(send)[0] == 0, "this machine has no network, so nothing is known of the unit's"
+        )
         _, told = self.guest.try_out(f"echo $$ > {group}/cgroup.procs; exec {send}")
         self.holds("Operation not permitted" in told, f"{unit} may speak to other machines: {told}")
         score = re.search(r"exposure level for \S+: ([\d.]+)", read(f"systemd-analyze security --no-pager {unit}"))
