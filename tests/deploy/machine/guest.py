@@ -201,6 +201,8 @@ class Container(Guest):
                 start_new_session=True,
             )
         self.wait_until_up()
+        # Its network is made from outside, so nobody within would ever say that it is up.
+        self.read("cd / && systemctl mask --now -q systemd-networkd-wait-online")
 
     def close(self) -> None:
         subprocess.run([*self.ssh(), "systemctl poweroff"], check=False, capture_output=True)
