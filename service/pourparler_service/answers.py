@@ -42,7 +42,9 @@ class Answers:
         if self._all + size > ALL or self._held[place] + size > A_PLACE:
             raise Refusal(Problem.UNAVAILABLE, headers={"Connection": "close"})
         if token != _NOBODY and self._held[token] + size > A_TOKEN:
-            raise Refusal(Problem.BUDGET, "Take the answers that are under way first.", headers={"Retry-After": "1"})
+            raise Refusal(
+                Problem.BUDGET, "Take the answers that are under way first.", headers={"Retry-After": "1"}
+            )
         owners = {token, place}
         self._all += size
         self._held.update(dict.fromkeys(owners, size))

@@ -190,7 +190,11 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 async def _http(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException) and error.status_code == 405:
-        return respond(Refusal(Problem.METHOD, headers={"Allow": ", ".join(methods(request.scope["path"]) or ["GET", "HEAD"])}))
+        return respond(
+            Refusal(
+                Problem.METHOD, headers={"Allow": ", ".join(methods(request.scope["path"]) or ["GET", "HEAD"])}
+            )
+        )
     if isinstance(error, HTTPException) and error.status_code == 404:
         return respond(Refusal(Problem.NOT_FOUND))
     return respond(Refusal(Problem.MALFORMED))

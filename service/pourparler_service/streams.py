@@ -1,8 +1,8 @@
 """A device's stream of server-sent events: every entry once, in order, from its cursor on.
 
 A stream holds no queue. It has a cursor, and reads on from the channel's tail, or from the database when it fell
-behind: a slow reader costs a page, which is counted (`answers`). Who takes nothing for `caps.slow_reader` seconds is cut off, and comes back
-with its cursor.
+behind: a slow reader costs a page, which is counted (`answers`). Who takes nothing for `caps.slow_reader` seconds is
+cut off, and comes back with its cursor.
 """
 
 import asyncio
