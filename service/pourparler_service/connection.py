@@ -148,6 +148,12 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()
         self.scope["extensions"] = {ABORT: {"now": self.transport.abort, "lasts": self._lasts}}
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A line of the head. After a body there may be none: such lines would be kept, as many as come."""
+        if not self._in_head:
+            raise ValueError("a trailer")  # so the parser stops, and it is no HTTP for us
+        super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         """The head is whole."""
         self._in_head, self._head_bytes, self._seen = False, 0, self._seen + 1

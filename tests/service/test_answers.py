@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -18,6 +19,7 @@ from pourparler_policies.wire import Route
 from pourparler_service import answers
 from pourparler_service.app import DOCUMENT
 from pourparler_service.connection import MOST_DESCRIPTORS
+from pourparler_service.pages import Pages
 from pourparler_service.testing import (
     ServerProcess,
     TestDevice,
@@ -130,6 +132,40 @@ def test_strangers_and_tenants_have_shares_of_their_own(place: Path, monkeypatch
         assert device.page(client, limit=1, after=8).status_code == 200, "the rest of its share"
         monkeypatch.setattr(answers, "ALL", size * 3 // 2)
         assert problem(calm.page(client)) == "unavailable"
+
+
+@pytest.mark.embedded
+def test_a_channel_that_asks_for_many_pages_at_once_waits_and_not_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, takes = Pages._read, 0.1
+
+    def slow(*about: Any) -> Any:
+        time.sleep(takes)
+        return read(*about)
+
+    monkeypatch.setattr(Pages, "_read", slow)
+    with threaded(settings_of(tmp_path)) as url, httpx.Client(base_url=url, timeout=30) as client:
+        (device,), (calm,) = found_channel(client, tmp_path), found_channel(client, tmp_path)
+        for one in (device, calm):  # more than is kept at hand
+            for _ in range(3):
+                one.send(client, sealed=secrets.token_bytes(limits.MAX_SEALED)).raise_for_status()
+        threads = [
+            threading.Thread(
+                target=httpx.get,
+                args=(url + device.path(Route.ENTRIES) + "?limit=1",),
+                kwargs={"headers": device.headers, "timeout": 30},
+            )
+            for _ in range(16)
+        ]
+        for thread in threads:
+            thread.start()
+        time.sleep(takes)
+        began = time.monotonic()
+        assert calm.page(client, limit=1).status_code == 200
+        assert time.monotonic() - began < 8 * takes
+        for thread in threads:
+            thread.join()
 
 
 @pytest.mark.embedded

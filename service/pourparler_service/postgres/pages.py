@@ -68,7 +68,8 @@ class SharedPages:
                 head, version = row or (after, None)
                 return self._frames(raw, channel, after, now, limit)[0], head, version
 
-        frames, head, version = await self._run(work)
+        async with channel.reading:
+            frames, head, version = await self._run(work)
         if version != channel.version:  # who reads may have lost its token before something of this was said
             await self._fresh(channel.channel)
         return frames, head
