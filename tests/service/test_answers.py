@@ -150,22 +150,14 @@ def test_a_channel_that_asks_for_many_pages_at_once_waits_and_not_the_others(
         for one in (device, calm):  # more than is kept at hand
             for _ in range(3):
                 one.send(client, sealed=secrets.token_bytes(limits.MAX_SEALED)).raise_for_status()
-        threads = [
-            threading.Thread(
-                target=httpx.get,
-                args=(url + device.path(Route.ENTRIES) + "?limit=1",),
-                kwargs={"headers": device.headers, "timeout": 30},
-            )
-            for _ in range(16)
-        ]
-        for thread in threads:
-            thread.start()
-        time.sleep(takes)
-        began = time.monotonic()
-        assert calm.page(client, limit=1).status_code == 200
-        assert time.monotonic() - began < 8 * takes
-        for thread in threads:
-            thread.join()
+        asked = asking(device.path(Route.ENTRIES) + "?limit=1", device.headers)
+        with contextlib.ExitStack() as stack:
+            many = [stuck(url, asked, stack) for _ in range(16)]
+            assert status(many[0]) == 200
+            began = time.monotonic()
+            assert calm.page(client, limit=1).status_code == 200
+            assert time.monotonic() - began < 8 * takes
+            assert [status(one) for one in many[1:]] == [200] * 15
 
 
 @pytest.mark.embedded
