@@ -13,6 +13,7 @@ import fcntl
 import os
 import secrets
 import sqlite3
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -28,6 +29,8 @@ OUTSIDE_BACKUPS: Final = "outside-backups"
 # The tag that backup programs know (tar --exclude-caches, borg, restic): https://bford.info/cachedir/
 CACHEDIR_TAG: Final = b"Signature: 8a477f597d28d172789f06886806bc55\n# Leave this folder out of backups.\n"
 WAL_SOFT_LIMIT: Final = 8 * 1024 * 1024  # bytes of WAL after which a checkpoint is due: it stays in the page cache
+# Seconds: frames of one commit lie together and show which rows changed together, so which device sent which entry.
+WAL_LIFE: Final = 10.0
 PAGE: Final = 8192  # bytes: seven small entries fill one, where 4096 would waste a quarter on three
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 BUSY: Final = 10_000  # milliseconds to wait for `pourparler grant`, which holds the lock for one insert
@@ -158,6 +161,8 @@ class DirectoryLock:
 class Database:
     """The open database of one service process: one writing connection, readers on demand."""
 
+    _emptied = float("-inf")  # when no frame of the WAL was left, by `time.monotonic`
+
     def __init__(self, data: Path, *, restored: bool = False) -> None:
         self.path = open_directory(data)
         self._lock = DirectoryLock(data)
@@ -220,9 +225,12 @@ class Database:
         """Move the WAL into the database; with `truncate`, leave no frame of it. False when a reader was there."""
         mode = "TRUNCATE" if truncate else "PASSIVE"
         row = raw(self.write).execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
-        return (
+        done = (
             row is not None and not row[0]
         )  # seldom there was no row: then nothing is known, and it is done again
+        if done and truncate:
+            self._emptied = time.monotonic()
+        return done
 
     def wal_size(self) -> int:
         """Bytes of the write-ahead log file."""
@@ -230,6 +238,10 @@ class Database:
             return self.wal.stat().st_size
         except FileNotFoundError:
             return 0
+
+    def wal_is_old(self) -> bool:
+        """Whether frames may have lain in it for longer than WAL_LIFE."""
+        return time.monotonic() - self._emptied > WAL_LIFE and self.wal_size() > 0
 
     def close(self) -> None:
         """Checkpoint, close, let go of the directory."""

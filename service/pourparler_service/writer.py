@@ -287,8 +287,11 @@ class Writer:
             return
         if batch.dirty:
             self._jobs.put(batch)
+            return
+        connection.execute("ROLLBACK")
+        if self._database.wal_is_old():
+            self._jobs.put(batch)
         else:
-            connection.execute("ROLLBACK")
             self._committed_then_next(batch)
 
     def _perform(
@@ -310,12 +313,13 @@ class Writer:
         connection = raw(self._database.write)
         while (batch := self._jobs.get()) is not None:
             try:
-                connection.execute("COMMIT")
+                if batch.dirty:
+                    connection.execute("COMMIT")
             except Exception as error:
                 self._loop.call_soon_threadsafe(self._failed, batch, error)
                 self._loop.call_soon_threadsafe(self._next)
                 continue
-            scrub = batch.scrub or self._scrub_due
+            scrub = batch.scrub or self._scrub_due or self._database.wal_is_old()
             if scrub or self._database.wal_size() > WAL_SOFT_LIMIT:
                 self._loop.call_soon_threadsafe(self._committed, batch)
                 self._checkpoint(scrub)
