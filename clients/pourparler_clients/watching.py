@@ -102,7 +102,8 @@ class Watching:
         """While the stream is open: what the device owes, soon after each entry, and from time to time."""
         while self._pulling.reads:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._owes.wait(), self._channel.ideas.pause(TEND))
+                async with asyncio.timeout(self._channel.ideas.pause(TEND)):
+                    await self._owes.wait()
                 await asyncio.sleep(random.uniform(0, JITTER))  # noqa: S311 -- jitter, not a secret
             self._owes.clear()
             if self.at_head:

@@ -12,7 +12,7 @@ import logging
 import re
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -94,6 +94,16 @@ async def _heartbeat(hub: Hub) -> None:
         hub.beat()
 
 
+async def end(tasks: Collection["asyncio.Task[None]"]) -> None:
+    """Cancel tasks until they have ended: what runs in them may forget a cancellation, and the service must stop."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=1)
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
 def _open(settings: Settings) -> Any:
     if settings.database_url is None:
         return EmbeddedParts(settings)
@@ -136,9 +146,7 @@ def create_app(settings: Settings) -> Service:
             yield
         finally:
             hub.end_all()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end(tasks)
             await parts.close()
 
     def ended(task: "asyncio.Task[None]") -> None:

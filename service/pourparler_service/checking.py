@@ -79,8 +79,10 @@ async def _bus(url: str) -> list[str]:
         pass
 
     try:
-        connecting = nats.connect(url, allow_reconnect=False, connect_timeout=BUS_PATIENCE, error_cb=ignore)
-        client: Any = await asyncio.wait_for(connecting, BUS_PATIENCE)
+        async with asyncio.timeout(BUS_PATIENCE):
+            client: Any = await nats.connect(
+                url, allow_reconnect=False, connect_timeout=BUS_PATIENCE, error_cb=ignore
+            )
         await client.close()
     except (OSError, TimeoutError, nats.errors.Error, ValueError) as error:
         return [

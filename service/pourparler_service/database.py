@@ -170,6 +170,7 @@ class Database:
             self.write = connect(self.path)
             migrate(self.write)
             self.wal = Path(f"{self.path}-wal")
+            self._room = WAL_SOFT_LIMIT
             self._mark = os.open(
                 data / OUTSIDE_BACKUPS / "generation", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600
             )
@@ -223,17 +224,26 @@ class Database:
 
     def checkpoint(self, *, truncate: bool) -> bool:
         """Move the WAL into the database; with `truncate`, leave no frame of it. False when a reader was there."""
-        mode = "TRUNCATE" if truncate else "PASSIVE"
-        row = raw(self.write).execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
-        done = (
-            row is not None and not row[0]
-        )  # seldom there was no row: then nothing is known, and it is done again
-        if done and truncate:
-            self._emptied = time.monotonic()
-        return done
+        row = self._checkpoint("TRUNCATE" if truncate else "PASSIVE")
+        if not truncate and self._wal_size() > 2 * WAL_SOFT_LIMIT and row is not None and row[1] == row[2]:
+            row = self._checkpoint("TRUNCATE")  # a reader had made it long, and has gone
+        self._room = max(WAL_SOFT_LIMIT, self._wal_size())
+        # Seldom there was no row: then nothing is known, and it is done again.
+        return row is not None and not row[0]
 
-    def wal_size(self) -> int:
-        """Bytes of the write-ahead log file."""
+    def _checkpoint(self, mode: str) -> tuple[int, int, int] | None:
+        found: tuple[int, int, int] | None = raw(self.write).execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+        if mode == "TRUNCATE" and found is not None and not found[0]:
+            self._emptied = time.monotonic()
+        return found
+
+    def wal_is_full(self) -> bool:
+        """Whether a checkpoint is due. After one the file stays as long as it was, and is written over from its
+        beginning, which costs half of what growing costs: so it is full again when it grows beyond that.
+        """
+        return self._wal_size() > self._room
+
+    def _wal_size(self) -> int:
         try:
             return self.wal.stat().st_size
         except FileNotFoundError:
@@ -241,7 +251,7 @@ class Database:
 
     def wal_is_old(self) -> bool:
         """Whether frames may have lain in it for longer than WAL_LIFE."""
-        return time.monotonic() - self._emptied > WAL_LIFE and self.wal_size() > 0
+        return time.monotonic() - self._emptied > WAL_LIFE and self._wal_size() > 0
 
     def close(self) -> None:
         """Checkpoint, close, let go of the directory."""

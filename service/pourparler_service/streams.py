@@ -137,7 +137,8 @@ class Stream(Response):
                 device.end_stream = None
             lasts(False)
         with contextlib.suppress(Exception):
-            await asyncio.wait_for(send({"type": "http.response.body", "body": b"", "more_body": False}), 1)
+            async with asyncio.timeout(1):
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _watch(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":

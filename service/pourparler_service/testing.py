@@ -47,7 +47,17 @@ def command(*arguments: str) -> list[str]:
 def environment(**changes: str) -> dict[str, str]:
     """For child processes: they may keep compiled modules, which halves the time that each takes to start."""
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    return {**kept, **changes}
+    return {**kept, "PYTHONFAULTHANDLER": "1", **changes}
+
+
+def last_words(process: "subprocess.Popen[str]", patience: float) -> str:
+    """What a process that ends wrote to stderr. Raises AssertionError, with its threads' stacks, if it does not end."""
+    try:
+        return process.communicate(timeout=patience)[1]
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGABRT)
+        stacks = process.communicate(timeout=30)[1]
+        raise AssertionError(f"it did not end in {patience:g} seconds: {stacks}") from None
 
 
 def make_grant(data: Path, *options: str) -> bytes:
@@ -123,7 +133,7 @@ class ServerProcess:
         return self._reap()
 
     def _reap(self) -> tuple[int, str]:
-        _, errors = self.process.communicate(timeout=30)
+        errors = last_words(self.process, 30)
         return self.process.returncode, errors
 
 

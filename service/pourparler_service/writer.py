@@ -23,7 +23,7 @@ from sqlalchemy import Connection
 
 from pourparler_policies.wire import Problem
 
-from .database import WAL_SOFT_LIMIT, Database, raw
+from .database import Database, raw
 from .outside import Outside
 from .places import Places
 from .problems import Refusal, unauthorized
@@ -320,7 +320,7 @@ class Writer:
                 self._loop.call_soon_threadsafe(self._next)
                 continue
             scrub = batch.scrub or self._scrub_due or self._database.wal_is_old()
-            if scrub or self._database.wal_size() > WAL_SOFT_LIMIT:
+            if scrub or self._database.wal_is_full():
                 self._loop.call_soon_threadsafe(self._committed, batch)
                 self._checkpoint(scrub)
                 self._loop.call_soon_threadsafe(self._scrubbed, batch)

@@ -15,7 +15,7 @@ from pathlib import Path
 import psycopg
 
 from pourparler_policies import wire
-from pourparler_service.testing import CONFIG, READY, command, environment
+from pourparler_service.testing import CONFIG, READY, command, environment, last_words
 
 from .site import FAKETIME, LONGEST_JUMP, Clock
 
@@ -137,7 +137,7 @@ class Host:
         """End the process, and keep what it said."""
         if self.process is not None:
             self.process.send_signal(how)
-            self.logs.append(self.process.communicate(timeout=60)[1])
+            self.logs.append(last_words(self.process, 60))
             self.process = None
 
     def again(self, how: signal.Signals) -> None:

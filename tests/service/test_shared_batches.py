@@ -1,21 +1,27 @@
 """The transactions of the service over PostgreSQL: whole or not at all, and in few turns."""
 
+import asyncio
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import httpx
 import psycopg
 import pytest
+from sqlalchemy import Connection
 
 from pourparler_policies.limits import DAY
 from pourparler_service.postgres.batch import SharedBatch
 from pourparler_service.postgres.engine import Links, Shared, driver
+from pourparler_service.postgres.pages import SharedPages
 from pourparler_service.postgres.partitions import Bodies, partition_of
 from pourparler_service.postgres.registry import SharedRegistry
 from pourparler_service.postgres.testing import SERVER, databases
+from pourparler_service.state import ChannelState
 from pourparler_service.testing import found_channel, running
 
 UNTIL = 1_800_000_000
@@ -51,6 +57,34 @@ def test_a_batch_waits_for_the_database_twice(links: Links, tmp_path: Path) -> N
         raw.pgconn.untrace()
     turns = (tmp_path / "trace").read_text().count("ReadyForQuery")
     assert turns == 2
+
+
+async def test_streams_that_miss_the_same_entries_read_them_once(
+    links: Links, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fresh(_channel: bytes) -> None: ...
+
+    began: list[int] = []
+
+    def transaction(mode: str = "") -> AbstractContextManager[Connection]:
+        began.append(1)
+        return Links.transaction(links, mode)
+
+    monkeypatch.setattr(links, "transaction", transaction)
+    keys: Any = SimpleNamespace(fetch=lambda ends: None)  # of no entry
+    pages = SharedPages(links, keys, fresh)
+    channel = ChannelState(1, bytes(16), 0, 0, 0, 0, tail_after=9)
+    same = [pages.read(channel, 3, UNTIL, 10) for _ in range(30)]
+    other = pages.read(channel, 4, UNTIL, 10)
+    gone = asyncio.ensure_future(pages.read(channel, 5, UNTIL, 10))
+    await asyncio.sleep(0)
+    gone.cancel()  # who goes away takes the reading from nobody
+    found = await asyncio.gather(*same, other, pages.read(channel, 5, UNTIL, 10))
+    assert found == [([], 3)] * 30 + [([], 4), ([], 5)]
+    assert len(began) == 3
+    await pages.read(channel, 3, UNTIL, 10)
+    assert len(began) == 4
+    pages.close()
 
 
 def test_who_waits_for_one_channel_holds_up_no_other_and_what_waits_keeps_its_order(

@@ -59,7 +59,8 @@ async def next_of(
         line: bytes | None = b""
         came = False
         with suppress(TimeoutError):
-            line, came = await asyncio.wait_for(lines.get(), min(_LOOK, max(0.0, silence.left))), True
+            async with asyncio.timeout(min(_LOOK, max(0.0, silence.left))):
+                line, came = await lines.get(), True
         if silence.left <= 0:  # also when a line came: who woke the machine need not be who left it
             raise TimeoutError
         if came:

@@ -138,7 +138,8 @@ class Nats:
         client, self._client = self._client, None
         if client is not None:
             with contextlib.suppress(Exception):
-                await asyncio.wait_for(client.close(), 2)
+                async with asyncio.timeout(2):
+                    await client.close()
 
 
 async def _lost(error: Exception) -> None:

@@ -41,6 +41,10 @@ _SETTINGS: Final = (
     "SET lock_timeout = '10s'",
     "SET idle_in_transaction_session_timeout = '60s'",
     "SET client_min_messages = 'error'",
+    # Everything that is done often finds its rows by an index. A planner that has counted nothing yet, or few rows,
+    # would rather read them all, and compile that.
+    "SET enable_seqscan = off",
+    "SET jit = off",
     # The operator may ask for more than 'on', not for less.
     "SELECT set_config('synchronous_commit', 'on', false)"
     " WHERE current_setting('synchronous_commit') IN ('off', 'local')",

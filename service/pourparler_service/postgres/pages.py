@@ -37,6 +37,7 @@ _ROUND: Final = (
     " FROM round LEFT JOIN packet ON packet.round_key = round.key"
     " WHERE round.round = %s AND round.expires_at > %s ORDER BY packet.digest"
 )
+_Read = tuple[list[Frame], int, int | None]  # entries; head and version of the channel, None where it is gone
 _log: Final = logging.getLogger("pourparler.service")
 
 
@@ -47,6 +48,7 @@ class SharedPages:
         """`fresh` brings what this process knows of a channel up to date."""
         self._links, self._keys, self._fresh = links, keys, fresh
         self._pool = ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="pages")
+        self._under_way: dict[tuple[int, int, int], asyncio.Future[_Read]] = {}
 
     async def _run(self, work: Callable[[], T]) -> T:
         try:
@@ -61,7 +63,24 @@ class SharedPages:
         if found is not None:
             return found, channel.head
 
-        def work() -> tuple[list[Frame], int, int | None]:
+        # A channel's streams, which are at the same place, miss the same entries together: one reads for all.
+        asked = (channel.key, after, limit)
+        reading = self._under_way.get(asked)
+        if reading is None:
+            reading = self._under_way[asked] = asyncio.ensure_future(self._read(channel, after, now, limit))
+            reading.add_done_callback(lambda done: self._ended(asked, done))
+        frames, head, version = await asyncio.shield(reading)
+        if version != channel.version:  # who reads may have lost its token before something of this was said
+            await self._fresh(channel.channel)
+        return frames, head
+
+    def _ended(self, asked: tuple[int, int, int], reading: "asyncio.Future[_Read]") -> None:
+        del self._under_way[asked]
+        if not reading.cancelled():
+            reading.exception()  # nobody may have stayed to see it
+
+    async def _read(self, channel: ChannelState, after: int, now: float, limit: int) -> _Read:
+        def work() -> _Read:
             with self._links.transaction("ISOLATION LEVEL REPEATABLE READ READ ONLY") as connection:
                 raw = driver(connection)
                 row = raw.execute("SELECT head, version FROM channel WHERE key = %s", (channel.key,)).fetchone()
@@ -69,10 +88,7 @@ class SharedPages:
                 return self._frames(raw, channel, after, now, limit)[0], head, version
 
         async with channel.reading:
-            frames, head, version = await self._run(work)
-        if version != channel.version:  # who reads may have lost its token before something of this was said
-            await self._fresh(channel.channel)
-        return frames, head
+            return await self._run(work)
 
     def between(
         self, connection: Connection, channel: ChannelState, after: int, now: float, limit: int

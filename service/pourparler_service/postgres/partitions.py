@@ -17,11 +17,9 @@ from .engine import Links, driver
 
 BITS: Final = 40  # of a key's number
 BLOCK: Final = 1000  # numbers that a process takes at a time: the sequence's step
-_LEFT: Final = (
-    "SELECT EXISTS (SELECT FROM entry WHERE expires_at <= %(over)s)"
-    " OR EXISTS (SELECT FROM box WHERE expires_at <= %(over)s)"
-    " OR EXISTS (SELECT FROM round WHERE expires_at <= %(over)s)"
-    " OR EXISTS (SELECT FROM attachment WHERE expires_at <= %(over)s)"
+_LEFT: Final = (  # the least stands at an index's end, however many rows there are
+    "SELECT coalesce(least((SELECT min(expires_at) FROM entry), (SELECT min(expires_at) FROM box),"
+    " (SELECT min(expires_at) FROM round), (SELECT min(expires_at) FROM attachment)) <= %(over)s, false)"
 )
 _NUMBERS: Final = "SELECT nextval('place')"
 _INSERT: Final = "INSERT INTO body SELECT * FROM unnest(%b::bigint[], %b::bytea[])"

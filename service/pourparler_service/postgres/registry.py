@@ -5,6 +5,7 @@ answers a request looks before it answers.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -162,12 +163,15 @@ class Follower:
         loop = asyncio.get_running_loop()
         due = loop.time() + POLL
         while True:
-            try:
-                await asyncio.wait_for(self._news.wait(), max(0.0, due - loop.time()))
+            if loop.time() < due:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout_at(due):
+                        await self._news.wait()
+            if loop.time() < due:
                 self._news.clear()
                 told, self._told = self._told, set()
                 states = [state for key in told if (state := self._registry.peek(key)) is not None and state.pins]
-            except TimeoutError:
+            else:
                 due = loop.time() + POLL
                 states = self._registry.watched()
             if states:

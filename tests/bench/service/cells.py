@@ -83,6 +83,12 @@ class Load:
 
     rate: int
     seconds: float
+    samples: int = 0  # at least so many entries at the fixed rate: a p99 is the worst of a hundred
+
+    @property
+    def seconds_at_rate(self) -> float:
+        """How long the part at the fixed rate is."""
+        return max(self.seconds, self.samples / self.rate)
 
     def run(
         self, urls: list[str], seats: list[list[Seat]], spent: Callable[[], Spent], *, spread: bool
@@ -91,7 +97,7 @@ class Load:
         warm, full = (None, min(2.0, self.seconds)), (None, self.seconds)
         _, fixed, full_part = (
             self._one(urls, seats, spent, spread=spread, rate=rate, seconds=seconds)
-            for rate, seconds in (warm, (self.rate, self.seconds), full)
+            for rate, seconds in (warm, (self.rate, self.seconds_at_rate), full)
         )
         return full_part, fixed
 

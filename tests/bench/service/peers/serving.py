@@ -67,7 +67,8 @@ def measured(
         raise ValueError("other groups than the cell's")
     parts: list[Part] = []
     said = 0
-    for rate, seconds in ((None, min(WARM, load.seconds)), (load.rate, load.seconds), (None, load.seconds)):
+    warm, full = (None, min(WARM, load.seconds)), (None, load.seconds)
+    for rate, seconds in (warm, (load.rate, load.seconds_at_rate), full):
         plan = {
             "urls": [f"http://127.0.0.1:{where}"],
             "channels": groups,
