@@ -60,7 +60,7 @@ def resident(server: ServerProcess) -> int:
     return int(told.partition("VmRSS:")[2].split()[0]) * 1024
 
 
-@pytest.mark.slow
+@pytest.mark.long_on_postgresql
 def test_a_member_that_takes_no_answer_fills_neither_the_memory_nor_its_channels_share(place: Path) -> None:
     """Sixty pages are asked for and not taken; another device of the channel reads meanwhile."""
     with (
@@ -91,6 +91,7 @@ def status(one: socket.socket) -> int:
     return int(one.recv(12).split()[1])
 
 
+@pytest.mark.long_on_postgresql
 def test_an_answers_share_is_one_however_its_token_and_its_place_are_written(place: Path) -> None:
     """`=`, and the letters of `Bearer`, may be written in many ways."""
     with (
@@ -112,6 +113,7 @@ def test_an_answers_share_is_one_however_its_token_and_its_place_are_written(pla
         assert told.count(200) <= answers.A_TOKEN // limits.MAX_PAGE_BYTES
 
 
+@pytest.mark.long_on_postgresql
 def test_strangers_and_tenants_have_shares_of_their_own(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Here of one and a half documents: who holds them keeps the document from strangers, and nothing from members."""
     with (
@@ -229,6 +231,7 @@ def test_the_service_takes_as_many_descriptors_as_the_system_gives(tmp_path: Pat
     server.stop()
 
 
+@pytest.mark.long_on_postgresql
 def test_a_stream_that_ends_before_it_began_is_no_fault(
     server: ServerProcess, client: httpx.Client, data: Path
 ) -> None:

@@ -101,7 +101,7 @@ async def opened(server: ServerProcess, url: str, root: Path) -> AsyncIterator[H
         await house.close()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.long)])
 def running_service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ServerProcess]:
     if request.param == "postgresql" and not (reachable() and bus_reachable()):
         pytest.skip("no PostgreSQL at 127.0.0.1:5432, or no NATS at 4222: nothing was tested on them")
