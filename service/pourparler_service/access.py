@@ -90,7 +90,9 @@ class Gate:
             raise unauthorized()
         now = self._settings.clock()
         if device.idle_since_too_long(now, channel.absence_limit):
-            raise unauthorized()
+            device.last_day = max(device.last_day, await self._registry.last_day(device))
+            if device.ended or device.idle_since_too_long(now, channel.absence_limit):
+                raise unauthorized()
         _pace(device, now, self._settings.caps)
         self.used(device, now)
         return Caller(channel, device, token)

@@ -103,8 +103,8 @@ def touch(device: DeviceState, day: int) -> Callable[[Batch], None]:
     """Remember the day of a device's last use."""
 
     def act(batch: Batch) -> None:
-        connection = batch.changed()
-        connection.execute(update(DEVICE).where(DEVICE.c.key == device.key).values(last_day=day))
+        this = (DEVICE.c.key == device.key) & (DEVICE.c.last_day < day)  # another process may know of a later one
+        batch.changed().execute(update(DEVICE).where(this).values(last_day=day))
 
     return act
 

@@ -41,6 +41,7 @@ _ENTRIES = re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", Route.ENTRIES.value
 DOCUMENT: Final = "/v1/openapi.json"
 _BEGAN: Final = "pourparler.began"  # when a request's head was whole, by `time.monotonic`
 _FAULT: Final = "The service ended by an unexpected fault: "
+_REFUSED: Final = "The service cannot start: its disk or its database takes nothing now. Is the disk full?"
 _log = logging.getLogger("pourparler.service")
 
 
@@ -114,6 +115,31 @@ def _open(settings: Settings) -> Any:
     return SharedParts(settings)
 
 
+async def _prepare(service: Service, settings: Settings, parts: Any) -> tuple[Hub, Purger]:
+    """All that comes before anything is served: a restored database may hold what expired long ago (#12)."""
+    outside, writer, registry = parts.outside, parts.writer, parts.registry
+    hub = Hub(settings, parts.pages, text(parts.incarnation))
+    purger = Purger(settings, registry, writer, outside, service.metrics.purged)
+    await purger.once()
+    await parts.erase_lost()
+    await outside.settled()
+    await parts.desk.begin(parts.connection)
+    await parts.tallies.begin()
+    api = Api(settings, registry, writer, hub, outside, parts.incarnation, parts.desk, parts.board, parts.tallies)
+    service.include_router(api.router())
+    service.append, service.hub = api.append, hub
+    return hub, purger
+
+
+def _told(error: BaseException) -> DataError:
+    """Why the service cannot start, or go on, in a sentence."""
+    if isinstance(error, DataError):
+        return error
+    if isinstance(error, Refusal):
+        return DataError(_REFUSED)
+    return DataError(_FAULT + type(error).__name__ + ".")
+
+
 def create_app(settings: Settings) -> Service:
     """The service over one of its engines. It opens what it stores in when it starts; DataError when it cannot."""
 
@@ -121,23 +147,10 @@ def create_app(settings: Settings) -> Service:
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         try:
             parts = _open(settings)
-        except DataError as error:
-            service.failure = error
-            raise
-        outside, writer, registry = parts.outside, parts.writer, parts.registry
-        hub = Hub(settings, parts.pages, text(parts.incarnation))
-        purger = Purger(settings, registry, writer, outside, metrics.purged)
-        # Before anything is served: a restored database may hold what expired long ago (#12).
-        await purger.once()
-        await parts.erase_lost()
-        await outside.settled()
-        await parts.desk.begin(parts.connection)
-        await parts.tallies.begin()
-        api = Api(
-            settings, registry, writer, hub, outside, parts.incarnation, parts.desk, parts.board, parts.tallies
-        )
-        service.include_router(api.router())
-        service.append, service.hub = api.append, hub
+            hub, purger = await _prepare(service, settings, parts)
+        except Exception as error:  # whatever it is: a start that failed must not look like a clean stop
+            service.failure = _told(error)
+            raise service.failure from None
         running = [purger.run(), _heartbeat(hub), parts.desk.run(), parts.tallies.run(), *parts.background()]
         tasks = [asyncio.create_task(one) for one in running]
         for task in tasks:
@@ -155,9 +168,7 @@ def create_app(settings: Settings) -> Service:
             return
         error = task.exception()
         if error is not None:
-            service.failure = (
-                error if isinstance(error, DataError) else DataError(_FAULT + type(error).__name__ + ".")
-            )
+            service.failure = _told(error)
             signal.raise_signal(signal.SIGTERM)
 
     metrics = Metrics(settings.clock)

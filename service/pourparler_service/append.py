@@ -211,8 +211,7 @@ class Append:
             last_day=received_at // limits.DAY,
             last_mark=None,
             last_receipt=None,
-            # A newcomer brings no burst: else a member could make handshakes out of devices that it seats.
-            handshakes=float(max(0, self._caps.handshake_burst - self._caps.newcomer_handshakes)),
+            handshakes=self._caps.spent_by_newcomers,
             handshakes_at=batch.now,
         )
         batch.effects.append(lambda: channel.add_device(state))

@@ -93,6 +93,11 @@ class Caps:
                     f"{item.name} must lie between {meta['low']} and {meta['high']} {meta['unit']}, not {value}"
                 )
 
+    @property
+    def spent_by_newcomers(self) -> float:
+        """Handshakes that a new device counts as spent: else a member could make them out of devices that it seats."""
+        return float(max(0, self.handshake_burst - self.newcomer_handshakes))
+
     def on_the_wire(self) -> wire.Caps:
         """What clients are told."""
         return wire.Caps(

@@ -1,14 +1,16 @@
 """What is wrong with a configuration, in sentences, before anybody relies on it: `pourparler serve --check`."""
 
+import argparse
 import asyncio
 import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from .database import DataError
-from .settings import PREFIX, Settings, setting_names
+from .settings import OPTIONS, PREFIX, Settings, setting_names
 
 SKEW: Final = 5.0  # seconds that the clocks of this host and of a database may differ: ends are round to ten
 BUS_PATIENCE: Final = 5  # seconds
@@ -40,6 +42,19 @@ def look_around(config: Path | None, environment: Mapping[str, str]) -> list[str
     for name in sorted(environment):
         if name.startswith(PREFIX) and name not in names and not name.startswith(PREFIX + "TEST_"):
             found.append(f"The environment has {name}, which is no setting.")
+    return found
+
+
+def visible(args: argparse.Namespace) -> list[str]:
+    """Of secrets in options, which everybody on the machine can see."""
+    found = []
+    for name, _, _ in OPTIONS:
+        value = urlsplit(str(getattr(args, name.replace("-", "_"), None) or ""))
+        if value.password or "password=" in value.query:
+            found.append(
+                f"The option --{name} has a password in it, which everybody on this machine can see: put it into the"
+                " file of --config."
+            )
     return found
 
 

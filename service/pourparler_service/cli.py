@@ -105,9 +105,9 @@ def run_serve(args: argparse.Namespace) -> int:
 
 def _check(settings: Settings, args: argparse.Namespace) -> int:
     """Say what is wrong. 0 when nothing is."""
-    from .checking import look, look_around  # noqa: PLC0415 - as above
+    from .checking import look, look_around, visible  # noqa: PLC0415 - as above
 
-    found = look_around(args.config, os.environ) + look(settings)
+    found = visible(args) + look_around(args.config, os.environ) + look(settings)
     for port in (args.port, args.metrics_port):
         if port:
             try:

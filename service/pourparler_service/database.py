@@ -76,11 +76,11 @@ def open_directory(data: Path) -> Path:
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
         (data / OUTSIDE_BACKUPS).mkdir(mode=0o700, exist_ok=True)
+        tag = data / OUTSIDE_BACKUPS / "CACHEDIR.TAG"
+        if not tag.exists():
+            tag.write_bytes(CACHEDIR_TAG)
     except OSError as error:
         raise DataError(f"The data directory {data} cannot be used: {error.strerror}.") from None
-    tag = data / OUTSIDE_BACKUPS / "CACHEDIR.TAG"
-    if not tag.exists():
-        tag.write_bytes(CACHEDIR_TAG)
     return data / FILE
 
 
@@ -143,19 +143,31 @@ def _version(connection: Connection) -> str | None:
 
 
 class DirectoryLock:
-    """Held by the one service process of a data directory. Raises DataError when another holds it."""
+    """Held by the one service process of a data directory. Raises DataError when another holds it.
+
+    What lies outside backups may be a volume of its own: so the directory is locked, and a file there.
+    """
 
     def __init__(self, data: Path) -> None:
-        self._file = os.open(data / OUTSIDE_BACKUPS / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        self._held: list[int] = []
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(self._file)
+            for place, how in (
+                (data, os.O_RDONLY | os.O_DIRECTORY),
+                (data / OUTSIDE_BACKUPS / "lock", os.O_CREAT | os.O_RDWR),
+            ):
+                self._held.append(os.open(place, how | os.O_CLOEXEC, 0o600))
+                fcntl.flock(self._held[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.release()
             raise DataError(f"Another service process uses the data directory {data}.") from None
+        except OSError as error:
+            self.release()
+            raise DataError(f"The data directory {data} cannot be locked: {error.strerror}.") from None
 
     def release(self) -> None:
         """Let the next process in."""
-        os.close(self._file)
+        while self._held:
+            os.close(self._held.pop())
 
 
 class Database:
@@ -232,7 +244,12 @@ class Database:
         return row is not None and not row[0]
 
     def _checkpoint(self, mode: str) -> tuple[int, int, int] | None:
-        found: tuple[int, int, int] | None = raw(self.write).execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+        connection = raw(self.write)
+        connection.execute(f"PRAGMA busy_timeout={BUSY}")  # for readers
+        try:
+            found: tuple[int, int, int] | None = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+        finally:
+            connection.execute("PRAGMA busy_timeout=0")
         if mode == "TRUNCATE" and found is not None and not found[0]:
             self._emptied = time.monotonic()
         return found

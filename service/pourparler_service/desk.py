@@ -11,7 +11,6 @@ whether the store went back too and what had been deleted came back with it: the
 """
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, ParamSpec, TypeVar
@@ -30,20 +29,18 @@ from pourparler_policies.wire import CaseAnswer, Problem
 
 from . import board
 from .casestore import CaseStore, Living, name_of
+from .deadlines import Deadlines
 from .lane import FAULTS, Lane
 from .openings import Openings
 from .problems import Refusal
 from .settings import Settings
 from .writer import Writer
 
-TICK: Final = 1.0  # seconds between looks at the deadlines
-
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _FINAL: Final = frozenset(phase for phase, steps in table.DESK.items() if not steps)
 _PHASES: Final = (Phase.OPEN, Phase.SPOILT, Phase.COMPLETE, Phase.FULL)  # by their byte in the stored state
-_log = logging.getLogger("pourparler.service")
 
 
 @dataclass(slots=True, eq=False)
@@ -134,8 +131,10 @@ def _fixed(case: Case, bundle: bytes, length: int) -> bytes:
     return lp(case.encode(), bundle, bytes(length - len(bundle)))
 
 
-class Desk:
+class Desk(Deadlines):
     """All cases. Its methods run on the event loop, `_do_…` on the desk's thread."""
+
+    _things = "cases"
 
     def __init__(
         self,
@@ -149,7 +148,6 @@ class Desk:
         self._cases: dict[bytes, LiveCase] = {}
         self._settling = asyncio.Lock()
         self._openings = Openings(settings, "cases", "The desk has at most {} cases at a time here.")
-        self._forgot = 0  # when old answers were last looked for
 
     # --- what is asked ----------------------------------------------------------------------------------------
 
@@ -203,9 +201,6 @@ class Desk:
             await self._lane.run(self._do_checked, name, do, message, now)
         elif await self._lane.run(self._store.reply, name) is None:
             raise Refusal(Problem.NOT_FOUND)
-
-    def _now(self) -> int:
-        return int(self._settings.clock())
 
     # --- on the desk's thread ---------------------------------------------------------------------------------
 
@@ -289,32 +284,13 @@ class Desk:
 
     # --- deadlines --------------------------------------------------------------------------------------------
 
-    async def run(self) -> None:
-        """Until cancelled: end what is due."""
-        while True:
-            await asyncio.sleep(TICK - self._settings.clock() % TICK)
-            try:
-                await self.once()
-            except Refusal:
-                _log.error("the desk could not end what is due; it is tried again")
-            except Exception as error:
-                _log.error("an unexpected fault at the desk: %s", type(error).__name__)
+    async def _due(self, now: int) -> list[bytes]:
+        return list(self._cases)
 
-    async def once(self) -> None:
-        """End every case that is due, and forget old answers. Raises Refusal when the disk refuses."""
-        now, refused = self._now(), None
-        for name in list(self._cases):
-            try:
-                await self._settle(name, now)
-            except Refusal as refusal:  # the others are due as well
-                refused = refusal
-        if refused is not None:
-            raise refused
-        if abs(now - self._forgot) >= limits.HOUR:
-            # The database first: what it remembers and the desk does not have counts as lost.
-            await self._writer.submit(board.forget_cases(now))
-            await self._lane.run(self._store.forget, now)
-            self._forgot = now
+    async def _forget(self, now: int) -> None:
+        # The database first: what it remembers and the desk does not have counts as lost.
+        await self._writer.submit(board.forget_cases(now))
+        await self._lane.run(self._store.forget, now)
 
     async def _settle(self, name: bytes, now: int) -> None:
         """Do to a case what the time demands, before anything else is done with it. Raises Refusal."""

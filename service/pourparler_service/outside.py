@@ -39,6 +39,9 @@ class Outside:
         """What was to be destroyed is in no file."""
         await asyncio.gather(self.halves.settled(), self.attachments.settled())
 
+    async def heed(self) -> None:
+        """Before anything is destroyed by the clock: here there is no other to compare it with."""
+
     async def purge(self, now: float) -> None:
         """Destroy the halves that are due, and whatever could not be destroyed when it was. Raises Refusal."""
         self.attachments.try_again()

@@ -16,6 +16,7 @@ _INSERT: Final = "INSERT INTO body (key, bytes) VALUES (?, ?)"
 _REUSE: Final = "UPDATE body SET bytes = ? WHERE key = ?"
 _ERASE: Final = "UPDATE body SET bytes = zeroblob(length(bytes)) WHERE key = ?"
 _TAKE: Final = "DELETE FROM vacancy WHERE key = ?"
+_SIZE: Final = "SELECT size FROM vacancy WHERE key = ?"
 _LEAVE: Final = "INSERT INTO vacancy (key, size) SELECT key, length(bytes) FROM body WHERE key = ?"
 
 
@@ -33,7 +34,7 @@ class Places:
     def _begin(self) -> None:
         self._first_new = self._next
         self._taken: list[tuple[int, int]] = []  # (size, key)
-        self._left: list[int] = []
+        self._left: list[tuple[int, int]] = []  # (size, key)
         self._new: list[tuple[int, bytes]] = []
         self._reused: list[tuple[bytes, int]] = []
 
@@ -65,12 +66,13 @@ class Places:
         rows = [(key,) for key in keys]
         self._connection.executemany(_ERASE, rows)
         self._connection.executemany(_LEAVE, rows)
-        self._left += [key for (key,) in rows]
+        for row in rows:
+            (size,) = self._connection.execute(_SIZE, row).fetchone()
+            self._left.append((size, row[0]))
 
     def committed(self) -> None:
         """The batch is durable: its vacant places may be used."""
-        for key in self._left:
-            size = self._connection.execute("SELECT size FROM vacancy WHERE key = ?", (key,)).fetchone()[0]
+        for size, key in self._left:  # nothing is read here: a checkpoint may have the connection for seconds
             self._vacant.setdefault(size, deque()).append(key)
         self._begin()
 

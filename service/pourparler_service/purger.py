@@ -41,7 +41,10 @@ class Purger:
         self._swept = float("-inf")
 
     async def once(self) -> None:
-        """Delete what is due now; attachments' files are wiped soon after. Raises Refusal if the disk refuses."""
+        """Delete what is due now; attachments' files are wiped soon after. Raises Refusal if the disk refuses, and
+        DataError if the clock cannot be right.
+        """
+        await self._outside.heed()
         now = self._clock()
         try:
             await self._outside.purge(now)

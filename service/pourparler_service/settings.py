@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 SOFTWARE = "pourparler-service/1"
 PREFIX: Final = "POURPARLER_"
+# Seconds. A clock that is ahead of the others would destroy for all processes what still lives.
+MOST_SKEW: Final = 30.0
 
 # name, what stands for its value in help, what it is and why
 OPTIONS: Final = (
@@ -66,6 +68,7 @@ class Settings:
         None  # another one, for what must be in no backup: key halves, storage keys, the desk
     )
     bus_url: str | None = None  # NATS, for wake-ups between processes; None: PostgreSQL's own
+    skew: float | None = None  # seconds that the clocks of this host and of a database may differ; None: any
     heartbeat: float = 15.0  # seconds between comments on a silent stream: below what proxies and NATs allow
 
     @classmethod
@@ -92,6 +95,7 @@ class Settings:
             database_url=database,
             outside_url=outside,
             bus_url=found["bus-url"],
+            skew=MOST_SKEW if database else None,
         )
 
 

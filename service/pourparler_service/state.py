@@ -199,6 +199,10 @@ class Registry:
         """The channel as it is now: here this process knows everything."""
         return self.get(channel)
 
+    async def last_day(self, device: DeviceState) -> int:
+        """The day of a device's last use, wherever: here this process knows everything."""
+        return device.last_day
+
     def peek(self, key: int) -> ChannelState | None:
         """The channel if it is in memory."""
         return self._by_key.get(key)

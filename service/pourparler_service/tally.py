@@ -11,8 +11,6 @@ with the help of all of them but one, or of a dealer. A tally that was lost, or 
 told as lost, and never counted: DESIGN 4.5; research/review-protocol.md, 7.
 """
 
-import asyncio
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
@@ -24,17 +22,16 @@ from pourparler_policies.wire import Problem, TallyAnswer
 
 from .casestore import CaseStore, Living, name_of
 from .database import OUTSIDE_BACKUPS, Database, DataError
+from .deadlines import Deadlines
 from .lane import FAULTS, Lane
 from .openings import Openings
 from .problems import Refusal
 from .settings import Settings
 
 FOLDER: Final = "tallies"  # in `database.OUTSIDE_BACKUPS`
-TICK: Final = 1.0  # seconds between looks at the deadlines
 
 P = ParamSpec("P")
 T = TypeVar("T")
-_log = logging.getLogger("pourparler.service")
 
 
 def _encode(reply: wire.Tally) -> bytes:
@@ -78,15 +75,16 @@ class LiveTally:
         return LiveTally(self.name, self.tally, self.forget_at, rows, came)
 
 
-class Tallies:
+class Tallies(Deadlines):
     """All tallies. Its methods run on the event loop, `_do_...` on the tallies' thread."""
+
+    _things = "tallies"
 
     def __init__(self, settings: Settings, store: CaseStore) -> None:
         self._settings, self._store = settings, store
         self._lane = Lane("a tally")
         self._living: dict[bytes, LiveTally] = {}
         self._openings = Openings(settings, "tallies", "There are at most {} tallies at a time here.")
-        self._forgot = 0  # when old answers were last looked for
 
     async def open(self, request: wire.OpenTally) -> None:
         """A tally, named by its handle. Raises Refusal."""
@@ -127,9 +125,6 @@ class Tallies:
             raise Refusal(Problem.NOT_FOUND)
         return ended
 
-    def _now(self) -> int:
-        return int(self._settings.clock())
-
     # --- on the tallies' thread -------------------------------------------------------------------------------
 
     def _do_open(self, live: LiveTally) -> None:
@@ -158,30 +153,11 @@ class Tallies:
 
     # --- the close --------------------------------------------------------------------------------------------
 
-    async def run(self) -> None:
-        """Until cancelled: count what is due."""
-        while True:
-            await asyncio.sleep(TICK - self._settings.clock() % TICK)
-            try:
-                await self.once()
-            except Refusal:
-                _log.error("a tally that is due could not be ended; it is tried again")
-            except Exception as error:
-                _log.error("an unexpected fault at the tallies: %s", type(error).__name__)
+    async def _due(self, now: int) -> list[bytes]:
+        return list(self._living)
 
-    async def once(self) -> None:
-        """Count every tally that is due, and forget old answers. Raises Refusal when the disk refuses."""
-        now, refused = self._now(), None
-        for name in list(self._living):
-            try:
-                await self._settle(name, now)
-            except Refusal as refusal:  # the others are due as well
-                refused = refusal
-        if refused is not None:
-            raise refused
-        if abs(now - self._forgot) >= limits.HOUR:
-            await self._lane.run(self._store.forget, now)
-            self._forgot = now
+    async def _forget(self, now: int) -> None:
+        await self._lane.run(self._store.forget, now)
 
     async def _settle(self, name: bytes, now: int) -> None:
         live = self._living.get(name)

@@ -227,6 +227,7 @@ class Writer:
         self._clock = clock
         self._generation = database.generation
         self._places = Places(raw(database.write))
+        raw(database.write).execute("PRAGMA busy_timeout=0")  # `_run` waits without holding up the event loop
         self._queue: deque[tuple[Callable[[Batch], Any], asyncio.Future[Any], bool]] = deque()
         self._busy = False
         self._since: float | None = None  # since when another process holds the lock
@@ -266,8 +267,8 @@ class Writer:
         connection = raw(self._database.write)
         try:
             connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError:
-            # `pourparler grant` is at it. The event loop must not wait for another process.
+        except sqlite3.Error:
+            # `pourparler grant` is at it, mostly. The event loop must not wait for another process.
             self._since = self._since or time.monotonic()
             if time.monotonic() - self._since < LOCK_PATIENCE:
                 self._loop.call_later(LOCK_PAUSE, self._run)
@@ -341,7 +342,10 @@ class Writer:
     def _committed(self, batch: Batch) -> None:
         if batch.dirty:
             self._generation += 1
-            self._database.note(self._generation)
+            try:
+                self._database.note(self._generation)
+            except OSError as error:  # it may lag, and what was committed must be answered
+                _log.error("the count outside backups was not written: %s", type(error).__name__)
             self._places.committed()
             batch.publish()
         for future, result, refusal in batch.done:

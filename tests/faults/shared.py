@@ -163,6 +163,10 @@ class Host:
         self.clock.jump(chance.randint(-LONGEST_JUMP, LONGEST_JUMP))
         time.sleep(chance.uniform(0.1, 1.0))
         self.clock.jump(0)
+        if self.process is not None:  # it ends if it has noticed
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(timeout=3)
+        self.revive()
 
     def revive(self) -> None:
         """A process that ended by itself, as one does that finds its database set back, is started by systemd."""

@@ -70,6 +70,18 @@ def test_a_configuration_that_everybody_can_read_is_told(check: Check, private: 
     assert check("--config", str(config)) == (0, [NOTHING])
 
 
+@pytest.mark.parametrize("where", ["pourparler:{}@127.0.0.1:1/none", "127.0.0.1:1/none?user=a&password={}"])
+def test_a_password_among_the_options_is_told_and_not_repeated(check: Check, where: str) -> None:
+    secret = secrets.token_hex(8)
+    url = "postgresql://" + where.format(secret)
+    status, said = check(
+        "--database-url", url, "--outside-backups-url", "postgresql://pourparler@127.0.0.1:1/apart"
+    )
+    assert status == 2
+    assert [line for line in said if line.startswith("The option --database-url has a password in it")]
+    assert not [line for line in said if line.startswith("The option --outside-backups-url") or secret in line]
+
+
 def test_a_name_in_the_environment_that_means_nothing_is_told(
     check: Check, private: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

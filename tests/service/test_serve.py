@@ -1,5 +1,7 @@
 """The commands, the data directory, restored backups, and what a stolen disk or log shows."""
 
+import asyncio
+import os
 import secrets
 import shutil
 import signal
@@ -8,6 +10,8 @@ import stat
 import subprocess
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
 
@@ -21,8 +25,9 @@ from sqlmodel import SQLModel
 
 from pourparler_policies import limits
 from pourparler_policies.wire import Route
-from pourparler_service import database, tables
+from pourparler_service import board, database, tables
 from pourparler_service.access import unpad
+from pourparler_service.outside import Outside
 from pourparler_service.testing import (
     ServerProcess,
     TestDevice,
@@ -32,6 +37,7 @@ from pourparler_service.testing import (
     make_grant,
     running,
 )
+from pourparler_service.writer import Writer
 
 assert tables  # it registers the tables
 pytestmark = pytest.mark.embedded
@@ -76,6 +82,88 @@ def test_what_it_cannot_do_is_said_in_one_sentence(tmp_path: Path, arguments: tu
     assert told.returncode == 2
     assert told.stderr.count("\n") <= 2  # a warning about the address may come first
     assert "Traceback" not in told.stderr
+
+
+def test_a_second_process_is_refused_though_what_lies_outside_backups_was_exchanged(tmp_path: Path) -> None:
+    """As where the two are volumes: with a lock in the second alone both would write one database."""
+    with running(tmp_path):
+        (tmp_path / "outside-backups").rename(tmp_path / "away")
+        told = run("serve", "--data", str(tmp_path), "--port", "0")
+    assert (told.returncode, told.stderr) == (2, f"Another service process uses the data directory {tmp_path}.\n")
+
+
+def test_a_start_that_fails_in_any_way_is_no_clean_stop(tmp_path: Path) -> None:
+    """Else nobody would start it again, or know why."""
+    with running(tmp_path):
+        pass
+    tag = tmp_path / "outside-backups" / "CACHEDIR.TAG"
+    tag.unlink()
+    tag.symlink_to(tmp_path / "nowhere" / "tag")
+    with closing(sqlite3.connect(tmp_path / "pourparler.sqlite3")) as rows:
+        rows.execute("DROP TABLE docket")
+    for _ in range(2):
+        told = run("serve", "--data", str(tmp_path), "--port", "0")
+        assert (told.returncode, told.stdout) == (2, "")
+        assert told.stderr.splitlines()[-1].endswith(".")
+        assert "Traceback" not in told.stderr
+        tag.unlink(missing_ok=True)
+
+
+def test_who_holds_the_database_holds_up_nobody_who_only_reads(server: ServerProcess, data: Path) -> None:
+    with (
+        closing(sqlite3.connect(data / "pourparler.sqlite3", isolation_level=None)) as other,
+        httpx.Client(base_url=server.url, timeout=30) as client,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        (device,) = found_channel(client, data)
+        other.execute("BEGIN IMMEDIATE")
+        sent = pool.submit(device.send, client)
+        time.sleep(0.3)
+        with httpx.Client(base_url=server.url, timeout=30) as reader:
+            for _ in range(3):
+                assert device.page(reader).status_code == 200
+                time.sleep(0.2)
+        assert not sent.done()
+        other.execute("ROLLBACK")
+        assert sent.result().status_code == 201
+
+
+def test_a_long_look_into_the_database_holds_up_nobody_who_only_reads(server: ServerProcess, data: Path) -> None:
+    """As a backup's: what expires meanwhile leaves the files when it is over, and readers need not wait for that."""
+    with (
+        closing(sqlite3.connect(data / "pourparler.sqlite3", isolation_level=None)) as other,
+        httpx.Client(base_url=server.url, timeout=30) as client,
+    ):
+        (device,) = found_channel(client, data)
+        device.send(client, life=1).raise_for_status()
+        other.execute("BEGIN")
+        other.execute("SELECT count(*) FROM entry").fetchall()
+        longest, end = 0.0, time.monotonic() + 2.5
+        while (began := time.monotonic()) < end:
+            assert device.page(client).status_code == 200
+            longest = max(longest, time.monotonic() - began)
+            time.sleep(0.05)
+        other.execute("ROLLBACK")
+    assert longest < database.BUSY / 2000
+
+
+def test_what_is_durable_is_answered_though_the_count_outside_backups_cannot_be_written(tmp_path: Path) -> None:
+    async def talk() -> list[int]:
+        with database.Database(tmp_path) as held:
+            outside = Outside(held)
+            full = os.open("/dev/full", os.O_RDWR)
+            os.dup2(full, held._mark)
+            os.close(full)
+            writer = Writer(held, outside, time.time)
+            act = board.remember_case
+            for number in range(3):
+                await asyncio.wait_for(writer.submit(act(bytes([number]) * 32, 2**31)), 10)
+            found = board.remembered_cases(held.write)
+            await writer.close()
+            outside.close()
+            return sorted(name[0] for name in found)
+
+    assert asyncio.run(talk()) == [0, 1, 2]
 
 
 def test_a_data_directory_that_is_a_file_is_refused_with_one_sentence(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import psycopg
@@ -305,6 +306,48 @@ async def test_who_tells_much_at_once_does_it_over_one_connection(
     await bus.close()
     await bus.tell([1])  # too late: it is lost, and opens nothing
     assert [one.closed for one in opened] == [True]
+
+
+async def test_wake_ups_over_a_connection_that_died_silently_are_given_up(place: tuple[Path, str]) -> None:
+    """Else every later one would wait behind them, and so would the end of the process."""
+    frozen = asyncio.Event()
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                if frozen.is_set():
+                    await asyncio.Future()
+                writer.write(data)
+                await writer.drain()
+
+    pumps: list[asyncio.Task[None]] = []
+    writers: list[asyncio.StreamWriter] = []
+
+    async def join(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        parts = urlsplit(SERVER)
+        there = await asyncio.open_connection(parts.hostname, parts.port)
+        writers.extend((there[1], writer))
+        pumps.extend(asyncio.create_task(pass_on(*ends)) for ends in ((reader, there[1]), (there[0], writer)))
+
+    middle = await asyncio.start_server(join, "127.0.0.1", 0)
+    port = middle.sockets[0].getsockname()[1]
+    parts = urlsplit(SERVER)
+    bus = Notices(engine(f"postgresql://{parts.username}@127.0.0.1:{port}/{place[1]}"), list)
+    await bus.tell([1])
+    assert bus._telling is not None
+    frozen.set()
+    await asyncio.wait_for(bus.tell([2]), 10)
+    frozen.clear()
+    await bus.tell([3])
+    assert bus._telling is not None
+    assert not bus._telling.closed
+    await asyncio.wait_for(bus.close(), 10)
+    middle.close()
+    for pump in pumps:
+        pump.cancel()
+    await asyncio.gather(*pumps, return_exceptions=True)
+    for writer in writers:
+        writer.close()
 
 
 def test_killed_and_cut_off_under_load_nothing_acknowledged_is_lost_or_doubled(

@@ -21,6 +21,7 @@ from pourparler_service.postgres.pages import SharedPages
 from pourparler_service.postgres.partitions import Bodies, partition_of
 from pourparler_service.postgres.registry import SharedRegistry
 from pourparler_service.postgres.testing import SERVER, databases
+from pourparler_service.settings import Settings
 from pourparler_service.state import ChannelState
 from pourparler_service.testing import found_channel, running
 
@@ -51,7 +52,9 @@ def test_a_batch_waits_for_the_database_twice(links: Links, tmp_path: Path) -> N
     raw = driver(connection)
     with (tmp_path / "trace").open("wb") as file:
         raw.pgconn.trace(file.fileno())
-        batch = SharedBatch(connection, Bodies(links, raw, set(), []), None, SharedRegistry(links), UNTIL)
+        batch = SharedBatch(
+            connection, Bodies(links, raw, set(), []), None, SharedRegistry(links, Settings()), UNTIL
+        )
         batch.begin([(1, 1, bytes(16)), (2, 2, bytes(16))])
         batch.seal()
         raw.pgconn.untrace()

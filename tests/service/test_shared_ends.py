@@ -7,7 +7,6 @@ import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -51,9 +50,9 @@ def now() -> list[float]:
 
 
 @contextmanager
-def service(data: Path, now: list[float]) -> Iterator[httpx.Client]:
+def service(data: Path, now: list[float], **settings: object) -> Iterator[httpx.Client]:
     with (
-        threaded(replace(settings_of(data), clock=lambda: now[0])) as url,
+        threaded(settings_of(data, clock=lambda: now[0], **settings)) as url,
         httpx.Client(base_url=url, timeout=30) as client,
     ):
         yield client
@@ -145,7 +144,7 @@ def test_a_dump_has_no_word_and_no_half_and_who_restores_it_elsewhere_keeps_what
             ["psql", "-q", "-v", "ON_ERROR_STOP=1", f"{SERVER}/{other}"],
             input=held, check=True, capture_output=True, timeout=60,
         )  # fmt: skip
-        with service(tmp_path / "elsewhere", now) as client:
+        with service(tmp_path / "elsewhere", now, restored=True) as client:
             assert client.get(Route.SERVICE).json()["incarnation"] != before
             page = reader.page(client, seq - 1).json()
             assert ([one["seq"] for one in page["entries"]], page["head"]) == ([seq], seq + 1)

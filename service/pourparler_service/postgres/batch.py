@@ -6,17 +6,20 @@
    batch is done again.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import psycopg
 from sqlalchemy import Connection
 
 from ..problems import unauthorized
-from ..state import ChannelState, DeviceState, Receipt, Registry
+from ..state import ChannelState, DeviceState, Receipt
 from ..writer import Batch, ChannelDraft, DeviceDraft
 from .engine import driver
 from .partitions import Bodies
+
+if TYPE_CHECKING:
+    from .registry import SharedRegistry
 
 WORK: Final = 0x706F7572_00000100  # advisory locks of kinds of work (`Batch.alone`)
 
@@ -83,8 +86,8 @@ class Seated(NamedTuple):
     last_mark: bytes | None
     last_receipt: bytes | None
 
-    def state(self) -> DeviceState:
-        """As a new device in memory."""
+    def state(self, handshakes: float = 0.0, now: float = 0.0) -> DeviceState:
+        """As a new device in memory, which has spent so many of its handshakes."""
         return DeviceState(
             key=self.key,
             device=self.device,
@@ -94,6 +97,8 @@ class Seated(NamedTuple):
             last_day=self.last_day,
             last_mark=self.last_mark,
             last_receipt=self.last_receipt,
+            handshakes=handshakes,
+            handshakes_at=now,
         )
 
 
@@ -107,26 +112,11 @@ def seated(connection: Connection, keys: Sequence[int]) -> dict[int, list[Seated
     return found
 
 
-def mirror(state: ChannelState, devices: Iterable[Seated], version: int) -> None:
-    """Make what this process remembers of a channel's devices what the database has, and forget what was deleted."""
-    there = {one.key: one for one in devices}
-    for device in list(state.by_id.values()):
-        if device.key not in there:
-            state.end_device(device)
-    known = {device.key for device in state.by_id.values()}
-    for key, one in there.items():
-        if key not in known:
-            state.add_device(one.state())
-    if version != state.version:
-        state.skip(state.head)
-    state.version = version
-
-
 class SharedBatch(Batch):
     """The transaction under way."""
 
     def __init__(
-        self, connection: Connection, bodies: Bodies, outside: Any, registry: Registry, now: float
+        self, connection: Connection, bodies: Bodies, outside: Any, registry: "SharedRegistry", now: float
     ) -> None:
         # Whole seconds: PostgreSQL would round what is compared with a whole number, and end it early.
         self._begin(connection, driver(connection), bodies, outside, float(int(now)))
@@ -287,12 +277,13 @@ class SharedBatch(Batch):
             state = self._registry.peek(key)
             if state is None:
                 continue
-            if key in self.roster and state.version <= held.version:  # else a later batch was shown first
-                mirror(state, self.roster[key], held.version)
+            if key in self.roster:
+                self._registry.mirror(state, self.roster[key], held.version)
             if state.head < held.head:
                 state.head, state.handshake_head = held.head, held.handshake_head
                 state.received_at = held.received_at
                 state.skip(held.head)
+                state.wake()  # whoever follows the database will find nothing new in it
         grown = [draft for draft in self.channels.values() if draft.frames]
         for draft in grown:
             state = draft.state

@@ -8,6 +8,8 @@ the service does.
 import asyncio
 import contextlib
 import logging
+import os
+import socket
 import struct
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol
@@ -16,10 +18,11 @@ import psycopg
 from sqlalchemy import Engine
 
 from ..database import DataError
-from .engine import FAULTS
+from .engine import FAULTS, WAITS
 
 CHANNEL: Final = "pourparler"
 MOST: Final = 900  # numbers a message: NOTIFY takes 8000 bytes, and a number has up to 8 characters with its comma
+PATIENCE: Final = 2.0  # seconds to tell: what waits behind a dead connection is better lost
 AGAIN: Final = 2.0  # seconds until a lost connection is tried anew
 _log: Final = logging.getLogger("pourparler.service")
 
@@ -50,7 +53,7 @@ class Notices:
         """Listen until cancelled."""
         while True:
             try:
-                async with await psycopg.AsyncConnection.connect(self._url, autocommit=True) as listening:
+                async with await self._connect() as listening:
                     await listening.execute(f"LISTEN {CHANNEL}")
                     async for notice in listening.notifies():
                         if self._telling is not None and notice.pid == self._telling.info.backend_pid:
@@ -67,15 +70,24 @@ class Notices:
             if self._closed:
                 return
             try:
-                if self._telling is None or self._telling.closed:
-                    self._telling = await psycopg.AsyncConnection.connect(
-                        self._url, autocommit=True, connect_timeout=2
-                    )
-                for start in range(0, len(keys), MOST):
-                    told = ",".join(map(str, keys[start : start + MOST]))
-                    await self._telling.execute("SELECT pg_notify(%s, %s)", (CHANNEL, told))
+                await self._tell(keys)
             except FAULTS:
                 await self._drop()
+
+    async def _tell(self, keys: list[int]) -> None:
+        if self._telling is None or self._telling.closed:
+            self._telling = await self._connect()
+        # A dead connection is cut: to cancel what runs on it would wait for the same dead server.
+        cut = asyncio.get_running_loop().call_later(PATIENCE, _cut, self._telling)
+        try:
+            for start in range(0, len(keys), MOST):
+                told = ",".join(map(str, keys[start : start + MOST]))
+                await self._telling.execute("SELECT pg_notify(%s, %s)", (CHANNEL, told))
+        finally:
+            cut.cancel()
+
+    async def _connect(self) -> psycopg.AsyncConnection[Any]:
+        return await psycopg.AsyncConnection.connect(self._url, autocommit=True, **WAITS)
 
     async def close(self) -> None:
         """Let go."""
@@ -87,6 +99,11 @@ class Notices:
         telling, self._telling = self._telling, None
         if telling is not None:
             await telling.close()
+
+
+def _cut(connection: psycopg.AsyncConnection[Any]) -> None:
+    with contextlib.suppress(*FAULTS), socket.socket(fileno=os.dup(connection.fileno())) as line:
+        line.shutdown(socket.SHUT_RDWR)
 
 
 class Nats:

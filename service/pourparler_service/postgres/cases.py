@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from pourparler_policies import limits, wire
+from pourparler_policies import wire
 from pourparler_policies.release import desk as table
 from pourparler_policies.release.desk import Desk as Phase
 from pourparler_policies.release.desk import Held
@@ -290,20 +290,8 @@ class SharedDesk(Desk):
 
         retried(self._links, work)
 
-    async def once(self) -> None:
-        """End every case that is due, and forget old answers. Raises Refusal when the database refuses."""
-        now, refused = self._now(), None
-        for name in await self._lane.run(self._store.due, now):
-            try:
-                await self._settle(name, now)
-            except Refusal as refusal:  # the others are due as well
-                refused = refusal
-        if refused is not None:
-            raise refused
-        if abs(now - self._forgot) >= limits.HOUR:
-            await self._writer.submit(board.forget_cases(now))
-            await self._lane.run(self._store.forget, now)
-            self._forgot = now
+    async def _due(self, now: int) -> list[bytes]:
+        return await self._lane.run(self._store.due, now)
 
     # --- start and stop ---------------------------------------------------------------------------------------
 

@@ -28,7 +28,7 @@ STARTING: Final = 0x706F7572_00000000  # advisory lock: one process at a time mi
 AGAIN: Final = frozenset({"40P01", "40001", "23505", "23514", "42P01", "55P03"})
 FAULTS: Final = (SQLAlchemyError, psycopg.Error, OSError)
 
-_WAITS: Final = {
+WAITS: Final[dict[str, Any]] = {
     "connect_timeout": 5,  # seconds
     "keepalives_idle": 5,
     "keepalives_interval": 2,
@@ -63,7 +63,7 @@ def engine(url: str) -> Engine:
         parsed.set(drivername="postgresql+psycopg"),
         poolclass=NullPool,
         isolation_level="AUTOCOMMIT",
-        connect_args=_WAITS,
+        connect_args=WAITS,
     )
 
     @event.listens_for(made, "connect")
@@ -172,6 +172,12 @@ def retried(links: Links, work: Callable[[], T], tries: int = 5) -> T:
     raise AssertionError
 
 
+_ANOTHER: Final = (
+    "The database outside backups is not the one that belongs to this database: see --outside-backups-url. If that one"
+    " is lost, and with it what was said, start the service once with --restored."
+)
+
+
 class Shared:
     """The database as one process found it when it began."""
 
@@ -212,8 +218,9 @@ class Shared:
                 fields = {"incarnation": self.incarnation, "generation": self.generation, "halves": store}
                 connection.execute(insert(INSTANCE).values(key=1, **fields))
                 return self.generation
-            lost = row.halves is not None and row.halves != store
-            self.restored = self.restored or lost or row.generation < noted
+            if row.halves is not None and row.halves != store and not self.restored:
+                raise DataError(_ANOTHER)
+            self.restored = self.restored or row.generation < noted
             self.incarnation = secrets.token_bytes(16) if self.restored else row.incarnation
             self.generation = max(row.generation, noted) + 1
             connection.execute(
@@ -226,12 +233,10 @@ class Shared:
         self.links.drop()
 
     def count(self) -> int:
-        """Count one more change. Raises DataError when another incarnation began. On any thread."""
+        """Count one more change. On any thread."""
         with self.links.transaction() as connection:
             row = connection.execute(
-                update(INSTANCE)
-                .values(generation=INSTANCE.c.generation + 1)
-                .returning(INSTANCE.c.incarnation, INSTANCE.c.generation)
+                update(INSTANCE).values(generation=INSTANCE.c.generation + 1).returning(INSTANCE.c.generation)
             ).one()
         return int(row.generation)
 

@@ -52,6 +52,7 @@ _INSERT: Final = (
     "INSERT INTO half SELECT %b::bytea, * FROM unnest(%b::bigint[], %b::bytea[]) ON CONFLICT DO NOTHING"
 )
 _SELECT: Final = 'SELECT "end", half FROM half WHERE owner = %s AND "end" = ANY(%s) ORDER BY "end"'
+_CLOCK: Final = "SELECT extract(epoch FROM clock_timestamp())"
 _MARK: Final = "UPDATE store SET mark = greatest(mark, %s) RETURNING mark"
 _log: Final = logging.getLogger("pourparler.service")
 
@@ -101,6 +102,17 @@ class Apart:
         """How far the other database had come, by all processes."""
         row = driver(self.links.get()).execute("SELECT generation FROM store").fetchone()
         return int(row[0]) if row else 0
+
+    def compare(self, clock: Callable[[], float], skew: float) -> None:
+        """Raise DataError when this host's clock and the database's differ by more than `skew` seconds."""
+        before = clock()
+        row: Any = driver(self.links.get()).execute(_CLOCK).fetchone()
+        differ = max(before - float(row[0]), float(row[0]) - clock())
+        if differ > skew:
+            raise DataError(
+                f"The clocks of this host and of its database outside backups differ by {differ:.0f} seconds, and what"
+                " still lives would be destroyed. Set the wrong one right, then start the service again."
+            )
 
     def ask(self, whose: bytes, ends: Sequence[int], now: float, most: int) -> list[bytes]:
         """As `halves.HalfStore.ask`."""
@@ -161,13 +173,13 @@ class Apart:
             self.links, lambda: driver(self.links.get()).execute("DELETE FROM half WHERE owner = ANY(%s)", (gone,))
         )
 
-    def destroy_strangers(self, owners: Iterable[bytes]) -> None:
-        """Destroy all halves of everybody else."""
-        with self.links.transaction() as connection:
-            raw = driver(connection)
-            raw.execute("CREATE TEMPORARY TABLE known (owner bytea PRIMARY KEY) ON COMMIT DROP")
-            raw.execute("INSERT INTO known SELECT DISTINCT unnest(%b::bytea[])", (list(owners),))
-            raw.execute("DELETE FROM half WHERE NOT EXISTS (SELECT 1 FROM known WHERE known.owner = half.owner)")
+    def destroy_strangers(self, living: Callable[[], Iterable[bytes]]) -> None:
+        """Destroy all halves of everybody whom `living` does not name.
+
+        Whose halves there are is read before it is asked who lives: another process may seat somebody meanwhile.
+        """
+        found = driver(self.links.get()).execute("SELECT DISTINCT owner FROM half").fetchall()
+        self.destroy_of({whose for (whose,) in found} - set(living()))
 
     def destroy_ended(self, now: float) -> None:
         """Destroy every half whose end has come, and drop the days that are over."""

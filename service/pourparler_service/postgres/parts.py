@@ -1,16 +1,20 @@
 """The parts of the service over PostgreSQL, put together as `app` asks for them."""
 
 import asyncio
+import contextlib
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from sqlalchemy import Connection, select
 
+from pourparler_policies.limits import HOUR
+
 from .. import acts
 from ..board import Board
 from ..database import DataError
 from ..lane import Lane
+from ..problems import Refusal
 from ..settings import Settings
 from ..tables import CHANNEL, DEVICE
 from .attachments import SharedAttachments
@@ -26,13 +30,16 @@ from .writer import SharedWriter
 
 TICK: Final = 1.0  # seconds between looks at whether the database is still the one that it was
 DROP: Final = 30  # of them until partitions that are over are looked for
+# Seconds between looks for halves whose token ended while the process that ended it could not destroy them.
+SWEEP: Final = HOUR
 _log: Final = logging.getLogger("pourparler.service")
 
 
 class SharedOutside:
     """Key halves, storage keys and attachments."""
 
-    def __init__(self, apart: Apart, links: Links) -> None:
+    def __init__(self, apart: Apart, links: Links, settings: Settings) -> None:
+        self._apart, self._settings = apart, settings
         self.halves = SharedHalves(apart)
         self.keys = SharedKeys(apart, self.halves)
         self.attachments = SharedAttachments(links, self.halves, self.keys)
@@ -41,10 +48,18 @@ class SharedOutside:
         """What was to be destroyed is."""
         await self.halves.settled()
 
+    async def heed(self) -> None:
+        """Compare clocks before anything is destroyed by this one. Raises DataError."""
+        if self._settings.skew is not None:
+            with contextlib.suppress(Refusal):  # a database that does not answer says nothing
+                await self.halves.run(self._apart.compare, self._settings.clock, self._settings.skew)
+
     async def purge(self, now: float) -> None:
         """Destroy what is due. Raises Refusal."""
-        await self.halves.purge(now)
-        await self.keys.purge(now)
+        try:
+            await self.halves.purge(now)
+        finally:
+            await self.keys.purge(now)
 
     def close(self) -> None:
         """Finish."""
@@ -76,21 +91,19 @@ class SharedParts:
             raise DataError("PostgreSQL needs two databases: one of them outside backups.")
         self.settings = settings
         self.database = Shared(settings.database_url, restored=settings.restored)
-        self.apart = Apart(settings.outside_url)
         try:
-            self.apart.note(self.database.begin(self.apart.id, self.apart.seen()))
-            connection = self.database.links.get()
-            living = select(CHANNEL.c.channel, DEVICE.c.token_hash).join(
-                DEVICE, DEVICE.c.channel_key == CHANNEL.c.key
-            )
-            self.apart.destroy_strangers(owners(connection.execute(living)))
-            self.database.began()
+            self.apart = Apart(settings.outside_url)
+            self._begin()
         except FAULTS as error:
+            self.database.close()
             raise DataError(told(error)) from None
+        except BaseException:
+            self.database.close()
+            raise
         links = self.database.links
         self.incarnation, self.restored = self.database.incarnation, self.database.restored
-        self.outside = SharedOutside(self.apart, links)
-        self.registry = SharedRegistry(links)
+        self.outside = SharedOutside(self.apart, links, settings)
+        self.registry = SharedRegistry(links, settings)
         self.pages = SharedPages(links, self.outside.keys, self.registry.fresh)
         self.writer = SharedWriter(links, self.outside, self.registry, settings.clock, self._changed)
         self.follower = Follower(self.registry, self.pages, links, settings.clock)
@@ -104,6 +117,19 @@ class SharedParts:
         self.tallies = SharedTallies(settings, SharedCases(self.apart.links, "tallying", "tallied"))
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="partitions")
         self._telling: set[asyncio.Future[None]] = set()
+        self._swept = settings.clock()  # when halves of ended tokens were last looked for
+
+    def _begin(self) -> None:
+        if self.settings.skew is not None:
+            self.apart.compare(self.settings.clock, self.settings.skew)
+        self.apart.note(self.database.begin(self.apart.id, self.apart.seen()))
+        self.apart.destroy_strangers(self._owners)
+        self.database.began()
+
+    def _owners(self) -> list[bytes]:
+        living = select(CHANNEL.c.channel, DEVICE.c.token_hash)
+        living = living.join(DEVICE, DEVICE.c.channel_key == CHANNEL.c.key)
+        return owners(self.database.links.get().execute(living))
 
     def _changed(self, keys: list[int]) -> None:
         if keys:
@@ -141,6 +167,10 @@ class SharedParts:
         self.database.check(self.apart.seen())
         if changed:
             self.apart.note(self.database.count())
+        now = self.settings.clock()
+        if abs(now - self._swept) >= SWEEP:
+            self.apart.destroy_strangers(self._owners)
+            self._swept = now
 
     async def erase_lost(self) -> None:
         """Delete what a restore brought back and nobody can open."""

@@ -9,15 +9,18 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from pourparler_policies.wire import Problem
 
 from ..problems import Refusal
-from ..state import ChannelState, Frame, Registry, was_closed
-from .batch import Seated, mirror, seated
+from ..settings import Settings
+from ..state import ChannelState, DeviceState, Frame, Registry, was_closed
+from .batch import Seated, seated
 from .engine import FAULTS, Links, driver, retried
 from .pages import SharedPages
+
+T = TypeVar("T")
 
 POLL: Final = 1.0  # seconds between looks for changes whose wake-up got lost
 CATCH_UP: Final = 64  # entries of one channel that are read ahead for all its streams
@@ -25,6 +28,7 @@ _ROW: Final = (
     "SELECT key, channel, absence_limit, head, handshake_head, received_at, version FROM channel"
     " WHERE channel = %s"
 )
+_LAST_DAY: Final = "SELECT last_day FROM device WHERE key = %s"
 _HEADS: Final = "SELECT key, head, handshake_head, received_at, version FROM channel WHERE key = ANY(%s)"
 _log: Final = logging.getLogger("pourparler.service")
 
@@ -56,9 +60,9 @@ class News(NamedTuple):
 class SharedRegistry(Registry):
     """The channels in memory."""
 
-    def __init__(self, links: Links) -> None:
+    def __init__(self, links: Links, settings: Settings) -> None:
         super().__init__(None)
-        self._links = links
+        self._links, self._caps, self._clock = links, settings.caps, settings.clock
         self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="channels")
 
     def get(self, channel: bytes) -> ChannelState | None:
@@ -73,18 +77,13 @@ class SharedRegistry(Registry):
         """The channel as the database has it. Raises Refusal when that does not answer."""
         known = self._channels.get(channel)
         version = None if known is None else known.version
-        try:
-            row, devices = await asyncio.get_running_loop().run_in_executor(
-                self._pool, self._look, channel, version
-            )
-        except FAULTS as error:
-            _log.error("a channel could not be read: %s", type(error).__name__)
-            raise Refusal(Problem.UNAVAILABLE) from None
+        row, devices = await self._ask(lambda: self._look(channel, version))
         state = self._channels.get(channel)
         if row is None:
-            if state is not None:
+            if state is not None and state is known:  # else it was made after this look
                 self.forget(state)
             return None
+        first = state is None
         if state is None:
             if devices is None:  # it was evicted meanwhile
                 return await self.fresh(channel)
@@ -102,36 +101,59 @@ class SharedRegistry(Registry):
         else:
             self._channels.move_to_end(channel)
         if devices is not None:
-            mirror(state, devices, row.version)
+            self.mirror(state, devices, row.version, first=first)
         if row.head > state.head:
             state.head, state.handshake_head, state.received_at = row.head, row.handshake_head, row.received_at
             state.skip(row.head)
             state.wake()
         return state
 
+    def mirror(self, state: ChannelState, devices: Iterable[Seated], version: int, *, first: bool = False) -> None:
+        """Make what this process remembers of a channel's devices what the database has, and forget what was deleted.
+
+        A look may come back after a later one: what it found is no news. Unless it is the `first` at this channel,
+        whoever is new in it is a newcomer, and brings no burst of handshakes (`append`).
+        """
+        if version < state.version:
+            return
+        there = {one.key: one for one in devices}
+        for device in list(state.by_id.values()):
+            if device.key not in there:
+                state.end_device(device)
+        known = {device.key for device in state.by_id.values()}
+        spent = 0.0 if first else self._caps.spent_by_newcomers
+        for key, one in there.items():
+            if key not in known:
+                state.add_device(one.state(spent, self._clock()))
+        if version != state.version:
+            state.skip(state.head)
+        state.version = version
+
+    async def last_day(self, device: DeviceState) -> int:
+        """The day of a device's last use, at any process. Raises Refusal when nothing answers."""
+        found = await self._ask(lambda: driver(self._links.get()).execute(_LAST_DAY, (device.key,)).fetchone())
+        return device.last_day if found is None else int(found[0])
+
     async def is_closed(self, channel: bytes) -> bool:
         """Whether there was a channel of this id (16 bytes) not long ago. Raises Refusal when nothing answers."""
 
-        def look() -> bool:
-            return retried(self._links, lambda: was_closed(self._links.get(), channel))
+        return await self._ask(lambda: was_closed(self._links.get(), channel))
 
+    async def _ask(self, look: Callable[[], T]) -> T:
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, look)
+            return await asyncio.get_running_loop().run_in_executor(self._pool, retried, self._links, look)
         except FAULTS as error:
-            _log.error("a channel could not be looked for: %s", type(error).__name__)
+            _log.error("a channel could not be read: %s", type(error).__name__)
             raise Refusal(Problem.UNAVAILABLE) from None
 
     def _look(self, channel: bytes, version: int | None) -> tuple[Row | None, list[Seated] | None]:
-        def work() -> tuple[Row | None, list[Seated] | None]:
-            connection = self._links.get()
-            found = driver(connection).execute(_ROW, (channel,)).fetchone()
-            if found is None:
-                return None, None
-            row = Row(*found)
-            # Read after the version: what is newer than it is found again.
-            return row, None if row.version == version else seated(connection, [row.key])[row.key]
-
-        return retried(self._links, work)
+        connection = self._links.get()
+        found = driver(connection).execute(_ROW, (channel,)).fetchone()
+        if found is None:
+            return None, None
+        row = Row(*found)
+        # Read after the version: what is newer than it is found again.
+        return row, None if row.version == version else seated(connection, [row.key])[row.key]
 
     def watched(self) -> list[ChannelState]:
         """Channels that somebody waits for."""
@@ -193,7 +215,7 @@ class Follower:
             if one.devices is None and one.head <= state.head:
                 continue
             if one.devices is not None:
-                mirror(state, one.devices, one.version)
+                self._registry.mirror(state, one.devices, one.version)
             if one.head > state.head:
                 if one.frames is None or state.tail_after > state.head:
                     state.skip(one.head)

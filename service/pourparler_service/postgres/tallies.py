@@ -2,7 +2,7 @@
 
 from pourparler_crypto.errors import ProtocolError
 from pourparler_crypto.sounding import Tally
-from pourparler_policies import limits, wire
+from pourparler_policies import wire
 from pourparler_policies.wire import Problem
 
 from ..casestore import Living, name_of
@@ -73,14 +73,8 @@ class SharedTallies(Tallies):
 
     # --- the close --------------------------------------------------------------------------------------------
 
-    async def once(self) -> None:
-        """Count every tally that is due, and forget old answers. Raises Refusal when the database refuses."""
-        now = self._now()
-        for name in await self._lane.run(self._store.due, now):
-            await self._settle(name, now)
-        if abs(now - self._forgot) >= limits.HOUR:
-            await self._lane.run(self._store.forget, now)
-            self._forgot = now
+    async def _due(self, now: int) -> list[bytes]:
+        return await self._lane.run(self._store.due, now)
 
     async def _settle(self, name: bytes, now: int) -> None:
         told = await self._lane.run(self._store.told, name)

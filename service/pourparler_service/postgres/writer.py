@@ -21,11 +21,11 @@ from pourparler_policies.wire import Problem
 
 from ..append import Append
 from ..problems import Refusal
-from ..state import Registry
 from ..writer import MAX_BATCH, Batch
 from .batch import SharedBatch
 from .engine import Links, driver, retried
 from .partitions import Bodies
+from .registry import SharedRegistry
 
 T = TypeVar("T")
 
@@ -44,7 +44,7 @@ class SharedWriter:
         self,
         links: Links,
         outside: Any,
-        registry: Registry,
+        registry: SharedRegistry,
         clock: Callable[[], float],
         tell: Callable[[list[int]], None],
     ) -> None:
