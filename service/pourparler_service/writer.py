@@ -30,7 +30,7 @@ from .problems import Refusal, unauthorized
 from .state import ChannelState, DeviceState, Frame, Receipt
 
 MAX_BATCH: Final = 256  # acts: bounds how long the first of them waits for the rest
-LOCK_PATIENCE: Final = 10.0  # seconds to wait for `pourparler grant` to let go of the database
+LOCK_PATIENCE: Final = 10.0  # seconds to wait for who holds the database or its log: then what waits is refused
 LOCK_PAUSE: Final = 0.002  # seconds between tries
 SCRUB_PAUSE: Final = 0.05  # seconds until a WAL that a reader held is tried again
 
@@ -230,7 +230,7 @@ class Writer:
         raw(database.write).execute("PRAGMA busy_timeout=0")  # `_run` waits without holding up the event loop
         self._queue: deque[tuple[Callable[[Batch], Any], asyncio.Future[Any], bool]] = deque()
         self._busy = False
-        self._since: float | None = None  # since when another process holds the lock
+        self._since: float | None = None  # since when another process holds the lock, or the log cannot be emptied
         self._scrub_due = False
         self._closed = False
         self._jobs: SimpleQueue[Batch | None] = SimpleQueue()
@@ -332,8 +332,9 @@ class Writer:
         try:
             self._scrub_due = not self._database.checkpoint(truncate=scrub) and scrub
         except Exception as error:  # whatever it is: without this thread nothing is acknowledged any more
+            if not self._scrub_due:  # it is tried again many times a second
+                _log.error("checkpoint failed: %s", type(error).__name__)
             self._scrub_due = scrub
-            _log.error("checkpoint failed: %s", type(error).__name__)
 
     def _committed_then_next(self, batch: Batch) -> None:
         self._committed(batch)
@@ -358,9 +359,13 @@ class Writer:
 
     def _scrubbed(self, batch: Batch) -> None:
         if self._scrub_due:
-            # A reader holds the log. Nothing else is written until its frames are gone.
+            # A reader holds the log, or the disk is full. Nothing else is written until its frames are gone.
+            self._since = self._since or time.monotonic()
+            if time.monotonic() - self._since > LOCK_PATIENCE:
+                self._refuse_waiting()
             self._loop.call_later(SCRUB_PAUSE, self._scrub_again, batch)
             return
+        self._since = None
         for future, result in batch.late:
             if not future.done():
                 future.set_result(result)
@@ -385,11 +390,14 @@ class Writer:
                 future.set_exception(Refusal(Problem.UNAVAILABLE))
 
     def _refuse_queue(self) -> None:
+        self._refuse_waiting()
+        self._next()
+
+    def _refuse_waiting(self) -> None:
         while self._queue:
             _act, future, _late = self._queue.popleft()
             if not future.done():
                 future.set_exception(Refusal(Problem.UNAVAILABLE))
-        self._next()
 
     def _next(self) -> None:
         if self._queue:

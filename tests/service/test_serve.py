@@ -25,9 +25,10 @@ from sqlmodel import SQLModel
 
 from pourparler_policies import limits
 from pourparler_policies.wire import Route
-from pourparler_service import board, database, tables
+from pourparler_service import board, database, tables, writer
 from pourparler_service.access import unpad
 from pourparler_service.outside import Outside
+from pourparler_service.problems import Refusal
 from pourparler_service.testing import (
     ServerProcess,
     TestDevice,
@@ -147,6 +148,32 @@ def test_a_long_look_into_the_database_holds_up_nobody_who_only_reads(server: Se
     assert longest < database.BUSY / 2000
 
 
+def test_who_waits_behind_a_log_that_cannot_be_emptied_is_told_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader that stays, or a full disk; and when it can be, what waited is done."""
+    monkeypatch.setattr(writer, "LOCK_PATIENCE", 0.5)
+
+    def emptied(_batch: writer.Batch) -> None:
+        _batch.changed(scrub=True)
+
+    async def talk() -> None:
+        with database.Database(tmp_path) as held, closing(Outside(held)) as outside:
+            one = Writer(held, outside, time.time)
+            with monkeypatch.context() as full:
+                full.setattr(held, "checkpoint", lambda *, truncate: not truncate)
+                late = one.submit(emptied, after_scrub=True)
+                await asyncio.sleep(0.2)
+                with pytest.raises(Refusal):
+                    await asyncio.wait_for(one.submit(board.remember_case(bytes(32), 2**31)), 10)
+                assert not late.done()
+            await asyncio.wait_for(late, 10)
+            await asyncio.wait_for(one.submit(board.remember_case(bytes(32), 2**31)), 10)
+            await one.close()
+
+    asyncio.run(talk())
+
+
 def test_what_is_durable_is_answered_though_the_count_outside_backups_cannot_be_written(tmp_path: Path) -> None:
     async def talk() -> list[int]:
         with database.Database(tmp_path) as held:
@@ -154,12 +181,12 @@ def test_what_is_durable_is_answered_though_the_count_outside_backups_cannot_be_
             full = os.open("/dev/full", os.O_RDWR)
             os.dup2(full, held._mark)
             os.close(full)
-            writer = Writer(held, outside, time.time)
+            one = Writer(held, outside, time.time)
             act = board.remember_case
             for number in range(3):
-                await asyncio.wait_for(writer.submit(act(bytes([number]) * 32, 2**31)), 10)
+                await asyncio.wait_for(one.submit(act(bytes([number]) * 32, 2**31)), 10)
             found = board.remembered_cases(held.write)
-            await writer.close()
+            await one.close()
             outside.close()
             return sorted(name[0] for name in found)
 
