@@ -234,18 +234,18 @@ class Database:
         """Remember, outside the database, that this commit is durable. It may lag, never lead."""
         os.pwrite(self._mark, generation.to_bytes(8, "big"), 0)
 
-    def checkpoint(self, *, truncate: bool) -> bool:
+    def checkpoint(self, *, truncate: bool, patient: bool = True) -> bool:
         """Move the WAL into the database; with `truncate`, leave no frame of it. False when a reader was there."""
-        row = self._checkpoint("TRUNCATE" if truncate else "PASSIVE")
+        row = self._checkpoint("TRUNCATE" if truncate else "PASSIVE", patient=patient)
         if not truncate and self._wal_size() > 2 * WAL_SOFT_LIMIT and row is not None and row[1] == row[2]:
             row = self._checkpoint("TRUNCATE")  # a reader had made it long, and has gone
         self._room = max(WAL_SOFT_LIMIT, self._wal_size())
         # Seldom there was no row: then nothing is known, and it is done again.
         return row is not None and not row[0]
 
-    def _checkpoint(self, mode: str) -> tuple[int, int, int] | None:
+    def _checkpoint(self, mode: str, *, patient: bool = True) -> tuple[int, int, int] | None:
         connection = raw(self.write)
-        connection.execute(f"PRAGMA busy_timeout={BUSY}")  # for readers
+        connection.execute(f"PRAGMA busy_timeout={BUSY if patient else 0}")  # for readers
         try:
             found: tuple[int, int, int] | None = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
         finally:
