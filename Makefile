@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # Tests wait for real clocks about a third of the time: one worker more than cores.
 WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 
-.PHONY: help demo test test-fast test-long lint bench-mls bench-jr2 bench-service faults fuzz fuzz-corpus lock clean
+.PHONY: help demo test test-fast test-long lint bench-mls bench-jr2 bench-service faults fuzz fuzz-corpus walk-containers lock clean
 
 help:  ## what this file can do
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
@@ -65,8 +65,19 @@ fuzz-corpus: $(STAMP)  ## record anew what parsers are given in real runs
 	  tests/crypto/jr2/test_jr2_masks.py tests/policies/test_payload.py tests/policies/fold/test_decoding.py \
 	  tests/system/sounding/test_sounded_together.py tests/service/test_tally.py
 
-lock:  ## write requirements.lock anew (needs uv)
-	uv pip compile --universal --generate-hashes --python-version 3.11 --all-extras --no-header --no-annotate -q --upgrade pyproject.toml -o requirements.lock
+WALK := 'podman-compose>=1.6' 'kubernetes-validate>=1.37'
+
+walk-containers: $(STAMP)  ## build and run deploy/'s containers for real (root, podman, debootstrap; five minutes)
+	@$(BIN)/python -c 'import podman_compose, kubernetes_validate' 2>/dev/null || $(BIN)/python -m pip install --quiet $(WALK) || uv pip install --quiet --python $(BIN)/python $(WALK)
+	POURPARLER_LONG=1 $(BIN)/python -m pytest -q tests/deploy/containers tests/deploy/test_kubernetes.py $(ARGS)
+
+LOCKED := uv pip compile --universal --generate-hashes --python-version 3.11 --no-header --no-annotate -q
+
+lock: $(STAMP)  ## write requirements.lock anew, and its parts for running and for building (needs uv)
+	$(LOCKED) --all-extras --upgrade pyproject.toml -o requirements.lock
+	$(LOCKED) --extra service --extra postgres -c requirements.lock pyproject.toml -o deploy/service.lock
+	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' | \
+	  $(LOCKED) -c requirements.lock - -o deploy/build.lock
 
 clean:  ## remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -152,6 +152,7 @@ def create_app(settings: Settings) -> Service:
             service.failure = _told(error)
             raise service.failure from None
         running = [purger.run(), _heartbeat(hub), parts.desk.run(), parts.tallies.run(), *parts.background()]
+        running.append(parts.writer.breakage.watch())
         tasks = [asyncio.create_task(one) for one in running]
         for task in tasks:
             task.add_done_callback(ended)

@@ -23,6 +23,7 @@ from sqlalchemy import Connection
 
 from pourparler_policies.wire import Problem
 
+from .breakage import Breakage
 from .database import Database, raw
 from .outside import Outside
 from .places import Places
@@ -233,6 +234,7 @@ class Writer:
         self._since: float | None = None  # since when another process holds the lock, or the log cannot be emptied
         self._scrub_due = False
         self._closed = False
+        self.breakage = Breakage()
         self._jobs: SimpleQueue[Batch | None] = SimpleQueue()
         self._loop = asyncio.get_running_loop()
         self._idle = asyncio.Event()
@@ -350,7 +352,10 @@ class Writer:
             except OSError as error:  # it may lag, and what was committed must be answered
                 _log.error("the count outside backups was not written: %s", type(error).__name__)
             self._places.committed()
-            batch.publish()
+            try:
+                batch.publish()
+            except Exception as error:
+                self._give_up(batch, error)
         for future, result, refusal in batch.done:
             if future.done():  # the client went away
                 continue
@@ -358,6 +363,18 @@ class Writer:
                 future.set_result(result)
             else:
                 future.set_exception(refusal)
+
+    def _give_up(self, batch: Batch, error: Exception) -> None:
+        self._closed = True
+        self._refuse_waiting()
+        self._refuse(batch)
+        self.breakage.found(error)
+
+    def _refuse(self, batch: Batch) -> None:
+        late = [future for future, _result in batch.late]
+        for future in [future for future, _result, _refusal in batch.done] + late:
+            if not future.done():
+                future.set_exception(Refusal(Problem.UNAVAILABLE))
 
     def _scrubbed(self, batch: Batch) -> None:
         if self._scrub_due:
@@ -386,10 +403,7 @@ class Writer:
             connection.execute("ROLLBACK")
         self._places.rolled_back()
         _log.error("a batch was not stored: %s", type(error).__name__)
-        late = [future for future, _result in batch.late]
-        for future in [future for future, _result, _refusal in batch.done] + late:
-            if not future.done():
-                future.set_exception(Refusal(Problem.UNAVAILABLE))
+        self._refuse(batch)
 
     def _refuse_queue(self) -> None:
         self._refuse_waiting()

@@ -4,6 +4,7 @@ import argparse
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -132,12 +133,98 @@ def test_containers_have_no_rights_no_writable_root_and_no_swap() -> None:
     assert re.findall(r"^USER (\S+)$", image, re.MULTILINE) == ["8470:8470"]
 
 
+def pins(path: Path) -> dict[str, set[str]]:
+    """What a lock file pins: each line's version and place, with its hashes."""
+    found: dict[str, set[str]] = {}
+    for line in path.read_text().splitlines():
+        if "==" in line:
+            pinned = line.removesuffix("\\").strip()
+            found[pinned] = set()
+        else:
+            found[pinned].add(line.removesuffix("\\").strip())
+    return found
+
+
+def test_what_runs_and_what_builds_is_pinned_by_hash_as_what_is_tested_and_no_tool_of_tests_runs() -> None:
+    root = DEPLOY.parent
+    tested, runs, builds = (
+        pins(one) for one in (root / "requirements.lock", DEPLOY / "service.lock", DEPLOY / "build.lock")
+    )
+    assert runs.items() <= tested.items()
+    assert all(hashes for one in (runs, builds) for hashes in one.values())
+    project = tomllib.loads((root / "pyproject.toml").read_text())
+    names = {one.split("==")[0] for one in runs}
+    wanted = project["project"]
+    wanted_here = [*wanted["dependencies"], *wanted["optional-dependencies"]["service"]]
+    wanted_here += wanted["optional-dependencies"]["postgres"]
+    assert {name_of(one) for one in wanted_here} <= names
+    assert not names & {name_of(one) for one in wanted["optional-dependencies"]["dev"]}
+    assert {name_of(one) for one in project["build-system"]["requires"]} <= {one.split("==")[0] for one in builds}
+
+
+def name_of(requirement: str) -> str:
+    found = re.match(r"[\w-]+", requirement)
+    assert found
+    return found[0]
+
+
+def test_the_image_takes_from_an_index_only_what_is_held_against_a_hash() -> None:
+    text = (DEPLOY / "Containerfile").read_text().replace("\\\n", "")
+    for step in re.findall(r"pip\S*(?: --python \S+)? (?:install|wheel) [^&\n]*", text):
+        assert re.search(r"--require-hashes|--no-index|--no-build-isolation", step), step
+        assert "--no-cache-dir" in step
+    assert len(re.findall(r"--require-hashes", text)) == 2
+    assert not re.search(r"^ADD |curl|wget", text, re.MULTILINE)
+    assert len(set(re.findall(r"^FROM (\S+)", text, re.MULTILINE))) == 1, (
+        "both stages from the base that is pinned"
+    )
+
+
+def test_the_build_is_shown_named_folders_and_nothing_else() -> None:
+    told = [one for one in (DEPLOY.parent / ".dockerignore").read_text().splitlines() if one and one[0] != "#"]
+    assert told[0] == "*"
+    assert "deploy/*" in told
+    shown = {one[1:] for one in told if one.startswith("!")} - {"deploy"}
+    packages = {f"{one}/pourparler_{one}" for one in ("crypto", "policies", "service", "clients")}
+    assert shown == packages | {"pyproject.toml", "README.md", "LICENSE", "deploy/*.lock"}
+
+
+def test_composed_containers_stop_in_order_stay_where_the_proxy_looks_and_share_no_network_with_it() -> None:
+    (compose,) = documents("compose.yaml")
+    services = compose["services"]
+    upstream = (DEPLOY / "compose-upstream.conf").read_text()
+    for name in ("service-1", "service-2"):
+        place = services[name]["networks"]["front"]
+        assert f"server {place['ipv4_address']}:8470 " in upstream
+        assert place["mac_address"]
+        assert services[name]["init"], (
+            "as the first process it would not hear, while it starts, that it is to stop"
+        )
+    for name, one in services.items():
+        assert not (one.get("init") and one.get("cap_add")), (
+            f"{name}: no right to signal a process of another user"
+        )
+        assert one["restart"] == "always"
+        assert (one["cap_drop"], one["ulimits"]["core"]) == (["ALL"], 0)
+        assert one["security_opt"] == ["no-new-privileges:true"]
+    assert all(
+        "ipv4_address" in one["networks"]["front"] for one in services.values() if "front" in one["networks"]
+    )
+    inner = {name for name, one in services.items() if "inner" in one["networks"]}
+    assert inner == set(services) - {"proxy"}
+    assert all(compose["networks"][one]["internal"] for one in ("inner", "front"))
+    for name in ("database", "outside"):
+        assert {"log_min_error_statement=panic", "log_error_verbosity=terse"} <= set(services[name]["command"])
+    assert "wal_recycle=off" in services["outside"]["command"]
+    assert "configs" not in compose, "podman-compose passes them over without a word"
+
+
 def test_whatever_a_manifest_selects_is_there() -> None:
     parts = documents("kubernetes/pourparler.yaml")
     (deployment,) = (one for one in parts if one["kind"] == "Deployment")
     labels = deployment["spec"]["template"]["metadata"]["labels"]
     for one in parts:
-        spec = one["spec"]
+        spec = one.get("spec", {})
         selector = spec.get("podSelector") or spec.get("selector") or {}
         assert (selector.get("matchLabels", selector) or labels) == labels
 

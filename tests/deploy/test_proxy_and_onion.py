@@ -1,7 +1,9 @@
 """The proxy's and Tor's files are run: nginx before a real service, and Tor over its own configuration."""
 
+import contextlib
 import re
 import shutil
+import socket
 import subprocess
 import threading
 import time
@@ -91,6 +93,25 @@ def test_nothing_of_who_came_is_written_anywhere(front: Front, server: ServerPro
     written = [one for one in front.root.rglob("*.log") if one.stat().st_size]
     assert not [one for one in written if b"127.0.0.1" in one.read_bytes() or b"GET" in one.read_bytes()]
     assert not [*(front.root / "temp").glob("*")]
+
+
+def test_a_machine_that_is_gone_is_passed_over_and_does_not_even_refuse(
+    server: ServerProcess, tmp_path: Path
+) -> None:
+    if NGINX is None or OPENSSL is None:
+        pytest.skip("nginx is not installed (Debian: nginx-light)")
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as gone, contextlib.ExitStack() as full:
+        for _ in range(3):  # its queue is full: from now on it does not answer, as a machine without power
+            one = full.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(gone.getsockname())
+        front = Front(tmp_path, f"http://127.0.0.1:{gone.getsockname()[1]}", server.url)
+        full.callback(front.close)
+        with front.client() as client:
+            began = time.monotonic()
+            assert [client.get(Route.SERVICE).status_code for _ in range(4)] == [200] * 4
+            assert [client.post(Route.CHANNELS, content=b"{}").status_code for _ in range(2)] == [401] * 2
+            assert time.monotonic() - began < 10
 
 
 def test_tor_takes_the_onion_services_lines(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from typing import Any, Final, TypeVar
 from pourparler_policies.wire import Problem
 
 from ..append import Append
+from ..breakage import Breakage
 from ..problems import Refusal
 from ..writer import MAX_BATCH, Batch
 from .batch import SharedBatch
@@ -61,6 +62,7 @@ class SharedWriter:
         self._appending = 0  # appends in these batches
         self._due = False  # `_next` will be called
         self._closed = False
+        self.breakage = Breakage()
         self._loop = asyncio.get_running_loop()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -132,7 +134,11 @@ class SharedWriter:
             batch, results = done.result()
             if batch.dirty:
                 self.changed = True
-                batch.publish()
+                try:
+                    batch.publish()
+                except Exception as found:
+                    self._give_up(found)
+                    results = [Refusal(Problem.UNAVAILABLE)] * len(jobs)
                 self._tell(sorted({*(c.state.key for c in batch.channels.values() if c.frames), *batch.turned}))
         else:
             _log.error("a batch was not stored: %s", type(error).__name__)
@@ -145,6 +151,16 @@ class SharedWriter:
             else:
                 future.set_result(result)
         self._next()
+
+    def _give_up(self, error: Exception) -> None:
+        self._closed = True
+        waiting: list[tuple[Any, asyncio.Future[Any]]] = [*self._appends, *self._others]
+        self._appends.clear()
+        self._others.clear()
+        for _, future in waiting:
+            if not future.done():
+                future.set_exception(Refusal(Problem.UNAVAILABLE))
+        self.breakage.found(error)
 
     # --- on the thread ----------------------------------------------------------------------------------------
 
