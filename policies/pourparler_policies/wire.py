@@ -97,6 +97,7 @@ class Route(StrEnum):
     """Paths, below the service's root. Ids stand in paths as base64url without padding."""
 
     SERVICE = "/v1/service"
+    READY = "/v1/ready"
     CHANNELS = "/v1/channels"
     CHANNEL = "/v1/channels/{channel}"
     ENTRIES = "/v1/channels/{channel}/entries"

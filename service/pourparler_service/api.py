@@ -59,9 +59,10 @@ class Api:
         desk: Desk,
         board: Board,
         tallies: Tallies,
+        answers: Callable[[], bool],
     ) -> None:
         self._settings, self._registry, self._writer, self._hub = settings, registry, writer, hub
-        self._outside = outside
+        self._outside, self._answers = outside, answers
         self._caps, self._incarnation = settings.caps, incarnation
         self._gate = Gate(settings, registry, writer)
         self.desk, self.board = DeskApi(desk), BoardApi(board, incarnation)
@@ -73,6 +74,12 @@ class Api:
         return _answer(
             wire.Service(software=SOFTWARE, incarnation=self._incarnation, caps=self._caps.on_the_wire())
         )
+
+    async def ready(self) -> Response:
+        """Whether this process reaches what it stores in: for a proxy that chooses among several."""
+        if not self._answers():
+            raise Refusal(Problem.UNAVAILABLE)
+        return Response(status_code=204)
 
     async def create_channel(self, request: Request) -> Response:
         """Create a channel with the operator's grant as bearer."""

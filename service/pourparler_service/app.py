@@ -125,7 +125,8 @@ async def _prepare(service: Service, settings: Settings, parts: Any) -> tuple[Hu
     await outside.settled()
     await parts.desk.begin(parts.connection)
     await parts.tallies.begin()
-    api = Api(settings, registry, writer, hub, outside, parts.incarnation, parts.desk, parts.board, parts.tallies)
+    told = (parts.incarnation, parts.desk, parts.board, parts.tallies, parts.answers)
+    api = Api(settings, registry, writer, hub, outside, *told)
     service.include_router(api.router())
     service.append, service.hub = api.append, hub
     return hub, purger

@@ -45,6 +45,10 @@ class EmbeddedParts:
         """What runs beside the service: nothing more than for any engine."""
         return []
 
+    def answers(self) -> bool:
+        """Whether the database can be asked: its files are this process's own."""
+        return True
+
     async def erase_lost(self) -> None:
         """Delete what a restore brought back and nobody can open."""
         while self.database.restored and await self.writer.submit(acts.erase_lost(), after_scrub=True):

@@ -123,6 +123,7 @@ _BOX: Final = [Problem.OVER_CAP, Problem.ID_REUSED]
 # Method, place, name of the method of `Api` that answers, description.
 ROUTES: Final[tuple[tuple[str, Route, str, dict[str, Any]], ...]] = (
     ("GET", Route.SERVICE, "service", document(reply=wire.Service, auth=False)),
+    ("GET", Route.READY, "ready", document(status=204, auth=False)),
     (
         "POST",
         Route.CHANNELS,

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
+from pourparler_policies.wire import Route
+
 FILE = Path(__file__).parents[2] / "deploy" / "kubernetes" / "pourparler.yaml"
 PARTS: list[dict[str, Any]] = [one for one in yaml.safe_load_all(FILE.read_text()) if one]
 DEPLOYMENT = next(one for one in PARTS if one["kind"] == "Deployment")["spec"]
@@ -76,7 +78,8 @@ def test_a_slow_start_is_not_taken_for_a_failure_and_a_slow_answer_ends_no_proce
     start, ready, live = (CONTAINER[one + "Probe"] for one in ("startup", "readiness", "liveness"))
     assert start["periodSeconds"] * start["failureThreshold"] >= 600
     assert live["periodSeconds"] * live["failureThreshold"] >= 60 > ready["periodSeconds"] * 3
-    assert {one["httpGet"]["path"] for one in (start, ready, live)} == {"/v1/service"}
+    assert {one["httpGet"]["path"] for one in (start, live)} == {Route.SERVICE}
+    assert ready["httpGet"]["path"] == Route.READY
 
 
 def test_nothing_passes_but_what_is_named() -> None:

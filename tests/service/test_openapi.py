@@ -62,7 +62,8 @@ def test_every_problem_of_the_wire_is_documented_somewhere(
 
 
 OPERATIONS = [
-    ("GET", Route.SERVICE), ("POST", Route.CHANNELS), ("GET", Route.CHANNEL), ("POST", Route.ENTRIES),
+    ("GET", Route.SERVICE), ("GET", Route.READY), ("POST", Route.CHANNELS), ("GET", Route.CHANNEL),
+    ("POST", Route.ENTRIES),
     ("GET", Route.ENTRIES), ("POST", Route.DELETION), ("GET", Route.STREAM), ("DELETE", Route.OWN_DEVICE),
     ("POST", Route.REVOCATION), ("POST", Route.BOXES), ("DELETE", Route.BOX), ("PUT", Route.BOX_SLOT),
     ("GET", Route.BOX_SLOT), ("POST", Route.HALVES), ("POST", Route.ATTACHMENTS), ("GET", Route.ATTACHMENT),

@@ -16,6 +16,7 @@ import pytest
 from pourparler_policies.limits import DAY, HOUR
 from pourparler_policies.wire import Route
 from pourparler_service.database import DataError
+from pourparler_service.postgres import parts
 from pourparler_service.postgres.batch import SharedBatch
 from pourparler_service.postgres.engine import Links, driver, engine
 from pourparler_service.postgres.halves import Apart, SharedHalves
@@ -229,3 +230,26 @@ def test_a_process_that_is_given_another_database_outside_backups_destroys_nothi
             assert [one["seq"] for one in author.page(client).json()["entries"]] == [1]
         with threaded(replace(wrong, restored=True)) as url, httpx.Client(base_url=url) as client:
             assert author.page(client).json()["entries"] == []
+
+
+def test_a_process_that_does_not_reach_its_database_says_that_it_is_not_ready_until_it_does(
+    own: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So a proxy chooses another one meanwhile."""
+    data, name = own
+    monkeypatch.setattr(parts, "PATIENCE", 1.5)
+
+    def wait_for(status: int) -> None:
+        until = time.monotonic() + 30
+        while client.get(Route.READY).status_code != status:
+            assert time.monotonic() < until
+            time.sleep(0.1)
+
+    with services(data, clock) as (client,):
+        wait_for(204)
+        administer(f'ALTER DATABASE "{name}" WITH ALLOW_CONNECTIONS false')
+        administer(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+        wait_for(503)
+        assert client.get(Route.SERVICE).status_code == 200
+        administer(f'ALTER DATABASE "{name}" WITH ALLOW_CONNECTIONS true')
+        wait_for(204)

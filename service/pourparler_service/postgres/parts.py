@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -29,6 +30,7 @@ from .tallies import SharedTallies
 from .writer import SharedWriter
 
 TICK: Final = 1.0  # seconds between looks at whether the database is still the one that it was
+PATIENCE: Final = 10.0  # seconds without an answer after which a proxy should choose another process
 DROP: Final = 30  # of them until partitions that are over are looked for
 # Seconds between looks for halves whose token ended while the process that ended it could not destroy them.
 SWEEP: Final = HOUR
@@ -116,6 +118,7 @@ class SharedParts:
         self.board = SharedBoard(links)
         self.tallies = SharedTallies(settings, SharedCases(self.apart.links, "tallying", "tallied"))
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="partitions")
+        self._answered = time.monotonic()
         self._telling: set[asyncio.Future[None]] = set()
         self._swept = settings.clock()  # when halves of ended tokens were last looked for
 
@@ -142,6 +145,10 @@ class SharedParts:
         """Of this thread."""
         return self.database.links.get()
 
+    def answers(self) -> bool:
+        """Whether both databases answered lately."""
+        return time.monotonic() - self._answered < PATIENCE
+
     def background(self) -> list[Any]:
         """What runs beside the service."""
         return [self.follower.run(), self.bus.run(), self._watch()]
@@ -165,6 +172,7 @@ class SharedParts:
 
     def _count(self, changed: bool) -> None:
         self.database.check(self.apart.seen())
+        self._answered = time.monotonic()
         if changed:
             self.apart.note(self.database.count())
         now = self.settings.clock()
