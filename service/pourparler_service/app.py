@@ -6,6 +6,8 @@ cost. The endpoint, its refusals and its documentation are the same.
 
 import asyncio
 import contextlib
+import functools
+import json
 import logging
 import re
 import signal
@@ -22,6 +24,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from pourparler_policies.wire import Problem, Route
 
+from .answers import Answers
 from .api import Api, text
 from .bodies import UnderWay
 from .database import DataError
@@ -35,6 +38,7 @@ from .settings import Settings
 from .streams import Hub
 
 _ENTRIES = re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", Route.ENTRIES.value))
+DOCUMENT: Final = "/v1/openapi.json"
 _BEGAN: Final = "pourparler.began"  # when a request's head was whole, by `time.monotonic`
 _FAULT: Final = "The service ended by an unexpected fault: "
 _REFUSED: Final = "The service cannot start: its disk or its database takes nothing now. Is the disk full?"
@@ -50,6 +54,7 @@ class Service(FastAPI):
     metrics: Metrics
     guesses: Guesses
     under_way: UnderWay
+    answers: Answers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -64,7 +69,7 @@ class Service(FastAPI):
                 await response(scope, receive, send)
                 return
         if scope["type"] == "http":
-            send = self._counting(send)
+            send = self.answers.sender(scope, receive, self._counting(send))
         await super().__call__(scope, receive, send)
 
     def _counting(self, send: Send) -> Send:
@@ -171,11 +176,21 @@ def create_app(settings: Settings) -> Service:
     metrics = Metrics(settings.clock)
     service = Service(
         lifespan=lifespan, title="Pourparler service", docs_url=None, redoc_url=None,
-        openapi_url="/v1/openapi.json",
+        openapi_url=None,
         redirect_slashes=False,
     )  # fmt: skip
     service.metrics, service.guesses, service.under_way = metrics, Guesses(), UnderWay()
-    service.openapi = lambda: describe(service)  # type: ignore[method-assign]
+    service.answers = Answers()
+
+    @functools.cache
+    def document() -> bytes:
+        """Written once: FastAPI's own route writes it for everybody who asks, at the cost of forty other answers."""
+        return json.dumps(describe(service), separators=(",", ":")).encode()
+
+    async def described(_request: Request) -> Response:
+        return Response(document(), media_type="application/json")
+
+    service.add_route(DOCUMENT, described, include_in_schema=False)
     service.add_exception_handler(Refusal, _refused)
     service.add_exception_handler(HTTPException, _http)
     service.add_exception_handler(RequestValidationError, _malformed)
@@ -196,7 +211,11 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 async def _http(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException) and error.status_code == 405:
-        return respond(Refusal(Problem.METHOD, headers={"Allow": ", ".join(methods(request.scope["path"]))}))
+        return respond(
+            Refusal(
+                Problem.METHOD, headers={"Allow": ", ".join(methods(request.scope["path"]) or ["GET", "HEAD"])}
+            )
+        )
     if isinstance(error, HTTPException) and error.status_code == 404:
         return respond(Refusal(Problem.NOT_FOUND))
     return respond(Refusal(Problem.MALFORMED))

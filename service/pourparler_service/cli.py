@@ -150,9 +150,10 @@ def _run(settings: Any, listener: socket.socket, host: str, metrics_port: int | 
     import uvloop  # noqa: PLC0415
 
     from .app import create_app  # noqa: PLC0415
-    from .connection import Connection  # noqa: PLC0415
+    from .connection import Connection, raise_descriptors  # noqa: PLC0415
     from .metrics import open_door  # noqa: PLC0415
 
+    raise_descriptors()
     app = create_app(settings)
 
     class Server(uvicorn.Server):

@@ -11,10 +11,15 @@ uvicorn's own limit holds; an answer, and so a stream, may last.
 What is left of an answer that its client does not take would lie in memory for as long as the client likes: who
 takes nothing of it for `ANSWER_PATIENCE` is dropped. (Streams have a limit of their own: `caps.slow_reader`.) So is who
 sends a request before the last one was answered: neither our clients nor proxies do that.
+
+When there are as many connections as the system lets this process have, but for `SPARE` that its files and databases
+need, a new one takes the place of those that have waited longest without asking for anything.
 """
 
 import asyncio
+import contextlib
 import math
+import resource
 from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -28,6 +33,8 @@ MAX_HEAD: Final = 16 * 1024  # bytes: a request of the protocol needs less than 
 HEAD_PATIENCE: Final = 30.0  # seconds
 BODY_PATIENCE: Final = 120.0  # seconds: the largest request over a line of 12 KB/s
 ANSWER_PATIENCE: Final = 60.0  # seconds in which some of an answer must be taken: a page has up to 5.6 MB
+SPARE: Final = 128  # descriptors
+MOST_DESCRIPTORS: Final = 65536  # of one process: far more than it can serve
 
 _NOT_HTTP: Final = ProblemDocument(
     type=PROBLEM_URN + Problem.MALFORMED.value,
@@ -35,6 +42,22 @@ _NOT_HTTP: Final = ProblemDocument(
     status=400,
     detail="Nothing was done.",
 )
+
+
+def raise_descriptors() -> None:
+    """Ask the system for as many as it gives. Many give 1024 to whoever does not ask."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        with contextlib.suppress(OSError, ValueError):  # then it is as few as it was
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def most_connections() -> int:
+    """How many there may be at a time."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limit = MOST_DESCRIPTORS if soft == resource.RLIM_INFINITY else min(soft, MOST_DESCRIPTORS)
+    return max(limit - SPARE, limit // 2)
 
 
 class Connection(HttpToolsProtocol):
@@ -46,13 +69,29 @@ class Connection(HttpToolsProtocol):
     _whole = 0  # requests that became whole
     _deadline: asyncio.TimerHandle | None = None  # of the head or body under way
     _taking: asyncio.TimerHandle | None = None  # when the client must have taken more of an answer
+    _since = 0.0  # when it began, or its last request became whole: the loop's time
     _lasting = False  # the answer under way is a stream, which looks itself whether it is taken
 
     def connection_made(self, transport: Any) -> None:
         """Begin, and forget who it is."""
         super().connection_made(transport)
         self.client = None
+        self._since = self.loop.time()
         self._expect(HEAD_PATIENCE)
+        if len(self.connections) > most_connections():
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """Drop some that ask for nothing, or have not said all of it: first who never did, and who waits longest."""
+        idle = [one for one in self.connections if isinstance(one, Connection) and one is not self and one._idle]
+        idle.sort(key=lambda one: (one._whole > 0, one._since))
+        for one in idle[: max(1, len(idle) // 16)] or [self]:  # not one by one: looking for them takes a while
+            self.connections.discard(one)
+            one.transport.abort()
+
+    @property
+    def _idle(self) -> bool:
+        return self._deadline is not None or self.cycle is None or self.cycle.response_complete
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
@@ -109,6 +148,12 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()
         self.scope["extensions"] = {ABORT: {"now": self.transport.abort, "lasts": self._lasts}}
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A line of the head. After a body there may be none: such lines would be kept, as many as come."""
+        if not self._in_head:
+            raise ValueError("a trailer")  # so the parser stops, and it is no HTTP for us
+        super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         """The head is whole."""
         self._in_head, self._head_bytes, self._seen = False, 0, self._seen + 1
@@ -119,6 +164,7 @@ class Connection(HttpToolsProtocol):
         """The request is whole; what follows is the next one's head."""
         super().on_message_complete()
         self._expect(None)
+        self._since = self.loop.time()
         self._in_head, self._seen, self._whole = True, self._seen + 1, self._whole + 1
 
     def send_400_response(self, msg: str) -> None:

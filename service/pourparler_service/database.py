@@ -13,6 +13,7 @@ import fcntl
 import os
 import secrets
 import sqlite3
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -28,6 +29,8 @@ OUTSIDE_BACKUPS: Final = "outside-backups"
 # The tag that backup programs know (tar --exclude-caches, borg, restic): https://bford.info/cachedir/
 CACHEDIR_TAG: Final = b"Signature: 8a477f597d28d172789f06886806bc55\n# Leave this folder out of backups.\n"
 WAL_SOFT_LIMIT: Final = 8 * 1024 * 1024  # bytes of WAL after which a checkpoint is due: it stays in the page cache
+# Seconds: frames of one commit lie together and show which rows changed together, so which device sent which entry.
+WAL_LIFE: Final = 10.0
 PAGE: Final = 8192  # bytes: seven small entries fill one, where 4096 would waste a quarter on three
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 BUSY: Final = 10_000  # milliseconds to wait for `pourparler grant`, which holds the lock for one insert
@@ -170,6 +173,8 @@ class DirectoryLock:
 class Database:
     """The open database of one service process: one writing connection, readers on demand."""
 
+    _emptied = float("-inf")  # when no frame of the WAL was left, by `time.monotonic`
+
     def __init__(self, data: Path, *, restored: bool = False) -> None:
         self.path = open_directory(data)
         self._lock = DirectoryLock(data)
@@ -229,22 +234,24 @@ class Database:
         """Remember, outside the database, that this commit is durable. It may lag, never lead."""
         os.pwrite(self._mark, generation.to_bytes(8, "big"), 0)
 
-    def checkpoint(self, *, truncate: bool) -> bool:
+    def checkpoint(self, *, truncate: bool, patient: bool = True) -> bool:
         """Move the WAL into the database; with `truncate`, leave no frame of it. False when a reader was there."""
-        row = self._checkpoint("TRUNCATE" if truncate else "PASSIVE")
+        row = self._checkpoint("TRUNCATE" if truncate else "PASSIVE", patient=patient)
         if not truncate and self._wal_size() > 2 * WAL_SOFT_LIMIT and row is not None and row[1] == row[2]:
             row = self._checkpoint("TRUNCATE")  # a reader had made it long, and has gone
         self._room = max(WAL_SOFT_LIMIT, self._wal_size())
         # Seldom there was no row: then nothing is known, and it is done again.
         return row is not None and not row[0]
 
-    def _checkpoint(self, mode: str) -> tuple[int, int, int] | None:
+    def _checkpoint(self, mode: str, *, patient: bool = True) -> tuple[int, int, int] | None:
         connection = raw(self.write)
-        connection.execute(f"PRAGMA busy_timeout={BUSY}")  # for readers
+        connection.execute(f"PRAGMA busy_timeout={BUSY if patient else 0}")  # for readers
         try:
             found: tuple[int, int, int] | None = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
         finally:
             connection.execute("PRAGMA busy_timeout=0")
+        if mode == "TRUNCATE" and found is not None and not found[0]:
+            self._emptied = time.monotonic()
         return found
 
     def wal_is_full(self) -> bool:
@@ -258,6 +265,10 @@ class Database:
             return self.wal.stat().st_size
         except FileNotFoundError:
             return 0
+
+    def wal_is_old(self) -> bool:
+        """Whether frames may have lain in it for longer than WAL_LIFE."""
+        return time.monotonic() - self._emptied > WAL_LIFE and self._wal_size() > 0
 
     def close(self) -> None:
         """Checkpoint, close, let go of the directory."""

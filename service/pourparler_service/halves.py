@@ -7,7 +7,8 @@ rules:
    answered.
 2. It is destroyed at its end, or with its device's token: overwritten where it lies. Nothing brings it back.
 3. An end at or before the highest time at which a half was made or destroyed is over, whatever the clock says now.
-4. All of it lies outside backups. Who restores a backup restores no half; a store that was lost is another store,
+4. The index's log, which shows who asked when, is emptied after `WAL_LIFE`.
+5. All of it lies outside backups. Who restores a backup restores no half; a store that was lost is another store,
    and the service says so with a new incarnation.
 
 A half's bytes are in one place of the disk only, a slot of the file `halves`: they pass through no log, no journal
@@ -20,6 +21,7 @@ import hashlib
 import os
 import secrets
 import sqlite3
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
@@ -27,6 +29,7 @@ from typing import Final
 from pourparler_policies.limits import HALF_BYTES, LONG_STEP
 from pourparler_policies.wire import Problem
 
+from . import database
 from .database import DataError, connect, raw, sync_folder
 from .lane import Lane
 from .problems import Refusal
@@ -82,6 +85,8 @@ class HalfStore:
             raise DataError(f"The key halves in {folder} cannot be used: {error.strerror}.") from None
         self._index = connect(folder / INDEX)
         self._sql = raw(self._index)
+        self._scrubbed = float("-inf")  # when its log was emptied, by `time.monotonic`
+        self._dirty = True  # something was written since
         try:
             row = self._recognise()
         except BaseException:
@@ -182,7 +187,7 @@ class HalfStore:
         except BaseException:
             self._roll_back()
             raise
-        self._slots, self._mark = grown, max(self._mark, int(now))
+        self._slots, self._mark, self._dirty = grown, max(self._mark, int(now)), True
         if owner not in self._keys:
             self._keys[owner] = key
             self._unused = [one for one in self._unused if one != key]
@@ -201,6 +206,8 @@ class HalfStore:
         """Destroy every half whose end has come."""
         self._mark = max(self._mark, int(now))  # this process never goes back, whatever it destroys
         self._destroy("end <= ?", self._mark)
+        if self._dirty and time.monotonic() - self._scrubbed > database.WAL_LIFE:
+            self._scrub()
 
     def destroy_of(self, owners: Iterable[bytes]) -> None:
         """Destroy all halves of these owners, and that there were any."""
@@ -247,6 +254,7 @@ class HalfStore:
 
     def _scrub(self) -> None:
         self._sql.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._scrubbed, self._dirty = time.monotonic(), False
 
     def close(self) -> None:
         """Let go of both files."""

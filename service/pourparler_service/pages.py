@@ -52,7 +52,8 @@ class Pages:
         if found is not None:
             return found, channel.head
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._read, channel, after, now, limit)
+        async with channel.reading:
+            return await loop.run_in_executor(self._thread, self._read, channel, after, now, limit)
 
     def _read(self, channel: ChannelState, after: int, now: float, limit: int) -> tuple[list[Frame], int]:
         connection = raw(self._connection)

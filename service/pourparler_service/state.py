@@ -20,6 +20,9 @@ from .tables import CHANNEL, CLOSED, DEVICE, closed_name
 
 TAIL_ENTRIES: Final = 256  # newest entries kept encoded: more than a page of what a live reader can be behind
 TAIL_BYTES: Final = 1024 * 1024  # bytes of them a channel
+READS: Final = (
+    2  # pages of a channel that are read from the database at a time: who asks for many waits, not the others
+)
 CHANNELS_KEPT: Final = 20_000  # channels in memory; each costs a few kilobytes
 
 
@@ -81,6 +84,7 @@ class ChannelState:
     tail: deque[Frame] = field(default_factory=deque)
     tail_after: int = 0  # every living entry with a greater seq is in the tail
     tail_bytes: int = 0
+    reading: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(READS))
     _news: asyncio.Future[None] | None = None
 
     def add_device(self, device: DeviceState) -> None:

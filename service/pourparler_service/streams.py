@@ -1,13 +1,13 @@
 """A device's stream of server-sent events: every entry once, in order, from its cursor on.
 
 A stream holds no queue. It has a cursor, and reads on from the channel's tail, or from the database when it fell
-behind: a slow reader costs no memory. Who takes nothing for `caps.slow_reader` seconds is cut off, and comes back
-with its cursor.
+behind: a slow reader costs a page, which is counted (`answers`). Who takes nothing for `caps.slow_reader` seconds is
+cut off, and comes back with its cursor.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from pourparler_policies.limits import MAX_PAGE_ENTRIES
 
+from .answers import PIECE, Answers
 from .connection import ABORT
 from .pages import Pages
 from .problems import Refusal
@@ -38,6 +39,19 @@ _START: Final = {
 def event(frame: Frame) -> bytes:
     """One entry as an event."""
     return b"event: entry\nid: %d\ndata: %b\n\n" % (frame.seq, frame.json)
+
+
+def pieces(frames: list[Frame]) -> Iterator[bytes]:
+    """Events of many small entries together, and of each large one alone."""
+    gathered: list[bytes] = []
+    size = 0
+    for frame in frames:
+        if gathered and size + len(frame.json) > PIECE:
+            yield b"".join(gathered)
+            gathered, size = [], 0
+        gathered.append(event(frame))
+        size += len(frame.json)
+    yield b"".join(gathered)
 
 
 @dataclass(slots=True, eq=False)
@@ -107,8 +121,9 @@ class Stream(Response):
         device.end_stream = self.end
         channel.pins += 1
         hub.streams.add(self)
+        await send(_START)  # not in the task, which may be ended before it begins
         # This task writes; a task beside it waits for the client to go away.
-        self._task = asyncio.ensure_future(self._run(send))
+        self._task = asyncio.ensure_future(self._run(scope, send))
         watch = asyncio.ensure_future(self._watch(receive))
         try:
             with contextlib.suppress(asyncio.CancelledError):
@@ -130,11 +145,10 @@ class Stream(Response):
             pass
         self.end()
 
-    async def _run(self, send: Send) -> None:
+    async def _run(self, scope: Scope, send: Send) -> None:
         hub, channel = self._hub, self._channel
-        loop = asyncio.get_running_loop()
+        answers: Answers = scope["app"].answers
         clock = hub.settings.clock
-        await send(_START)
         announced = False
         while not (self._ended or self._device.ended or channel.erased):
             news = channel.news()
@@ -150,9 +164,16 @@ class Stream(Response):
                     self._cursor = max(self._cursor, head)
                     continue
             if frames:
-                chunk = b"".join([event(frame) for frame in frames])
+                size = sum([len(frame.json) for frame in frames])
+                try:
+                    with answers.held(scope, size) if size > PIECE else contextlib.nullcontext():
+                        for chunk in pieces(frames):
+                            await self._send(send, chunk)
+                except Refusal:  # as above
+                    return
                 self._cursor = frames[-1].seq
-            elif not announced:
+                continue
+            if not announced:
                 announced = True
                 chunk = b'event: head\ndata: {"head":%d,"incarnation":"%b"}\n\n' % (
                     channel.head,
@@ -163,7 +184,10 @@ class Stream(Response):
             else:
                 await asyncio.shield(news)
                 continue
-            self._heartbeat_due = False
-            self._sending_since = loop.time()
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            self._sending_since = None
+            await self._send(send, chunk)
+
+    async def _send(self, send: Send, chunk: bytes) -> None:
+        self._heartbeat_due = False
+        self._sending_since = asyncio.get_running_loop().time()
+        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        self._sending_since = None

@@ -290,8 +290,11 @@ class Writer:
             return
         if batch.dirty:
             self._jobs.put(batch)
+            return
+        connection.execute("ROLLBACK")
+        if self._database.wal_is_old():
+            self._jobs.put(batch)
         else:
-            connection.execute("ROLLBACK")
             self._committed_then_next(batch)
 
     def _perform(
@@ -313,22 +316,25 @@ class Writer:
         connection = raw(self._database.write)
         while (batch := self._jobs.get()) is not None:
             try:
-                connection.execute("COMMIT")
+                if batch.dirty:
+                    connection.execute("COMMIT")
             except Exception as error:
                 self._loop.call_soon_threadsafe(self._failed, batch, error)
                 self._loop.call_soon_threadsafe(self._next)
                 continue
-            scrub = batch.scrub or self._scrub_due
-            if scrub or self._database.wal_is_full():
+            scrub, old = batch.scrub or self._scrub_due, self._database.wal_is_old()
+            if scrub or old or self._database.wal_is_full():
                 self._loop.call_soon_threadsafe(self._committed, batch)
-                self._checkpoint(scrub)
+                self._checkpoint(scrub, old=old)
                 self._loop.call_soon_threadsafe(self._scrubbed, batch)
             else:
                 self._loop.call_soon_threadsafe(self._committed_then_next, batch)
 
-    def _checkpoint(self, scrub: bool) -> None:
+    def _checkpoint(self, scrub: bool, *, old: bool = False) -> None:
+        """`scrub`: nothing is written before the log is empty. `old`: nobody waits, it is tried again in a second."""
         try:
-            self._scrub_due = not self._database.checkpoint(truncate=scrub) and scrub
+            emptied = self._database.checkpoint(truncate=scrub or old, patient=scrub or not old)
+            self._scrub_due = not emptied and scrub
         except Exception as error:  # whatever it is: without this thread nothing is acknowledged any more
             if not self._scrub_due:  # it is tried again many times a second
                 _log.error("checkpoint failed: %s", type(error).__name__)

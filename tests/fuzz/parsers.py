@@ -1,6 +1,6 @@
 """Every parser of the product, found by its form: what takes one argument of bytes or text and makes something of it.
 
-A new parser is found by itself, as long as its name begins as theirs do.
+A new parser is found by itself, as long as its name begins as theirs do. What takes more than bytes is in `beside`.
 """
 
 import contextlib
@@ -17,16 +17,19 @@ from pydantic import ValidationError
 
 import pourparler_crypto
 import pourparler_policies
+from pourparler_clients.errors import PourparlerError
 from pourparler_crypto.errors import CryptoError
 from pourparler_policies import wire
 from pourparler_policies.errors import PolicyError
+
+from .beside import beside
 
 _NAME = re.compile(r"(decode|parse|load|from_bytes|read)(_\w+)?")
 _NOT_OURS = re.compile(r"\.(testing|forging|exploring|vectors)\b")
 LARGEST = 1 << 16  # bytes of one try
 
 # What a parser may raise: never anything else, whatever the bytes.
-REFUSALS = (CryptoError, PolicyError, ValidationError)
+REFUSALS = (CryptoError, PolicyError, ValidationError, PourparlerError)
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ def parsers() -> list[Parser]:
                 text = required[0].annotation in (str, "str")
                 code = getattr(function, "__func__", function).__code__
                 found.append(Parser(f"{module.__name__}.{name}", function, text, required[0].name, code))
+    found += [Parser(name, function, text=False) for name, function in beside(modules())]
     for kind in vars(wire).values():
         if inspect.isclass(kind) and issubclass(kind, (wire.Request, wire.Reply)):
             found.append(Parser(f"{kind.__module__}.{kind.__name__}", kind.model_validate_json, text=False))

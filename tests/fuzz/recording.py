@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from .parsers import parsers
+from pourparler_crypto.mls.codec import Codec
+
+from .beside import codecs
+from .parsers import modules, parsers
 
 CORPUS = Path(__file__).parent / "corpus"
 KEPT = 4  # samples of a parser, of different lengths
@@ -18,6 +21,7 @@ LARGEST = 8 * 1024  # bytes: larger ones are kept only where there is no other
 
 _found: dict[str, dict[int, bytes]] = defaultdict(dict)
 _by_code = {one.code: one for one in parsers() if one.code is not None}
+_codecs = {id(codec): name for name, codec in codecs(modules())}
 _by_kind = {one.name: one for one in parsers() if one.code is None}
 
 
@@ -30,6 +34,8 @@ def _profile(frame: FrameType, event: str, _argument: object) -> None:
     if event == "call" and frame.f_code in _by_code:
         parser = _by_code[frame.f_code]
         _keep(parser.name, frame.f_locals[parser.argument])
+    elif event == "call" and frame.f_code is Codec.decode.__code__ and id(frame.f_locals["self"]) in _codecs:
+        _keep(_codecs[id(frame.f_locals["self"])], frame.f_locals["data"])
 
 
 _validate = BaseModel.model_validate_json.__func__  # type: ignore[attr-defined]

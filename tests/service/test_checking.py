@@ -102,6 +102,21 @@ def test_data_of_a_newer_version_are_left_alone(check: Check, private: Path) -> 
         assert said[0].startswith("These data are of a newer version of the service (form 9999)")
 
 
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("log_statement", "mod"), ("log_min_duration_statement", "0"), ("log_parameter_max_length_on_error", "-1")],
+)
+def test_a_database_that_writes_down_what_people_do_is_told(
+    check: Check, postgres: None, tmp_path: Path, setting: str, value: str
+) -> None:
+    with databases(tmp_path) as name:
+        assert not [one for one in check("--config", str(tmp_path / CONFIG))[1] if setting in one]
+        administer(f"ALTER DATABASE {name} SET {setting} = '{value}'")
+        told = [one for one in check("--config", str(tmp_path / CONFIG))[1] if setting in one]
+    assert len(told) == 1
+    assert told[0].startswith(f"The database notes who did what when ({setting} = ")
+
+
 @pytest.fixture
 def stranger(postgres: None) -> Iterator[str]:
     name = "pourparler_" + secrets.token_hex(6)

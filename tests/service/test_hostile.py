@@ -114,6 +114,22 @@ def test_a_chunk_of_a_doubtful_size_is_refused(
 
 
 @pytest.mark.embedded
+def test_lines_after_a_body_are_refused_and_not_kept(
+    server: ServerProcess, client: httpx.Client, data: Path
+) -> None:
+    """They come without an end: each was kept, thirty times its size."""
+    (device,) = found_channel(client, data)
+    asked = body(device.append())
+    where = urlsplit(server.url)
+    with socket.create_connection((where.hostname, where.port), 20) as one:
+        one.sendall(post(device, b"%x\r\n%b\r\n0\r\n" % (len(asked), asked), CHUNKED))
+        with pytest.raises(ConnectionError):
+            for _ in range(200):
+                one.sendall(b"A:\r\n" * 10_000)
+    assert client.get(device.path(Route.CHANNEL), headers=device.headers).json()["head"] == 0
+
+
+@pytest.mark.embedded
 @pytest.mark.parametrize(
     "first",
     [

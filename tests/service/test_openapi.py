@@ -18,6 +18,7 @@ from schemathesis.specs.openapi.checks import negative_data_rejection, positive_
 from pourparler_policies import limits, wire
 from pourparler_policies.wire import Route
 from pourparler_service.desktesting import START, Clock, prepared, publish
+from pourparler_service.grants import issue_by
 from pourparler_service.postgres.testing import databases
 from pourparler_service.problems import KINDS
 from pourparler_service.testing import (
@@ -102,6 +103,8 @@ def test_the_server_keeps_to_its_document(
 
     def call(case: schemathesis.Case, opened: bool) -> requests.Response:
         token = (secret if with_own_token else device.token) if opened else secrets.token_bytes(32)
+        if opened and route is Route.CHANNELS:
+            (token,) = issue_by(settings_of(data))
         return case.call(headers=bearer(token), timeout=20)
 
     # An open stream has no end to wait for; `test_streams` reads those.

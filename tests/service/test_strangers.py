@@ -52,6 +52,37 @@ def test_every_place_of_a_channel_is_shut_to_tokens_of_another(client: httpx.Cli
     assert len(bodies) == 1
 
 
+def test_a_token_that_ended_opens_no_place_of_its_channel_any_more(client: httpx.Client, data: Path) -> None:
+    """Its stream, too, ends without another word; and its answers are those of a stranger."""
+    device, other, third = found_channel(client, data, 3)
+    asked = device.append()
+    with (
+        httpx.Client(base_url=client.base_url, timeout=20) as own,
+        own.stream("GET", device.path(Route.STREAM), headers=device.headers) as stream,
+    ):
+        told = stream.iter_raw()
+        while b"event: head" not in next(told):
+            pass
+        for voter in (other, third):
+            path = voter.path(Route.REVOCATION, device=device.device)
+            client.post(path, headers=voter.headers).raise_for_status()
+        other.handshake_head = client.get(other.path(Route.CHANNEL), headers=other.headers).json()[
+            "handshake_head"
+        ]
+        other.send(client).raise_for_status()
+        assert b"".join(told) == b""
+    bodies = set()
+    for method, path, _, described in ROUTES:
+        if "{channel}" in path.value and "security" in described["openapi_extra"]:
+            at = device.path(path, entry=asked.entry, device=other.device)
+            answer = client.request(
+                method, at, headers=device.headers, content=plausible(at) if method == "POST" else b""
+            )
+            assert answer.status_code == 401, (method, path)
+            bodies.add(answer.content)
+    assert len(bodies) == 1
+
+
 JSON = {"Content-Type": "application/json"}
 
 

@@ -1,7 +1,7 @@
 """Everything that an operator has after a known talk of known people: what can be read out of it, and what cannot.
 
-Files, log, metrics, the memory of the running process, and the sizes and times of what crossed the line. What can be
-inferred is inferred here, so that the threat model's list is no guess.
+Files or rows, the bus, log, metrics, the memory of the running process, and the sizes and times of what crossed the
+line. What can be inferred is inferred here, so that the threat model's list is no guess.
 """
 
 import asyncio
@@ -9,11 +9,14 @@ import base64
 import itertools
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
+import nats
+import psycopg
 import pytest
 
 from pourparler_clients.api import Api
@@ -21,8 +24,9 @@ from pourparler_clients.examine import files_below, found, traces
 from pourparler_clients.testing import House, Person
 from pourparler_policies.limits import BUCKETS, HANDSHAKE_BURST
 from pourparler_policies.payload import Attached
-from pourparler_service.grants import issue
-from pourparler_service.testing import ServerProcess, running
+from pourparler_service.grants import issue_by
+from pourparler_service.postgres.testing import bus_reachable, databases, reachable
+from pourparler_service.testing import ServerProcess, everything_kept, running, settings_of
 
 NORTH, SOUTH = "ada-of-the-north", "ben-of-the-south"
 TITLE = "Two wells and a road"
@@ -90,21 +94,56 @@ async def tapped(server: ServerProcess) -> AsyncIterator[tuple[Tap, str]]:
 
 @asynccontextmanager
 async def opened(server: ServerProcess, url: str, root: Path) -> AsyncIterator[House]:
-    house = House(url, lambda: issue(server.data)[0], root)
+    house = House(url, lambda: issue_by(settings_of(server.data))[0], root)
     try:
         yield house
     finally:
         await house.close()
 
 
-@pytest.fixture
-def running_service(tmp_path: Path) -> Iterator[ServerProcess]:
-    server = ServerProcess(
-        tmp_path / "service", "--newcomer-handshakes", str(HANDSHAKE_BURST), "--metrics-port", "0"
-    )
-    yield server
-    if server.process.poll() is None:
-        server.stop()
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.long)])
+def running_service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ServerProcess]:
+    if request.param == "postgresql" and not (reachable() and bus_reachable()):
+        pytest.skip("no PostgreSQL at 127.0.0.1:5432, or no NATS at 4222: nothing was tested on them")
+    place = tmp_path / "service"
+    with databases(place, bus=True) if request.param == "postgresql" else nullcontext():
+        server = ServerProcess(place, "--newcomer-handshakes", str(HANDSHAKE_BURST), "--metrics-port", "0")
+        yield server
+        if server.process.poll() is None:
+            server.stop()
+
+
+@asynccontextmanager
+async def overheard(server: ServerProcess) -> AsyncIterator[list[bytes]]:
+    """Subjects and contents of what goes over the bus, where there is one."""
+    heard: list[bytes] = []
+    url = settings_of(server.data).bus_url
+    if url is None:
+        yield heard
+        return
+
+    async def hear(message: Any) -> None:
+        heard.append(message.subject.encode() + b" " + message.data)
+
+    client = await nats.connect(url)
+    await client.subscribe("pourparler.>", cb=hear)
+    try:
+        yield heard
+    finally:
+        await client.close()
+
+
+def kept(server: ServerProcess) -> list[bytes]:
+    """Files; or rows of both databases, and what their server says of them: sessions, statements, counts."""
+    settings = settings_of(server.data)
+    if settings.database_url is None:
+        return [*files_below(server.data)]
+    with psycopg.connect(settings.database_url) as operator:
+        told = [
+            repr(operator.execute(f"SELECT * FROM {view}").fetchall()).encode()
+            for view in ("pg_stat_activity", "pg_stat_user_tables")
+        ]
+    return [everything_kept(server.data), *told]
 
 
 def memory(pid: int) -> Iterator[bytes]:
@@ -160,12 +199,17 @@ async def test_what_the_operator_has_names_nobody_and_no_word_not_even_in_the_me
     running_service: ServerProcess, tmp_path: Path
 ) -> None:
     server = running_service
-    async with tapped(server) as (tap, url), opened(server, url, tmp_path) as house:
+    async with (
+        overheard(server) as heard,
+        tapped(server) as (tap, url),
+        opened(server, url, tmp_path) as house,
+    ):
         ada, ben = await talk(house, *TALK)
         attached = await pass_on(FILE, ada, ben, tmp_path)
         secret = needles(ada, ben) | {trace for word in FILE for trace in traces(word)} | forms(attached.key)
         places = {
-            "files": [*files_below(server.data)],
+            "files": kept(server),
+            "bus": heard,
             "metrics": [httpx.get(server.metrics, trust_env=False).content],
             "line": [*tap.got, *(data for sent in tap.sent.values() for _, data in sent)],
             "memory": [*memory(server.process.pid)],
@@ -176,6 +220,9 @@ async def test_what_the_operator_has_names_nobody_and_no_word_not_even_in_the_me
                     f"the search of {place} works: this number the service does hold"
                 )
         assert [place for place, pieces in places.items() if found(secret, pieces)] == []
+        assert bool(heard) == (settings_of(server.data).bus_url is not None)
+        numbers = {form for value in (ada.log.row.id, ada.log.row.device) for form in forms(value)}
+        assert not found(numbers, heard), "only internal numbers go over the bus"
     assert server.stop() == (0, ""), "and nothing was logged"
 
 

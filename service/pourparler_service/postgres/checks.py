@@ -14,6 +14,17 @@ _NUMBERS = (
     " has_schema_privilege(current_schema(), 'CREATE'), current_database(), current_setting('wal_recycle')"
 )
 
+# Settings by which PostgreSQL writes down, with the moment, what people do; and their harmless value.
+_TELLING = {
+    "log_statement": "none",
+    "log_min_duration_statement": "-1",
+    "log_min_duration_sample": "-1",
+    "log_duration": "off",
+    "log_transaction_sample_rate": "0",
+    "log_parameter_max_length_on_error": "0",
+    "track_commit_timestamp": "off",
+}
+
 
 def shared(url: str, outside: str, clock: Callable[[], float], skew: float) -> list[str]:
     """Of the database that is backed up, and of the one that must not be."""
@@ -57,6 +68,11 @@ def _one(
                 found.append(f"{name}'s clock and this host's differ by {abs(float(now) - clock()):.0f} seconds.")
             if not may:
                 found.append(f"{name}: this user may not make tables there.")
+            for setting, harmless in _TELLING.items():
+                value = raw.execute("SELECT current_setting(%s)", (setting,)).fetchone()
+                if value and value[0] != harmless:
+                    told_by = f"{setting} = {value[0]}"
+                    found.append(f"{name} notes who did what when ({told_by}): set {setting} = {harmless} there.")
             if apart:
                 if archive != "off":
                     found.append(f"{name} archives its log: keys would live on in the archive after their end.")

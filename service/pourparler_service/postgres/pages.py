@@ -87,7 +87,8 @@ class SharedPages:
                 head, version = row or (after, None)
                 return self._frames(raw, channel, after, now, limit)[0], head, version
 
-        return await self._run(work)
+        async with channel.reading:
+            return await self._run(work)
 
     def between(
         self, connection: Connection, channel: ChannelState, after: int, now: float, limit: int
