@@ -20,6 +20,7 @@ from typing import Any
 
 from pourparler_policies.limits import TOKEN_BYTES
 
+from . import logs
 from .caps import Caps
 from .settings import Settings, add_options
 
@@ -94,7 +95,7 @@ def run_serve(args: argparse.Namespace) -> int:
         return _fail(f"{error}.")
     except OSError as error:
         return _fail(_cannot_listen(args.host, args.port, error))
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
+    logs.begin()
     try:
         with listener:
             _run(settings, listener, args.host, args.metrics_port)
@@ -221,7 +222,9 @@ def _tell_manager() -> None:
         try:
             line.sendto(b"READY=1", "\0" + address[1:] if address.startswith("@") else address)
         except OSError as error:
-            logging.warning("systemd could not be told that this process is ready: %s", error.strerror)
+            logging.getLogger("pourparler.service").warning(
+                "systemd could not be told that this process is ready: %s", error.strerror
+            )
 
 
 def run_grant(args: argparse.Namespace) -> int:

@@ -130,10 +130,13 @@ class Links:
     @contextmanager
     def beside(self) -> Iterator[Connection]:
         """A transaction on a connection made for it: it lasts, whatever becomes of the one that this thread is in."""
-        with self._engine.connect() as connection:
+        connection = self._engine.connect()
+        try:
             driver(connection).execute("BEGIN")
             yield connection
             driver(connection).execute("COMMIT")
+        finally:
+            _shut(connection)
 
     def recover(self, error: BaseException) -> None:
         """After a fault: roll back, or begin with a new connection next time."""
