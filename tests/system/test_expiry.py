@@ -169,10 +169,10 @@ async def test_message_that_arrived_and_ended_before_the_answer_came_is_settled(
 
 async def test_returning_device_is_told_how_many_ended_unread_and_never_what(house: House) -> None:
     ada, ben = await house.room("ada", "ben")
-    await ada.say("one", "two", "three", life=1)
+    await ada.say("one", "two", "three", life=3)
     await ada.say("lasting")
-    await ada.say("four", life=1)
-    await asyncio.sleep(2.1)
+    await ada.say("four", life=3)
+    await asyncio.sleep(4.1)
     await ben.sync()
     assert ben.texts() == ["lasting"]
     assert ben.log.row.missed == 4

@@ -351,7 +351,7 @@ async def test_message_with_the_wrong_flag_is_void_for_all(house: House) -> None
 
 async def test_expired_entries_alarm_nobody(house: House) -> None:
     ada, ben = await house.room("ada", "ben")
-    await ada.say("gone soon", life=1)
+    await ada.say("gone soon", life=5)
     await ada.say("stays")
     lie(ben, each(ada.log.row.cursor - 1, lambda entry: []))  # as a page looks once it has expired
     assert alarms(await ben.sync()) == []
