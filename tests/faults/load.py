@@ -136,8 +136,10 @@ class Stuck(threading.Thread):
                 self.ending.wait(3)
 
 
-def page_through(device: TestDevice, url: str) -> list[wire.Entry]:
-    """Everything that a device can read, by pages, from the beginning; waits for a service that comes back."""
+def page_through(device: TestDevice, url: str, meanwhile: Callable[[], None] = lambda: None) -> list[wire.Entry]:
+    """Everything that a device can read, by pages, from the beginning; waits for a service that comes back. `meanwhile`
+    is what systemd does.
+    """
     deadline = time.monotonic() + 60
     while True:
         try:
@@ -154,4 +156,5 @@ def page_through(device: TestDevice, url: str) -> list[wire.Entry]:
         except httpx.TransportError:
             if time.monotonic() > deadline:
                 raise
+            meanwhile()
             time.sleep(0.2)

@@ -89,7 +89,7 @@ class Run:
             sent = {entry for author in own for entry in author.receipts}
             sent |= {author.under_way.entry for author in own if author.under_way is not None}
             before = time.time() - _GRACE
-            logs = [page_through(device, random.choice(self.site.urls)) for device in channel]
+            logs = [page_through(device, random.choice(self.site.urls), self.site.settle) for device in channel]
             for entries in logs:
                 assert [entry.seq for entry in entries] == sorted({entry.seq for entry in entries})
                 times = [entry.received_at for entry in entries]
