@@ -145,6 +145,7 @@ def main() -> None:
     if engines == ENGINES[:1]:
         say("", "No PostgreSQL answers here (POURPARLER_TEST_POSTGRES): SQLite alone is measured.")
     if args.profile:
+        load = replace(load, samples=0)
         for engine in engines:
             say("", f"### Where the time of {Cell(engine).label} goes", "", profile(Cell(engine), load, args.dir))
         return
