@@ -32,7 +32,7 @@ class Author(threading.Thread):
     """Appends until it is stopped."""
 
     def __init__(
-        self, device: TestDevice, where: Where, chance: random.Random, trust: ssl.SSLContext | bool = True
+        self, device: TestDevice, where: Where, chance: random.Random, trust: ssl.SSLContext | bool = False
     ) -> None:
         super().__init__(daemon=True)
         self.device, self.where, self.chance, self.trust = device, where, chance, trust
@@ -85,7 +85,7 @@ class Author(threading.Thread):
 class Reader(threading.Thread):
     """Follows a channel's stream, again and again from where it was."""
 
-    def __init__(self, device: TestDevice, where: Where, trust: ssl.SSLContext | bool = True) -> None:
+    def __init__(self, device: TestDevice, where: Where, trust: ssl.SSLContext | bool = False) -> None:
         super().__init__(daemon=True)
         self.device, self.where, self.trust = device, where, trust
         self.seen: list[tuple[int, bytes]] = []
@@ -143,7 +143,7 @@ def page_through(device: TestDevice, url: str, meanwhile: Callable[[], None] = l
     deadline = time.monotonic() + 60
     while True:
         try:
-            with httpx.Client(base_url=url, timeout=PATIENCE, trust_env=False) as client:
+            with httpx.Client(base_url=url, timeout=PATIENCE, trust_env=False, verify=False) as client:
                 entries: list[wire.Entry] = []
                 while True:
                     answer = device.page(client, entries[-1].seq if entries else 0)
