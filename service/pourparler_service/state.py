@@ -20,9 +20,8 @@ from .tables import CHANNEL, CLOSED, DEVICE, closed_name
 
 TAIL_ENTRIES: Final = 256  # newest entries kept encoded: more than a page of what a live reader can be behind
 TAIL_BYTES: Final = 1024 * 1024  # bytes of them a channel
-READS: Final = (
-    2  # pages of a channel that are read from the database at a time: who asks for many waits, not the others
-)
+# Pages of a channel that are read from the database at a time: who asks for many waits, not the others.
+READS: Final = 2
 CHANNELS_KEPT: Final = 20_000  # channels in memory; each costs a few kilobytes
 
 

@@ -14,7 +14,7 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any, Final, TypeVar
@@ -50,6 +50,13 @@ _UPDATE_DEVICE: Final = "UPDATE device SET accepted = ?, last_mark = ?, last_rec
 _STORED: Final = "SELECT stored FROM channel WHERE key = ?"
 _UPDATE_STORED: Final = "UPDATE channel SET stored = stored + ? WHERE key = ?"
 _UPDATE_GENERATION: Final = "UPDATE instance SET generation = ?"
+
+
+def refuse(futures: "Iterable[asyncio.Future[Any]]") -> None:
+    """Tell everybody who still waits for these that nothing could be stored."""
+    for future in futures:
+        if not future.done():
+            future.set_exception(Refusal(Problem.UNAVAILABLE))
 
 
 @dataclass(slots=True)
@@ -331,7 +338,7 @@ class Writer:
                 self._loop.call_soon_threadsafe(self._committed_then_next, batch)
 
     def _checkpoint(self, scrub: bool, *, old: bool = False) -> None:
-        """`scrub`: nothing is written before the log is empty. `old`: nobody waits, it is tried again in a second."""
+        """`scrub`: nothing is written before the log is empty. `old`: nobody waits, the next batch tries again."""
         try:
             emptied = self._database.checkpoint(truncate=scrub or old, patient=scrub or not old)
             self._scrub_due = not emptied and scrub
@@ -371,10 +378,7 @@ class Writer:
         self.breakage.found(error)
 
     def _refuse(self, batch: Batch) -> None:
-        late = [future for future, _result in batch.late]
-        for future in [future for future, _result, _refusal in batch.done] + late:
-            if not future.done():
-                future.set_exception(Refusal(Problem.UNAVAILABLE))
+        refuse([one[0] for one in batch.done] + [one[0] for one in batch.late])
 
     def _scrubbed(self, batch: Batch) -> None:
         if self._scrub_due:
@@ -410,10 +414,8 @@ class Writer:
         self._next()
 
     def _refuse_waiting(self) -> None:
-        while self._queue:
-            _act, future, _late = self._queue.popleft()
-            if not future.done():
-                future.set_exception(Refusal(Problem.UNAVAILABLE))
+        refuse(future for _act, future, _late in self._queue)
+        self._queue.clear()
 
     def _next(self) -> None:
         if self._queue:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.faults.load import Author, Reader
+from tests.faults.load import Author, Reader, ended
 
 from pourparler_service.postgres.testing import bus_reachable, databases, reachable
 from pourparler_service.testing import ServerProcess, found_channel
@@ -40,17 +40,8 @@ def test_a_rolling_restart_under_load_loses_nothing(data: Path, tmp_path: Path) 
             assert processes[number].stop() == (0, "")
             processes[number] = ServerProcess(data, "--port", ports[number])
         time.sleep(1)
-        for author in authors:
-            author.ending.set()
-        for author in authors:
-            author.join(30)
+        expected = ended(authors, 30)
         assert not [wrong for author in authors for wrong in author.wrong]
-        expected = {
-            receipt.seq: asked.entry
-            for author in authors
-            for asked, receipt in author.receipts.values()
-            if receipt.expires_at > time.time() + 60
-        }
         assert expected
         deadline = time.monotonic() + 30
         while not expected.items() <= dict(reader.seen).items() and time.monotonic() < deadline:

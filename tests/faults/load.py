@@ -11,7 +11,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
 import httpx
@@ -80,6 +80,20 @@ class Author(threading.Thread):
         ):
             cut = self.chance.choice((len(data), self.chance.randrange(len(data))))
             line.sendall(head.encode() + data[:cut])
+
+
+def ended(authors: Sequence[Author], patience: float, longer: float = 60) -> dict[int, bytes]:
+    """Stop them. Returns the entries that were acknowledged and live `longer` (seconds), by their places."""
+    for author in authors:
+        author.ending.set()
+    for author in authors:
+        author.join(patience)
+    return {
+        receipt.seq: asked.entry
+        for author in authors
+        for asked, receipt in author.receipts.values()
+        if receipt.expires_at > time.time() + longer
+    }
 
 
 class Reader(threading.Thread):

@@ -1,7 +1,6 @@
 """Large answers that nobody takes, and streams that end before they began: neither weighs on the service."""
 
 import contextlib
-import os
 import resource
 import secrets
 import socket
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from tests.bench.service.processes import cpu
 
 from pourparler_policies import limits
 from pourparler_policies.wire import Route
@@ -169,19 +169,13 @@ def test_the_services_document_costs_no_more_than_other_answers(
     """Written anew for everybody who asks, it would take the service from all the others."""
 
     def cost(path: str) -> float:
-        before = spent(server)
+        before = cpu(server.process.pid)
         for _ in range(300):
             client.get(path).raise_for_status()
-        return spent(server) - before
+        return cpu(server.process.pid) - before
 
     client.get(DOCUMENT)
     assert cost(DOCUMENT) < 3 * cost(Route.SERVICE) + 0.05
-
-
-def spent(server: ServerProcess) -> float:
-    """CPU seconds."""
-    told = Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(told[11]) + int(told[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @pytest.mark.embedded

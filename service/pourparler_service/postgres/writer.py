@@ -22,7 +22,7 @@ from pourparler_policies.wire import Problem
 from ..append import Append
 from ..breakage import Breakage
 from ..problems import Refusal
-from ..writer import MAX_BATCH, Batch
+from ..writer import MAX_BATCH, Batch, refuse
 from .batch import SharedBatch
 from .engine import Links, driver, retried
 from .partitions import Bodies
@@ -154,12 +154,9 @@ class SharedWriter:
 
     def _give_up(self, error: Exception) -> None:
         self._closed = True
-        waiting: list[tuple[Any, asyncio.Future[Any]]] = [*self._appends, *self._others]
+        refuse(future for _, future in (*self._appends, *self._others))
         self._appends.clear()
         self._others.clear()
-        for _, future in waiting:
-            if not future.done():
-                future.set_exception(Refusal(Problem.UNAVAILABLE))
         self.breakage.found(error)
 
     # --- on the thread ----------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
-from tests.faults.load import Author, Reader
+from tests.faults.load import Author, Reader, ended
 
 from pourparler_policies.wire import Route
 from pourparler_service.testing import TestDevice, b64
@@ -190,17 +190,8 @@ def test_a_rolling_restart_behind_the_proxy_loses_nothing(composed: Composed) ->
             time.sleep(3)
             assert sum(len(author.receipts) for author in authors) > before, "the other one serves meanwhile"
     time.sleep(2)
-    for author in authors:
-        author.ending.set()
-    for author in authors:
-        author.join(30)
+    expected = ended(authors, 30)
     assert not [wrong for author in authors for wrong in author.wrong]
-    expected = {
-        receipt.seq: asked.entry
-        for author in authors
-        for asked, receipt in author.receipts.values()
-        if receipt.expires_at > time.time() + 60
-    }
     assert len(expected) > 20
     composed.engine.wait(lambda: expected.items() <= dict(reader.seen).items(), "the reader has everything", 30)
     reader.ending.set()

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import certifi
 import httpx
-from tests.faults.load import Author, Reader, page_through
+from tests.faults.load import Author, Reader, ended, page_through
 
 from pourparler_clients.testing import House, Person
 from pourparler_policies.wire import Route
@@ -123,16 +123,7 @@ def load(url: str, seconds: float) -> None:
         one.start()
     print("under load", flush=True)
     time.sleep(seconds)
-    for author in authors:
-        author.ending.set()
-    for author in authors:
-        author.join(60)
-    expected = {
-        receipt.seq: asked.entry
-        for author in authors
-        for asked, receipt in author.receipts.values()
-        if receipt.expires_at > time.time() + 600
-    }
+    expected = ended(authors, 60, longer=600)
     deadline = time.monotonic() + 120
     while not expected.items() <= dict(reader.seen).items() and time.monotonic() < deadline:
         time.sleep(0.2)

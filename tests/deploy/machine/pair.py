@@ -68,13 +68,13 @@ class Pair(Walk):
         self.say(f"  {what}: {figures['acknowledged']} acknowledged, none lost or twice")
 
     def copies(self) -> None:
-        self.inside("keep", TLS, "/root/two.json")
+        self.inside("keep", TLS, "/var/tmp/two.json")
         self.block("pg_dump")
         mode = self.guest.read("stat -c '%A %U' /var/backups/pourparler/database.sql").strip()
         self.holds(mode == "-rw------- pourparler", mode)
-        self.inside("keep", TLS, "/root/two.json")
+        self.inside("keep", TLS, "/var/tmp/two.json")
         self.block("dropdb")
-        told = json.loads(self.inside("look", TLS, "/root/two.json"))
+        told = json.loads(self.inside("look", TLS, "/var/tmp/two.json"))
         self.holds(told["new_incarnation"], f"a restored service tells nobody: {told}")
         self.inside("people", TLS)
         self.say(f"  dumped and restored: {told}")
@@ -104,11 +104,11 @@ class Pair(Walk):
 
     def again(self) -> None:
         """The machine is restarted: everything comes up by itself."""
-        before = json.loads(self.inside("look", TLS, "/root/two.json"))
+        before = json.loads(self.inside("look", TLS, "/var/tmp/two.json"))
         self.guest.reboot()
         self.wait("both processes are back", lambda: self.active(*UNITS, "nginx", "nats-server"))
         self.guest.type(f"ip address replace {self.stranger}/32 dev lo")
-        after = json.loads(self.inside("look", TLS, "/root/two.json"))
+        after = json.loads(self.inside("look", TLS, "/var/tmp/two.json"))
         self.holds(after["there"] == before["there"], f"{before}, then {after}")
         tries = sum(int(self.show(unit, "NRestarts")) for unit in UNITS)
         self.holds(tries == 0, f"they came before what they need, and had to try again {tries} times")

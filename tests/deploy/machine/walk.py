@@ -14,7 +14,7 @@ PLAIN, TLS = "http://127.0.0.1:8470", f"https://{NAME}"
 STRANGER = "198.51.100.7"  # the address from which people come; it may stand nowhere afterwards
 PYTHON = "/opt/pourparler/bin/python"
 # What a person does where the guide leaves it to them.
-FILLED_IN = {"YOUR-NAME": NAME, "COPY": "/root/copy.sqlite3"}
+FILLED_IN = {"YOUR-NAME": NAME, "COPY": "/var/tmp/copy.sqlite3"}
 ANSWERS = {r"(?i)password for new role:|enter it again:": SECRET + "\n"}
 INTERRUPTED = "--restored"  # goes on until Ctrl-C
 CTRL_C = {r"listening on http\S+\n": "\x03"}
@@ -153,15 +153,15 @@ class Walk:
     def backups(self) -> None:
         self.block("deploy/pourparler-backup.service")
         self.holds(self.show("pourparler-backup.timer", "SubState") == "waiting", "the timer does not wait")
-        self.inside("keep", PLAIN, "/root/one.json")
+        self.inside("keep", PLAIN, "/var/tmp/one.json")
         self.guest.type("systemctl start pourparler-backup")
         ring = self.guest.read("stat -c '%A %U %n' /var/backups/pourparler/*").splitlines()
         self.holds(len(ring) == 1 and re.fullmatch(r"-rw------- pourparler .*/hour-\d\d", ring[0]), f"{ring}")
-        self.guest.type("cp /var/backups/pourparler/hour-* /root/copy.sqlite3")
-        self.inside("keep", PLAIN, "/root/one.json")
+        self.guest.type("cp /var/backups/pourparler/hour-* /var/tmp/copy.sqlite3")
+        self.inside("keep", PLAIN, "/var/tmp/one.json")
         self.block("/var/lib/pourparler/pourparler.sqlite3-wal")
         self.wait("the restored service is there", lambda: self.active("pourparler"))
-        told = json.loads(self.inside("look", PLAIN, "/root/one.json"))
+        told = json.loads(self.inside("look", PLAIN, "/var/tmp/one.json"))
         self.holds(told["new_incarnation"], f"a restored service tells nobody: {told}")
         self.inside("people", PLAIN)
         self.say(f"  a copy was made by the timer's service, and restored: {told}")
